@@ -1,0 +1,90 @@
+/** `budget`: what a topic, a segment, a client or the installation may spend, and what it has. */
+import { Command } from 'commander';
+import { parseBudget } from '../config/budget-set.ts';
+import type { ExitCode } from '../segments/errors.ts';
+import type { Budget } from '../segments/ledger/ledger.ts';
+import { withCommon, withInstallation, type CommonOptions } from './options.ts';
+import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
+import { microUsdToUsd } from '../segments/price.ts';
+
+interface SetOptions extends CommonOptions {
+  readonly tokens?: string;
+  readonly usd?: string;
+  readonly window?: string;
+}
+
+/** The `budget` verb with `set` and `show`. */
+export function budgetCommand(exit: (code: ExitCode) => void): Command {
+  const budget = new Command('budget').description('Set and show budgets.');
+  withCommon(budget.command('set'))
+    .description('Set the limits of a target; what it holds flows again where there is room.')
+    .argument('<target>', 'all, topic:NAME, client:NAME or segment:TOPIC.CLASS.PRIORITY')
+    .option('--tokens <n>', 'tokens, input and output together')
+    .option('--usd <x>', 'dollars, at most six decimals')
+    .option('--window <window>', 'run, total, or a span such as 1h or 1d (UTC); default: as it was, else total')
+    .addHelpText('after', '\nExamples:\n  plimsoll budget set topic:invoices --usd 5\n  plimsoll budget set segment:invoices.8k.high --tokens 2000000 --window 1d')
+    .action(async (target: string, options: SetOptions) => {
+      exit(
+        await withInstallation(options, 'words', async ({ ledger, wake, now }) => {
+          const known = (await ledger.listBudgets()).find((each) => each.target === target);
+          const parsed = parseBudget(target, { tokens: options.tokens, usd: options.usd, window: options.window ?? known?.window }, 'plimsoll budget set');
+          // A limit that is not named stays as it was.
+          const merged: Budget = {
+            target,
+            tokens: parsed.tokens ?? known?.tokens,
+            microUsd: parsed.microUsd ?? known?.microUsd,
+            window: parsed.window,
+          };
+          await ledger.setBudget(merged, 'operator', now());
+          const resumed = await ledger.resumeHeld(now());
+          for (const chunk of resumed) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
+          if (options.json) printJson({ target, tokens: merged.tokens ?? null, usd: merged.microUsd === undefined ? null : microUsdToUsd(merged.microUsd), window: merged.window, resumed_chunks: resumed.length });
+          else if (!options.quiet) tell(`${target}: ${limitText(merged)}; ${resumed.length} held chunks flow again`);
+          return 0;
+        }),
+      );
+    });
+  withCommon(budget.command('show'))
+    .description('Show every budget and what is reserved and spent.')
+    .addHelpText('after', '\nExample:\n  plimsoll budget show --json')
+    .action(async (options: CommonOptions) => {
+      exit(
+        await withInstallation(options, 'words', async ({ ledger }) => {
+          const [budgets, accounts] = [await ledger.listBudgets(), await ledger.listAccounts()];
+          if (options.json) {
+            printJson(accounts.map((account) => ({
+              target: account.target,
+              window: account.windowId,
+              tokens_reserved: account.tokensReserved,
+              tokens_spent: account.tokensSpent,
+              usd_reserved: microUsdToUsd(account.microUsdReserved),
+              usd_spent: microUsdToUsd(account.microUsdSpent),
+              over_bound_rows: account.overBound,
+              tokens_limit: budgets.find((each) => each.target === account.target)?.tokens ?? null,
+              usd_limit: usdLimit(budgets, account.target),
+            })));
+            return 0;
+          }
+          print(tableText(['account', 'window', 'tokens reserved', 'spent', 'cost reserved', 'spent', 'limit'], accounts.map((account) => {
+            const limits = budgets.find((each) => each.target === account.target);
+            return [account.target, account.windowId, countText(account.tokensReserved), countText(account.tokensSpent), dollarText(account.microUsdReserved), dollarText(account.microUsdSpent), limits ? limitText(limits) : 'none'];
+          })));
+          return 0;
+        }),
+      );
+    });
+  return budget;
+}
+
+function usdLimit(budgets: readonly Budget[], target: string): number | null {
+  const microUsd = budgets.find((each) => each.target === target)?.microUsd;
+  return microUsd === undefined ? null : microUsdToUsd(microUsd);
+}
+
+function limitText(budget: Budget): string {
+  const parts = [
+    ...(budget.tokens === undefined ? [] : [`${countText(budget.tokens)} tokens`]),
+    ...(budget.microUsd === undefined ? [] : [dollarText(budget.microUsd)]),
+  ];
+  return `${parts.join(' and ') || 'no limit'} per ${budget.window}`;
+}

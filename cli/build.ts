@@ -1,0 +1,14 @@
+/** Builds `dist/`: compiles, and copies what is read at run time and is not TypeScript. */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, cpSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const compiler = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc');
+
+rmSync(join(root, 'dist'), { recursive: true, force: true });
+execFileSync(process.execPath, [compiler, '--project', join(root, 'tsconfig.build.json')], { stdio: 'inherit' });
+cpSync(join(root, 'segments/ledger/scripts'), join(root, 'dist/segments/ledger/scripts'), { recursive: true });
+chmodSync(join(root, 'dist/cli/plimsoll.js'), 0o755);

@@ -1,0 +1,236 @@
+/**
+ * The composition root: the only place that says which adapter stands behind which port. Start order is listed once,
+ * stop order is its reverse; senders close before what they send to.
+ */
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Redis, type RedisOptions } from 'ioredis';
+import type { Config } from '../config/config.ts';
+import { priceTable, type PriceTable } from '../config/models.ts';
+import { openQueues } from '../config/queues.ts';
+import { makeExporter, makeGatherer } from '../exporters/stages.ts';
+import { openHome, RedisUnavailable, type Home, type RedisAddress } from '../local/home.ts';
+import { shareServer } from '../local/shared-server.ts';
+import { PlimsollError } from '../segments/errors.ts';
+import { installationKey } from '../segments/lake.ts';
+import { openClock } from '../segments/ledger/clock.ts';
+import { ledgerKeys, type LedgerKeys } from '../segments/ledger/keys.ts';
+import type { Ledger, PackLimits } from '../segments/ledger/ledger.ts';
+import { openRedisLedger } from '../segments/ledger/redis.ts';
+import { entryOverheadBytes, envelopeBytes } from '../segments/pack.ts';
+import type { Log } from '../segments/stage.ts';
+import { putDocument, readDocument } from '../segments/store/document.ts';
+import { openFolderStore } from '../segments/store/folder.ts';
+import type { Store } from '../segments/store/store.ts';
+import type { Wake } from '../segments/wake.ts';
+import { openClaude } from '../workers/anthropic.ts';
+import type { Claude } from '../workers/claude.ts';
+import { makePacker } from '../workers/packer.ts';
+import { makeSealer } from '../workers/sealer.ts';
+import { openSegmentQueues } from '../workers/segment-queues.ts';
+import { makeSettler } from '../workers/settler.ts';
+import { makeSubmitter } from '../workers/submitter.ts';
+import { makeTracker } from '../workers/tracker.ts';
+import { startWorker, type Worker } from '../workers/worker.ts';
+
+/** What every verb that touches the ledger needs. */
+export interface Installation {
+  readonly config: Config;
+  readonly home: Home;
+  readonly ledger: Ledger;
+  readonly store: Store;
+  readonly wake: Wake;
+  readonly keys: LedgerKeys;
+  /** Unlike any other lake's; part of every run's tag. */
+  readonly id: string;
+  readonly prices: PriceTable;
+  readonly scratchDirectory: string;
+  readonly now: () => number;
+  readonly log: Log;
+  /** A connection of its own; closed with the installation. */
+  connect(): Redis;
+  close(): Promise<void>;
+}
+
+export interface OpenOptions {
+  readonly config: Config;
+  /** false: nothing is installed to get a Redis. */
+  readonly install: boolean;
+  readonly announce: (line: string) => void;
+  readonly log: Log;
+}
+
+/** Opens home, Redis, ledger and lake. @throws PlimsollError `redis_unavailable`, `redis_unfit`, `lake_unavailable` */
+export async function openInstallation(options: OpenOptions): Promise<Installation> {
+  const { config, log } = options;
+  const closers: (() => Promise<void> | void)[] = [];
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    const home = await openHomeOf(options);
+    closers.push(async () => await home.close());
+    const connect = (): Redis => {
+      const redis = new Redis(connectionOf(home.redis));
+      redis.on('error', (error) => log({ level: 'debug', event: 'redis.fault', subject: 'connection', detail: { error: error.name } }));
+      closers.push(() => redis.disconnect());
+      return redis;
+    };
+    const redis = connect();
+    await proveFit(redis);
+    const clock = await openClock(redis);
+    closers.push(() => clock.stop());
+    const store = await openFolderStore(lakeFolder(config), Date.now());
+    closers.push(async () => await store.close());
+    const keys = ledgerKeys(config.redis.tag);
+    const ledger = openRedisLedger(redis, keys);
+    const wake = openQueues(connect(), keys, log);
+    closers.push(async () => await wake.close());
+    for (const budget of config.budgets) await ledger.setBudget({ target: budget.target, tokens: budget.tokens, microUsd: budget.microUsd, window: budget.window }, 'config', clock.now());
+    return {
+      config, home, ledger, store, wake, keys, log, connect, close,
+      id: await installationId(store),
+      prices: priceTable(),
+      scratchDirectory: join(config.home, 'scratch'),
+      now: () => clock.now(),
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Starts all stages in this process. `onAccountFault` is told when the account cannot work until a person acts. */
+export function startStages(installation: Installation, claude: Claude, onAccountFault: (fault: PlimsollError) => void): { readonly worker: Worker; close(graceMs: number): Promise<void> } {
+  const { config, ledger, store, wake, keys, prices, scratchDirectory, now, log } = installation;
+  const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
+  const queues = openSegmentQueues(installation.connect(), keys.queuePrefix);
+  const shared = { ledger, store, wake, now, log };
+  const exporting = { partBytesMax: config.export.partBytes, gzipLevel: config.export.gzipLevel, scratchDirectory, priceOf: priceOf(prices), priceVersion: prices.version };
+  const worker = startWorker({
+    handlers: [
+      makePacker({ ...shared, queues, limits: packLimits(config) }),
+      makeSealer(shared),
+      makeSubmitter({
+        ...shared, claude, owner, onAccountFault, leaseMs: config.submit.leaseMs, replyTimeoutMs: config.submit.timeoutMs,
+        queueRowsMax: config.submit.queueRows, pollMinMs: config.poll.minMs,
+      }),
+      makeTracker({ ...shared, claude, pollMinMs: config.poll.minMs, pollMaxMs: config.poll.maxMs }),
+      makeSettler({
+        ...shared, claude, scratchDirectory, attemptsMax: config.retry.attemptsMax, chunkBytesMax: config.chunk.bytesMax,
+        chunkRowsMax: config.chunk.rowsMax, priceOf: priceOf(prices), priceVersion: prices.version,
+      }),
+      makeExporter({ ...shared, settings: exporting }),
+      makeGatherer({ ...shared, settings: exporting }),
+    ],
+    ledger, wake, owner, now, log,
+    redis: installation.connect(),
+    queuePrefix: keys.queuePrefix,
+    claimLeaseMs: config.sweep.leaseMs,
+    sweepIntervalMs: config.sweep.intervalMs,
+  });
+  return {
+    worker,
+    async close(graceMs) {
+      await worker.drain(graceMs);
+      await queues.close();
+    },
+  };
+}
+
+/** The provider behind the claude port: the real one, or the simulator of the home when the command says so. */
+export async function connectClaude(installation: Installation, options: { readonly isSimulated: boolean; readonly announce: (line: string) => void; readonly simulatorFlags?: readonly string[] }): Promise<Claude & { close(): Promise<void> }> {
+  const { config, home } = installation;
+  if (options.isSimulated) {
+    const baseUrl = await simulatorUrl(home, config.searchPath, options);
+    // The port changes with every start; the batches belong to the home.
+    return openClaude({ apiKey: 'simulated', authToken: undefined, baseUrl, version: config.anthropic.version, account: `simulator-${installation.id.slice(0, 8)}` });
+  }
+  const { apiKey, authToken, baseUrl, version } = config.anthropic;
+  if (!apiKey && !authToken) {
+    throw new PlimsollError('credentials_missing', {
+      message: 'no API key is set',
+      where: 'ANTHROPIC_API_KEY',
+      hint: 'Set it, or add --simulate to rehearse without an account.',
+    });
+  }
+  return openClaude({ apiKey, authToken, baseUrl, version });
+}
+
+async function simulatorUrl(home: Home, searchPath: string, options: { readonly announce: (line: string) => void; readonly simulatorFlags?: readonly string[] }): Promise<string> {
+  const entry = process.argv[1] ?? fileURLToPath(new URL('./plimsoll.ts', import.meta.url));
+  const args = [...process.execArgv, entry, 'simulate', '--port', '0', '--state-dir', join(home.directory, 'simulator'), ...(options.simulatorFlags ?? [])];
+  try {
+    const server = await shareServer(home, { name: 'simulator', announce: options.announce, spawn: { command: process.execPath, args, env: { PATH: searchPath } } });
+    return server.address;
+  } catch (cause) {
+    throw new PlimsollError('simulator_failed', { message: 'the simulator did not start', where: join(home.directory, 'servers'), hint: 'Read its output there.', cause });
+  }
+}
+
+async function openHomeOf({ config, install, announce }: OpenOptions): Promise<Home> {
+  try {
+    return await openHome({ directory: config.home, searchPath: config.searchPath, install, announce, ...(config.redis.url ? { redisUrl: config.redis.url } : {}) });
+  } catch (error) {
+    if (error instanceof RedisUnavailable) throw new PlimsollError('redis_unavailable', { message: error.message, where: config.redis.url ? 'REDIS_URL' : config.home, hint: error.hint, cause: error });
+    throw error;
+  }
+}
+
+function connectionOf(address: RedisAddress): RedisOptions & { replyMapping?: never } {
+  // BullMQ needs null here: its blocking calls wait for a Redis that comes back.
+  const common = { maxRetriesPerRequest: null } as const;
+  if (address.kind === 'socket') return { ...common, path: address.path };
+  const url = new URL(address.url);
+  return {
+    ...common,
+    host: url.hostname,
+    port: Number(url.port || 6379),
+    ...(url.username ? { username: decodeURIComponent(url.username) } : {}),
+    ...(url.password ? { password: decodeURIComponent(url.password) } : {}),
+    ...(url.pathname.length > 1 ? { db: Number(url.pathname.slice(1)) } : {}),
+    ...(url.protocol === 'rediss:' ? { tls: {} } : {}),
+  };
+}
+
+/** A Redis that may evict keys loses reservations and intents: money. It is refused before anything is written. */
+async function proveFit(redis: Redis): Promise<void> {
+  const policy = /^maxmemory_policy:(\S+)/m.exec(await redis.info('memory'))?.[1];
+  if (policy === undefined || policy === 'noeviction') return;
+  throw new PlimsollError('redis_unfit', {
+    message: `Redis runs with maxmemory-policy ${policy}: it may evict what the ledger has promised to keep`,
+    where: 'REDIS_URL',
+    hint: 'Run: redis-cli config set maxmemory-policy noeviction (and set it in its configuration file).',
+  });
+}
+
+function lakeFolder(config: Config): string {
+  if (!config.lake.startsWith('s3://')) return resolve(config.lake);
+  throw new PlimsollError('config_invalid', { message: 'this version keeps its lake in a folder', where: `lake: ${config.lake}`, hint: 'Set PLIMSOLL_LAKE to a folder.' });
+}
+
+/** The lake's own id: made once, adopted by everyone who opens the lake later. */
+async function installationId(store: Store): Promise<string> {
+  const known = (await readDocument(store, installationKey)) as { id?: string } | undefined;
+  if (known?.id) return known.id;
+  try {
+    const id = randomUUID();
+    await putDocument(store, installationKey, { v: 1, id });
+    return id;
+  } catch (error) {
+    // Another process was first; its id holds.
+    if (error instanceof PlimsollError && error.code === 'lake_conflict') return await installationId(store);
+    throw error;
+  }
+}
+
+export function packLimits(config: Config): PackLimits {
+  const { bytesMax, rowsMax, fullPermille, lingerMs } = config.archive;
+  return { bytesMax, rowsMax, fullPermille, lingerMs, entryOverheadBytes, envelopeBytes };
+}
+
+function priceOf(prices: PriceTable) {
+  return (model: string) => prices.find(model);
+}

@@ -1,0 +1,97 @@
+/** The options that many verbs share, and how they become a configuration and an open installation. */
+import { Option, type Command } from 'commander';
+import { loadConfig, type Config } from '../config/config.ts';
+import { readEnvironment } from '../config/env.ts';
+import { PlimsollError, type ExitCode } from '../segments/errors.ts';
+import { asRunKey, priorities, type RunKey } from '../segments/segment.ts';
+import { openInstallation, type Installation } from './compose.ts';
+import { openLog, tell } from './terminal.ts';
+
+export interface CommonOptions {
+  readonly config?: string;
+  readonly home?: string;
+  readonly install: boolean;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+export interface SourceOptions {
+  readonly runKey: string;
+  readonly topic?: string;
+  readonly priority?: string;
+  readonly client?: string;
+  readonly model?: string;
+  readonly maxTokens?: string;
+  readonly strict?: boolean;
+  readonly maxBadRows?: string;
+}
+
+/** Adds what every verb understands. */
+export function withCommon(command: Command): Command {
+  return command
+    .addOption(new Option('--config <path>', 'settings file (default: plimsoll.yaml, if there is one)'))
+    .addOption(new Option('--home <path>', 'folder of all local state (PLIMSOLL_HOME, default .plimsoll)'))
+    .addOption(new Option('--no-install', 'never call the package manager to get a Redis'))
+    .addOption(new Option('--json', 'one JSON document on stdout'))
+    .addOption(new Option('--quiet', 'no progress and no hints on stderr'));
+}
+
+/** Adds what the verbs understand that read a source. */
+export function withSource(command: Command): Command {
+  return command
+    .argument('<file>', 'JSONL file, plain or gzip; - reads standard input')
+    .requiredOption('--run-key <key>', 'name of this run; the same key twice costs nothing twice')
+    .option('--topic <topic>', 'topic of prompts that name none')
+    .addOption(new Option('--priority <priority>', 'priority of prompts that name none').choices([...priorities]))
+    .option('--client <client>', 'client of prompts that name none')
+    .option('--model <model>', 'model of prompts in the short shape')
+    .option('--max-tokens <n>', 'max_tokens of prompts in the short shape')
+    .option('--strict', 'queue nothing if any line is bad')
+    .option('--max-bad-rows <n|p%>', 'stop when more lines than this are bad');
+}
+
+/** Loads the configuration of a verb. @throws ConfigError with every fault */
+export function configOf(options: CommonOptions & Partial<SourceOptions>, extra: readonly { name: string; path: string; value: string | undefined }[] = []): Config {
+  return loadConfig({
+    env: readEnvironment(),
+    cwd: process.cwd(),
+    configFile: options.config,
+    flags: [
+      { name: '--home', path: 'home', value: options.home },
+      { name: '--topic', path: 'defaults.topic', value: options.topic },
+      { name: '--priority', path: 'defaults.priority', value: options.priority },
+      { name: '--client', path: 'defaults.client', value: options.client },
+      { name: '--model', path: 'defaults.model', value: options.model },
+      { name: '--max-tokens', path: 'defaults.maxTokens', value: options.maxTokens },
+      ...extra,
+    ],
+  });
+}
+
+/** Opens the installation, does something with it, and closes it whatever happens. */
+export async function withInstallation(
+  options: CommonOptions,
+  form: 'words' | 'json',
+  use: (installation: Installation) => Promise<ExitCode>,
+  config: Config = configOf(options),
+): Promise<ExitCode> {
+  // For a person watching one run, only what needs attention; a worker's log is its output.
+  const level = form === 'words' && config.log.level === 'info' ? 'warn' : config.log.level;
+  const installation = await openInstallation({ config, install: options.install, announce: options.quiet ? () => undefined : tell, log: openLog(level, form) });
+  try {
+    return await use(installation);
+  } finally {
+    await installation.close();
+  }
+}
+
+/** @throws PlimsollError `run_key_invalid` */
+export function runKeyOf(text: string): RunKey {
+  const key = asRunKey(text);
+  if (key) return key;
+  throw new PlimsollError('run_key_invalid', {
+    message: `${JSON.stringify(text)} cannot name a run`,
+    where: '--run-key',
+    hint: 'Use letters, digits and . _ = + - (at most 100, the first a letter or digit), for example nightly-2026-11-21.',
+  });
+}

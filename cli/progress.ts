@@ -1,0 +1,47 @@
+/** One line that says how far a run is: rewritten on a terminal, otherwise repeated every ten seconds. Never an ETA. */
+import type { RunView } from './follow.ts';
+import { countText, dollarText } from './terminal.ts';
+
+export interface Progress {
+  ingest(rows: number, rejected: number): void;
+  show(view: RunView): void;
+  end(): void;
+}
+
+const repeatEveryMs = 10_000;
+
+/** Starts a progress line on stderr; `isShown` false shows nothing. */
+export function startProgress(isShown: boolean): Progress {
+  const isTerminal = process.stderr.isTTY === true;
+  let shownAt = Number.NEGATIVE_INFINITY;
+  let isOpen = false;
+  const line = (text: string): void => {
+    if (!isShown) return;
+    if (isTerminal) {
+      process.stderr.write(`\r\u001b[2K${text}`);
+      isOpen = true;
+      return;
+    }
+    if (performance.now() - shownAt < repeatEveryMs) return;
+    shownAt = performance.now();
+    process.stderr.write(`${text}\n`);
+  };
+  return {
+    ingest: (rows, rejected) => line(`reading: ${countText(rows)} prompts${rejected > 0 ? `, ${countText(rejected)} rejected` : ''}`),
+    show({ run, archives }) {
+      const sent = archives.filter((archive) => archive.batch !== undefined);
+      const ended = sent.filter((archive) => archive.state !== 'accepted').length;
+      const done = run.succeeded + run.deadLettered;
+      const tokens = run.usage.inputTokens + run.usage.outputTokens;
+      line(
+        `${countText(done)}/${countText(run.accepted)} rows · ${sent.length} batches (${ended} ended) · ${countText(tokens)} tokens · ${dollarText(run.microUsd)}` +
+          (run.rowsHeld > 0 ? ` · ${countText(run.rowsHeld)} held` : '') +
+          (run.archivesInDoubt > 0 ? ` · ${run.archivesInDoubt} in doubt` : ''),
+      );
+    },
+    end() {
+      if (isOpen) process.stderr.write('\n');
+      isOpen = false;
+    },
+  };
+}

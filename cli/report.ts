@@ -1,0 +1,64 @@
+/** What a person reads at the end of a run: where the rows went, what it cost, where the files are, what to do next. */
+import type { StopRecord } from '../segments/ledger/ledger.ts';
+import { runManifestKey } from '../segments/lake.ts';
+import { urlOf } from '../segments/store/store.ts';
+import type { Production } from '../producers/producer.ts';
+import type { Installation } from './compose.ts';
+import type { RunView } from './follow.ts';
+import { countText, dollarText, tell } from './terminal.ts';
+
+/** Tells how a run stands. */
+export async function tellRun(installation: Installation, view: RunView, production: Production | undefined): Promise<void> {
+  const { run } = view;
+  const lines = [
+    `run ${run.run}: ${statusText(view)}${production && !production.isNew ? ' (was there already: 0 submitted now, $0.00)' : ''}`,
+    `  rows in   ${countText(run.accepted + run.rejected)} = ${countText(run.succeeded)} succeeded + ${countText(run.deadLettered)} dead letters + ${countText(run.rejected)} rejected${openText(run.accepted - run.succeeded - run.deadLettered)}`,
+    `  batches   ${run.batches}`,
+    `  tokens    ${countText(run.usage.inputTokens)} in, ${countText(run.usage.outputTokens)} out`,
+    `  cost      ${dollarText(run.microUsd)} estimated; ${dollarText(run.standardMicroUsd - run.microUsd)} less than one by one`,
+  ];
+  if (view.standing === 'complete') lines.push(`  manifest  ${urlOf(installation.store, runManifestKey(run.dt, run.run))}`);
+  tell(lines.join('\n'));
+  if (run.rowsHeld > 0) await tellHeld(installation, view);
+  if (run.archivesInDoubt > 0) tellDoubts(view);
+}
+
+/** Tells what is held, by which limit, how much is missing, and what would make it fit. */
+export async function tellHeld(installation: Installation, view: RunView): Promise<void> {
+  const segments = await installation.ledger.listSegments(installation.now());
+  for (const stop of segments.flatMap((segment) => segment.stops)) {
+    if (stop.run !== undefined && stop.run !== view.run.run) continue;
+    tell(heldText(stop));
+  }
+}
+
+/** One stop in words. */
+export function heldText(stop: StopRecord): string {
+  const missing: string[] = [];
+  const tokensMissing = stop.tokensFree === undefined ? 0 : Math.max(0, stop.tokensHeld - stop.tokensFree);
+  const microUsdMissing = stop.microUsdFree === undefined ? 0 : Math.max(0, stop.microUsdHeld - stop.microUsdFree);
+  if (tokensMissing > 0) missing.push(`${countText(tokensMissing)} tokens`);
+  if (microUsdMissing > 0) missing.push(dollarText(microUsdMissing));
+  return [
+    `segment ${stop.segment} is stopped (${stop.reason}): the budget of ${stop.target} has no room for ${countText(stop.rowsHeld)} held rows`,
+    `  their upper bound needs ${countText(stop.tokensHeld)} tokens, ${dollarText(stop.microUsdHeld)}; missing: ${missing.join(' and ') || 'nothing any more, it flows again by itself'}`,
+    `  make room: plimsoll budget set ${stop.target} --tokens N | --usd X, or wait for settlements`,
+  ].join('\n');
+}
+
+function tellDoubts(view: RunView): void {
+  for (const archive of view.archives.filter((each) => each.state === 'in_doubt')) {
+    tell(
+      `archive ${archive.archive} is in doubt (${archive.reason ?? ''}): its last byte may have reached the provider and no reply proves what became of it\n` +
+        `  ${countText(archive.rows)} rows keep their reservation; it is not sent again. Look for a batch of ${countText(archive.rows)} requests in the workspace.`,
+    );
+  }
+}
+
+function statusText(view: RunView): string {
+  return view.standing === 'complete' ? (view.run.result ?? 'complete') : view.standing === 'moving' ? 'running' : view.standing;
+}
+
+function openText(open: number): string {
+  return open > 0 ? ` + ${countText(open)} open` : '';
+}

@@ -1,0 +1,53 @@
+/** `work`: the stages, until stopped. Any number of them share the work; SIGTERM drains within 30 seconds. */
+import { Command } from 'commander';
+import type { ExitCode } from '../segments/errors.ts';
+import { connectClaude, startStages } from './compose.ts';
+import { configOf, withCommon, withInstallation, type CommonOptions } from './options.ts';
+import { tell } from './terminal.ts';
+
+interface WorkOptions extends CommonOptions {
+  readonly simulate?: boolean;
+}
+
+/** A process manager kills after this long, so nothing may be begun that takes longer to end. */
+const drainMs = 25_000;
+
+/** The `work` verb. */
+export function workCommand(exit: (code: ExitCode) => void): Command {
+  return withCommon(new Command('work'))
+    .description('Pack, submit, follow and export until stopped.')
+    .option('--simulate', 'use the simulator of the home instead of the provider')
+    .addHelpText('after', '\nExample:\n  plimsoll work --simulate   # in one terminal\n  plimsoll enqueue invoices.jsonl --run-key nightly-2026-11-21   # in another')
+    .action(async (options: WorkOptions) => {
+      const config = configOf(options);
+      exit(
+        await withInstallation(options, 'json', async (installation) => {
+          const announce = options.quiet ? () => undefined : tell;
+          const claude = await connectClaude(installation, { isSimulated: options.simulate === true, announce });
+          const stages = startStages(installation, claude, (fault) =>
+            installation.log({ level: 'error', event: 'account.fault', subject: claude.account, detail: { code: fault.code, message: fault.message, hint: fault.hint } }),
+          );
+          installation.log({ level: 'info', event: 'worker.started', subject: String(process.pid), detail: { account: claude.account, lake: installation.store.uri } });
+          await stopRequest();
+          installation.log({ level: 'info', event: 'worker.draining', subject: String(process.pid) });
+          await stages.close(drainMs);
+          await claude.close();
+          return 0;
+        }, config),
+      );
+    });
+}
+
+/** Resolves on the first SIGTERM or SIGINT; a second one ends the process as a crash would, which is harmless. */
+async function stopRequest(): Promise<void> {
+  await new Promise<void>((resolve) => {
+    let isAsked = false;
+    const stop = (): void => {
+      if (isAsked) process.exit(130);
+      isAsked = true;
+      resolve();
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+  });
+}

@@ -1,0 +1,107 @@
+/**
+ * The one schema: every setting with its type, its default and its description on one line. The loader, the JSON Schema
+ * for editors, the example file and `plimsoll config` are all made from it, so none of them can differ from another.
+ */
+import { z } from 'zod';
+import { priorities, topicPattern } from '../segments/segment.ts';
+import { budgetsType, clientPattern } from './budget.ts';
+import { contexts, contextsInitial } from './contexts.ts';
+import { ownLimits, providerLimits } from './limits.ts';
+import { durationText } from './quantity.ts';
+import { choice, duration, group, integer, secret, setting, size, text, unset } from './setting.ts';
+
+const waitMost = durationText(ownLimits.waitMsMax);
+
+function isWebUrl(given: string): boolean {
+  if (!URL.canParse(given)) return false;
+  const url = new URL(given);
+  return url.username === '' && url.password === '' && url.search === '' && url.hash === '';
+}
+
+function isRedisUrl(given: string): boolean {
+  return given.startsWith('/') || URL.canParse(given);
+}
+
+const folder = text(/^(?!~)(?![a-z0-9+.-]{2,}:\/\/)[^\0]+$/, 'a folder path; a leading ~ is not expanded');
+const lakePlace = text(
+  /^(?:s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:\/[^\0]*)?|(?!~)(?![a-z0-9+.-]{2,}:\/\/)[^\0]+)$/,
+  'a folder path or s3://bucket/prefix',
+);
+const webUrl = text(/^https?:\/\//, 'an http or https URL without credentials, query and fragment', isWebUrl);
+const redisUrl = text(/^(?:rediss?:\/\/|\/)\S+$/, 'redis://host:port, rediss://host:port or the absolute path of a unix socket', isRedisUrl);
+const topic = text(topicPattern, 'at most 63 of a-z, 0-9, _ and -, beginning with a letter or digit');
+const client = text(clientPattern, 'at most 63 of A-Z, a-z, 0-9, ., _, @ and -, beginning with a letter or digit');
+const model = text(/^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}$/, "a model's name such as claude-haiku-4-5");
+const tag = text(/^[a-z0-9-]{1,40}$/, '1 to 40 of a-z, 0-9 and -');
+
+export const schema = group('Settings of Plimsoll.', {
+  home: setting(folder, '.plimsoll', 'Folder of all local state: embedded Redis, cache, scratch, and the lake unless it is elsewhere; relative to the working directory.'),
+  lake: unset(lakePlace, 'Folder or s3://bucket/prefix that holds spool, journal and exports; by default the folder lake in the home.', { example: 's3://my-bucket/plimsoll' }),
+  redis: group('The ledger and the queues.', {
+    url: unset(redisUrl, 'Redis to use; by default one is found or started in the home.', { mayHoldSecret: true, example: 'redis://localhost:6379' }),
+    tag: setting(tag, 'plimsoll', 'Name of the installation: the hash tag that all its Redis keys share.'),
+  }),
+  anthropic: group('The provider. Its keys come from the environment only.', {
+    apiKey: unset(secret(ownLimits.secretBytesMax), 'API key.'),
+    authToken: unset(secret(ownLimits.secretBytesMax), 'OAuth token, used instead of an API key.'),
+    baseUrl: setting(webUrl, 'https://api.anthropic.com', 'Where the API is.'),
+    version: setting(choice(['2026-10-21', '2023-06-01']), '2026-10-21', 'API version; the newer one refuses temperature, top_p and top_k.'),
+  }),
+  defaults: group('What a prompt gets that does not say it itself.', {
+    topic: setting(topic, 'default', 'Topic.'),
+    priority: setting(choice(priorities), 'normal', 'Priority.'),
+    client: setting(client, 'default', 'Client, for quotas and budgets.'),
+    model: unset(model, 'Model; without it every prompt must name one.', { example: 'claude-haiku-4-5' }),
+    maxTokens: unset(integer(1, providerLimits.outputTokensMax), 'max_tokens; without it every prompt must say it.', { example: 1_024 }),
+  }),
+  contexts: setting(contexts, contextsInitial, 'Context classes, ascending; a prompt belongs to the first that holds its upper bound of tokens.'),
+  chunk: group('Prompts of one segment, spooled together.', {
+    bytesMax: setting(size('1KB', providerLimits.batchBytesMax), '8MB', 'Bytes of one chunk; a single larger prompt makes a chunk of its own.'),
+    rowsMax: setting(integer(1, ownLimits.chunkRowsMax), 2_500, 'Prompts of one chunk.'),
+    openBytesMax: setting(size('1KB', ownLimits.openBytesMax), '96MB', 'Bytes of unfinished chunks that one producer keeps open over all segments.'),
+  }),
+  archive: group('Chunks packed for one provider batch.', {
+    bytesMax: setting(size('2KB', providerLimits.batchBytesMax), providerLimits.batchBytesMax, 'Bytes of one batch body.'),
+    rowsMax: setting(integer(1, providerLimits.batchRequestsMax), providerLimits.batchRequestsMax, 'Requests of one batch.'),
+    linger: setting(duration('0ms', waitMost), '60s', 'How long an archive that is not full waits for more.'),
+    fullPermille: setting(integer(1, 1_000), 985, 'Thousandths of a limit from which an archive counts as full.'),
+  }),
+  poll: group('How often a batch is asked for its end.', {
+    min: setting(duration('20ms', waitMost), '10s', 'Shortest wait between two polls of one batch.'),
+    max: setting(duration('20ms', waitMost), '5m', 'Longest wait between two polls of one batch.'),
+  }),
+  submit: group('Handing archives to the provider, one at a time.', {
+    lease: setting(duration(durationText(ownLimits.laneLeaseMsMin), waitMost), '10s', 'How long the lane of an account is kept without a sign of life from its holder.'),
+    queueRows: setting(integer(1, 100_000_000), providerLimits.queueRowsByTier.start, "Requests that may wait in the provider's queue; the default is that of the tier Start."),
+    timeout: setting(duration('1s', waitMost), '10m', 'How long an upload and its reply may take.'),
+    landingWait: setting(duration('0ms', waitMost), '15m', 'How long a submission whose reply was lost may still turn up at the provider.'),
+  }),
+  retry: group('Prompts that failed and may still succeed.', {
+    attemptsMax: setting(integer(1, ownLimits.attemptsMax), 3, 'Attempts of one prompt, the first included.'),
+  }),
+  sweep: group('Finding work whose wake-up was lost.', {
+    interval: setting(duration('20ms', waitMost), '2s', 'Wait between two sweeps.'),
+    lease: setting(duration('50ms', waitMost), '10s', 'How long a stage keeps what it has claimed without a sign of life.'),
+  }),
+  work: group('The stages of one process.', {
+    concurrency: setting(integer(1, ownLimits.concurrencyMax), 2, 'Archives that one stage handles side by side.'),
+  }),
+  input: group('What a source may contain.', {
+    lineBytesMax: unset(size('64B', providerLimits.requestBytesMax), 'Bytes of one line; by default 32,000,000, or what fits into one archive where that is less.', { example: 32_000_000 }),
+    nestingMax: setting(integer(4, ownLimits.nestingMax), 64, 'Levels of JSON.'),
+    expansionMax: setting(integer(1, ownLimits.expansionMax), 200, 'Bytes that one compressed byte may become; more is a gzip bomb.'),
+  }),
+  export: group('The files that are handed on.', {
+    partBytes: setting(size('1KB', ownLimits.exportPartBytesMax), '128MB', 'Uncompressed bytes of one file before a new part begins.'),
+    gzipLevel: setting(integer(0, 9), 1, 'Compression of exported files, 0 to 9.'),
+  }),
+  budgets: setting(budgetsType, {}, 'Limits by target: all, topic:NAME, client:NAME or segment:TOPIC.CLASS.PRIORITY.', {
+    example: { 'topic:invoices': { usd: 250, window: '1d' }, 'segment:invoices.8k.high': { tokens: 40_000_000, runtime: '6h', onLate: 'cancel' } },
+  }),
+  log: group('What is written to standard error.', {
+    level: setting(choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']), 'info', 'Least severity that is logged.'),
+  }),
+});
+
+/** Every setting's value in the program's units, before paths are resolved. */
+export type Values = z.output<typeof schema>;

@@ -1,0 +1,150 @@
+/**
+ * Rows of the export, schema v1 (conventions.md 1 b), as JSON lines. What the provider sent is spliced in as bytes: the
+ * `result` value verbatim, and `text` as the still escaped strings of the answer's text blocks one after the other, which
+ * is the JSON of their concatenation. No answer is parsed, decoded or stringified again.
+ *
+ * One real row, shortened:
+ *   {"run_key":"nightly-2026-11-21","batch_id":"msgbatch_…","id":"invoice-1041","source_uri":"in.jsonl",
+ *    "source_row":1041,"status":"succeeded","model":"claude-haiku-4-5-20251001","stop_reason":"end_turn","text":"…",
+ *    "reason":null,"error_type":null,"error_message":null,"usage":{"input_tokens":16,…},
+ *    "cost_usd_estimated":0.0000205,"price_version":"2026-11-21","attempt":1,"accepted_at":"2026-11-21T01:00:00.000Z",
+ *    "submitted_at":"…","ended_at":"…","request_sha256":"9f…","metadata":{"batch":"a"},"result":{…}}
+ */
+import type { ChunkRow } from '../segments/chunk.ts';
+import type { ArchiveOutcome, DeadRow } from '../segments/outcome.ts';
+import { microUsdToUsd } from '../segments/price.ts';
+import type { ResultLine } from '../segments/result-line.ts';
+import type { Usage } from '../segments/segment.ts';
+
+/** Longest error message of a row, in characters; the whole one stands in `result`. */
+export const errorMessageMax = 1000;
+
+/** A line read into memory, to splice from. */
+export interface SourceLine {
+  readonly bytes: Buffer;
+  readonly line: ResultLine;
+}
+
+/** Encodes the rows of one archive. A returned view is valid until the next call. */
+export class RowEncoder {
+  readonly #runKey: string;
+  readonly #source: string;
+  readonly #price: string;
+  readonly #tail: string;
+  #out = Buffer.allocUnsafeSlow(256 * 1024);
+  #used = 0;
+
+  constructor(outcome: ArchiveOutcome) {
+    this.#runKey = `{"run_key":${JSON.stringify(outcome.run)},"batch_id":${JSON.stringify(outcome.batch)},"id":`;
+    this.#source = `,"source_uri":${JSON.stringify(outcome.source)},"source_row":`;
+    const times = [outcome.acceptedAtMs, outcome.submittedAtMs, outcome.endedAtMs].map((ms) => JSON.stringify(isoTime(ms)));
+    this.#tail = `,"accepted_at":${times[0]},"submitted_at":${times[1]},"ended_at":${times[2]},"request_sha256":`;
+    this.#price = `,"price_version":${JSON.stringify(outcome.priceVersion)},"attempt":`;
+  }
+
+  /** The row of an answered prompt. */
+  succeeded(row: ChunkRow, attempt: number, source: SourceLine, model: string, usage: Usage, microUsd: number | null): Buffer {
+    const { line } = source;
+    this.#used = 0;
+    this.#text(`${this.#head(row, 'succeeded', model)},"stop_reason":${jsonOf(line.textOf(line.stopReason))},"text":`);
+    this.#answer(source);
+    this.#text(
+      `,"reason":null,"error_type":null,"error_message":null,"usage":${usageJson(usage)}` +
+        `,"cost_usd_estimated":${jsonOf(microUsd === null ? null : microUsdToUsd(microUsd))}${this.#end(row, attempt)}`,
+    );
+    this.#bytes(source.bytes, line.result.from, line.result.to);
+    this.#text('}\n');
+    return this.#out.subarray(0, this.#used);
+  }
+
+  /** The row of a dead letter. `source` is undefined where no trustworthy line answers the row. */
+  deadLettered(row: ChunkRow, attempt: number, source: SourceLine | undefined, dead: DeadRow): Buffer {
+    const message = source?.line.textOf(source.line.errorMessage);
+    this.#used = 0;
+    this.#text(
+      `${this.#head(row, 'dead_lettered', row.model)},"stop_reason":null,"text":null,"reason":${JSON.stringify(dead.reason)}` +
+        `,"error_type":${jsonOf(dead.errorType)},"error_message":${jsonOf(message === undefined ? null : shortened(message))}` +
+        `,"usage":null,"cost_usd_estimated":null${this.#end(row, attempt)}`,
+    );
+    if (source) this.#bytes(source.bytes, source.line.result.from, source.line.result.to);
+    else this.#text('null');
+    this.#text('}\n');
+    return this.#out.subarray(0, this.#used);
+  }
+
+  #head(row: ChunkRow, status: string, model: string): string {
+    return `${this.#runKey}${JSON.stringify(row.id)}${this.#source}${row.row},"status":"${status}","model":${JSON.stringify(model)}`;
+  }
+
+  #end(row: ChunkRow, attempt: number): string {
+    const metadata = row.metadata === undefined ? 'null' : JSON.stringify(row.metadata);
+    return `${this.#price}${attempt}${this.#tail}"${row.sha}","metadata":${metadata},"result":`;
+  }
+
+  /** All text blocks as one string; null when the answer has none (it may be a tool call alone). */
+  #answer(source: SourceLine): void {
+    const { texts } = source.line;
+    if (texts.length === 0) return this.#text('null');
+    this.#text('"');
+    for (let i = 0; i < texts.length; i += 2) this.#bytes(source.bytes, texts[i] ?? 0, texts[i + 1] ?? 0);
+    this.#text('"');
+  }
+
+  #text(text: string): void {
+    // A UTF-16 unit takes at most three bytes of UTF-8.
+    this.#reserve(text.length * 3);
+    this.#used += this.#out.write(text, this.#used, 'utf8');
+  }
+
+  #bytes(bytes: Buffer, from: number, to: number): void {
+    this.#reserve(to - from);
+    this.#used += bytes.copy(this.#out, this.#used, from, to);
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#used + bytes;
+    if (needed <= this.#out.length) return;
+    const wider = Buffer.allocUnsafeSlow(Math.max(needed, this.#out.length * 2));
+    this.#out.copy(wider, 0, 0, this.#used);
+    this.#out = wider;
+  }
+}
+
+/** Usage under the names that the provider uses. */
+export function usageJson(usage: Usage): string {
+  return JSON.stringify(usageDocument(usage));
+}
+
+/** The four token counts of a document, in their fixed order. */
+export interface UsageDocument {
+  readonly input_tokens: number;
+  readonly output_tokens: number;
+  readonly cache_read_input_tokens: number;
+  readonly cache_write_input_tokens: number;
+}
+
+export function usageDocument(usage: Usage): UsageDocument {
+  return {
+    input_tokens: usage.inputTokens,
+    output_tokens: usage.outputTokens,
+    cache_read_input_tokens: usage.cacheReadInputTokens,
+    cache_write_input_tokens: usage.cacheWriteInputTokens,
+  };
+}
+
+/** ISO 8601 with milliseconds, UTC; null stays null. */
+export function isoTime(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
+}
+
+function jsonOf(value: string | number | null | undefined): string {
+  return value === undefined ? 'null' : JSON.stringify(value);
+}
+
+/** Cut between characters, never inside a surrogate pair. */
+function shortened(message: string): string {
+  if (message.length <= errorMessageMax) return message;
+  const cut = message.slice(0, errorMessageMax - 1);
+  const last = cut.charCodeAt(cut.length - 1);
+  return `${last >= 0xd800 && last <= 0xdbff ? cut.slice(0, -1) : cut}…`;
+}

@@ -1,0 +1,92 @@
+/**
+ * The way out: an archive's outcome becomes files in the lake, and a run's archives become its manifest.
+ *
+ * It owns everything under `results/`, `errors/` (but for the rejects file, which the producer writes) and `runs/`. It
+ * reads the outcome document, the results and the spool, and nothing else: no clock, no ledger. So it may run twice,
+ * late, or in two processes at once, and the lake ends the same.
+ *
+ * Invariants
+ *   E1  Files first, then the archive's manifest: a crash in between leaves files that no manifest lists, and the next
+ *       export meets them as its own.
+ *   E2  The same outcome gives the same bytes under the same keys. Nothing is overwritten.
+ *   E3  Memory is bounded: one chunk's index, a few compression blocks, one row, and the archive's row index.
+ */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { archiveManifestKey } from '../segments/lake.ts';
+import type { ArchiveOutcome } from '../segments/outcome.ts';
+import { putDocument } from '../segments/store/document.ts';
+import { readSpoolRows } from '../segments/store/spool.ts';
+import type { Store } from '../segments/store/store.ts';
+import { Answers } from './answers.ts';
+import { RowEncoder } from './encode.ts';
+import { archiveManifest, type ArchiveManifest, type ExportedTopic } from './manifest.ts';
+import { exportTopic, RowFates, topicsOf } from './topic.ts';
+
+export { gatherRun, type GatherRequest, type RunReport } from './run-report.ts';
+export { runDocument, type RunDocument, type RunStatus } from './run-document.ts';
+
+export interface ExporterSettings {
+  /** Uncompressed size at which a data file is closed and the next part begins; usually 128,000,000. */
+  readonly partBytesMax: number;
+  /** 1 is right for most: higher levels cost several times as much for a tenth of the size. */
+  readonly gzipLevel: number;
+  /** Local folder for files on their way into the lake; best on the lake's own file system. */
+  readonly scratchDirectory: string;
+}
+
+export interface ExportRequest {
+  readonly outcome: ArchiveOutcome;
+  readonly store: Store;
+  readonly settings: ExporterSettings;
+}
+
+const shaBytes = 32;
+
+/**
+ * Writes an archive's data and error files and then its manifest, which commits them (E1).
+ * @throws PlimsollError `lake_conflict`, `lake_missing`, `ledger_corrupt` and the store's passing faults
+ */
+export async function exportArchive({ outcome, store, settings }: ExportRequest): Promise<ArchiveManifest> {
+  await mkdir(settings.scratchDirectory, { recursive: true });
+  const folder = await mkdtemp(join(settings.scratchDirectory, `export-${outcome.archive}-`));
+  try {
+    const topics = await exportTopics({ outcome, store, settings }, folder);
+    const manifest = archiveManifest(outcome, topics);
+    await putDocument(store, archiveManifestKey(outcome.dt, outcome.run, outcome.archive), manifest);
+    return manifest;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function exportTopics({ outcome, store, settings }: ExportRequest, folder: string): Promise<readonly ExportedTopic[]> {
+  const shas = await readPromptShas(outcome, store);
+  const shaOf = (index: number): string => shas.toString('hex', index * shaBytes, (index + 1) * shaBytes);
+  const answers = await Answers.open(outcome, shaOf, store, join(folder, 'results.jsonl'));
+  try {
+    const shared = {
+      outcome,
+      answers,
+      encoder: new RowEncoder(outcome),
+      fates: new RowFates(outcome),
+      parts: { partBytesMax: settings.partBytesMax, gzipLevel: settings.gzipLevel, folder, store },
+    };
+    const topics: ExportedTopic[] = [];
+    // One topic after the other: two files are open at a time, however many topics share the archive.
+    for (const [topic, chunks] of topicsOf(outcome)) topics.push(await exportTopic(shared, topic, chunks));
+    return topics;
+  } finally {
+    await answers.close();
+  }
+}
+
+/** The digests of all params of an archive, 32 bytes each, in the order of its rows. */
+async function readPromptShas(outcome: ArchiveOutcome, store: Store): Promise<Buffer> {
+  const shas = Buffer.alloc(outcome.rows * shaBytes);
+  for (const chunk of outcome.chunks) {
+    const { rows } = await readSpoolRows(store, chunk);
+    for (const [place, row] of rows.entries()) shas.write(row.sha, (chunk.firstIndex + place) * shaBytes, shaBytes, 'hex');
+  }
+  return shas;
+}

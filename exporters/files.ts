@@ -1,0 +1,169 @@
+/**
+ * The data files of one archive and topic: rows go in, in order; finished parts come out in the lake.
+ *
+ * Invariants
+ *   F1  A part ends before the row that would make its content exceed `partBytesMax`; a single larger row is a part of
+ *       its own. So the cuts, and with them keys and bytes, depend on the rows alone.
+ *   F2  Size and digest of a part are known before the lake sees it, and a part is created, never replaced. When its key
+ *       is taken by the same content in another compression (an older process, another machine), that file stands.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { PlimsollError } from '../segments/errors.ts';
+import type { Store } from '../segments/store/store.ts';
+import { gzipBlockBytes, GzipWriter, type GzipFile } from './compress.ts';
+
+/** A committed file. */
+export interface ExportedPart {
+  readonly key: string;
+  readonly sizeBytes: number;
+  readonly rows: number;
+  /** sha256 of the object, hex. */
+  readonly sha256: string;
+}
+
+export interface PartSettings {
+  readonly partBytesMax: number;
+  readonly gzipLevel: number;
+  /** An empty folder of its own. */
+  readonly folder: string;
+  readonly store: Store;
+}
+
+/** Writes the parts of one topic and kind. `keyOf` names part n, from 0. */
+export class PartWriter {
+  readonly #settings: PartSettings;
+  readonly #keyOf: (part: number) => string;
+  readonly #parts: ExportedPart[] = [];
+  #gzip: GzipWriter | undefined;
+  #block = Buffer.allocUnsafeSlow(gzipBlockBytes);
+  #used = 0;
+  #partBytes = 0;
+  #partRows = 0;
+
+  constructor(settings: PartSettings, keyOf: (part: number) => string) {
+    this.#settings = settings;
+    this.#keyOf = keyOf;
+  }
+
+  /** Adds a row if it fits into the block at hand; copies it. false: call {@link addSlowly} instead. */
+  tryAdd(row: Buffer): boolean {
+    const isRoom = this.#used + row.length <= this.#block.length && this.#partBytes + row.length <= this.#settings.partBytesMax;
+    if (!isRoom) return false;
+    row.copy(this.#block, this.#used);
+    this.#used += row.length;
+    this.#partBytes += row.length;
+    this.#partRows++;
+    return true;
+  }
+
+  /** Adds a row that needs a new block or a new part. */
+  async addSlowly(row: Buffer): Promise<void> {
+    const isPartFull = this.#partRows > 0 && this.#partBytes + row.length > this.#settings.partBytesMax;
+    if (isPartFull) await this.#endPart();
+    else await this.#endBlock();
+    if (row.length > this.#block.length) this.#block = Buffer.allocUnsafeSlow(row.length);
+    row.copy(this.#block);
+    this.#used = row.length;
+    this.#partBytes += row.length;
+    this.#partRows++;
+  }
+
+  /** Completes the last part; returns all of them in order. */
+  async end(): Promise<readonly ExportedPart[]> {
+    if (this.#partRows > 0) await this.#endPart();
+    return this.#parts;
+  }
+
+  /** Gives up what is open. */
+  async abandon(): Promise<void> {
+    await this.#gzip?.abandon();
+    this.#gzip = undefined;
+  }
+
+  async #endBlock(): Promise<void> {
+    if (this.#used === 0) return;
+    this.#gzip ??= await GzipWriter.create(this.#scratchPath(), this.#settings.gzipLevel);
+    const block = this.#block.subarray(0, this.#used);
+    // The block now belongs to the compressor.
+    this.#block = Buffer.allocUnsafeSlow(gzipBlockBytes);
+    this.#used = 0;
+    await this.#gzip.write(block);
+  }
+
+  async #endPart(): Promise<void> {
+    await this.#endBlock();
+    const file = await this.#gzip?.end();
+    this.#gzip = undefined;
+    if (file) this.#parts.push(await this.#commit(file));
+    this.#partBytes = 0;
+    this.#partRows = 0;
+  }
+
+  async #commit(file: GzipFile): Promise<ExportedPart> {
+    const key = this.#keyOf(this.#parts.length);
+    const rows = this.#partRows;
+    const { store } = this.#settings;
+    try {
+      await store.putFile(key, file.path, { sizeBytes: file.sizeBytes, sha256: file.sha256 });
+      return { key, rows, sizeBytes: file.sizeBytes, sha256: file.sha256 };
+    } catch (error) {
+      if (!(error instanceof PlimsollError) || error.code !== 'lake_conflict') throw error;
+      const existing = await digestsOf(store.read(key));
+      const ours = await digestsOf(createReadStream(file.path));
+      if (existing === undefined || existing.contentSha256 !== ours?.contentSha256) throw error;
+      return { key, rows, sizeBytes: existing.sizeBytes, sha256: existing.sha256 };
+    }
+  }
+
+  #scratchPath(): string {
+    return join(this.#settings.folder, this.#keyOf(this.#parts.length).replaceAll('/', '_'));
+  }
+}
+
+interface GzipDigests {
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  /** sha256 of the decompressed content. */
+  readonly contentSha256: string;
+  /** Newlines of the content. */
+  readonly lines: number;
+}
+
+/** Size and digests of a gzip object; undefined when it is not valid gzip. */
+export async function digestsOf(blocks: AsyncIterable<Buffer>): Promise<GzipDigests | undefined> {
+  const outer = createHash('sha256');
+  const inner = createHash('sha256');
+  let sizeBytes = 0;
+  let lines = 0;
+  try {
+    await pipeline(
+      Readable.from(tapped(blocks, (block) => {
+        outer.update(block);
+        sizeBytes += block.length;
+      })),
+      createGunzip(),
+      async (content: AsyncIterable<Buffer>) => {
+        for await (const block of content) {
+          inner.update(block);
+          for (let at = block.indexOf(0x0a); at >= 0; at = block.indexOf(0x0a, at + 1)) lines++;
+        }
+      },
+    );
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && String(error.code).startsWith('Z_')) return undefined;
+    throw error;
+  }
+  return { sizeBytes, sha256: outer.digest('hex'), contentSha256: inner.digest('hex'), lines };
+}
+
+async function* tapped(blocks: AsyncIterable<Buffer>, tap: (block: Buffer) => void): AsyncIterable<Buffer> {
+  for await (const block of blocks) {
+    tap(block);
+    yield block;
+  }
+}

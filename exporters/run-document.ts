@@ -1,0 +1,54 @@
+/**
+ * The document that `run --json` prints: where a run stands, in the words of its ledger record. Pure, so that the same
+ * run prints the same document however often it is asked for.
+ */
+import { runManifestKey } from '../segments/lake.ts';
+import type { RunRecord } from '../segments/ledger/ledger.ts';
+import { microUsdToUsd } from '../segments/price.ts';
+import type { RunKey } from '../segments/segment.ts';
+import { usageDocument, type UsageDocument } from './encode.ts';
+
+/** `held`: everything that is left waits for a budget or an operator. `in_doubt`: an archive may or may not have been
+ *  accepted, and nobody posts it again before that is known. */
+export type RunStatus = 'succeeded' | 'partial' | 'held' | 'in_doubt' | 'running';
+
+export interface RunDocument {
+  readonly run_key: RunKey;
+  readonly status: RunStatus;
+  readonly counts: {
+    readonly accepted: number;
+    readonly rejected: number;
+    readonly succeeded: number;
+    readonly dead_lettered: number;
+  };
+  readonly batches: number;
+  readonly usage: UsageDocument;
+  readonly cost_usd: number;
+  readonly standard_cost_usd: number;
+  readonly lake: string;
+  /** Null until the run is complete. */
+  readonly manifest: string | null;
+}
+
+/** Describes a run. `lakeUri` has no trailing slash. */
+export function runDocument(run: RunRecord, lakeUri: string): RunDocument {
+  return {
+    run_key: run.run,
+    status: statusOf(run),
+    counts: { accepted: run.accepted, rejected: run.rejected, succeeded: run.succeeded, dead_lettered: run.deadLettered },
+    batches: run.batches,
+    usage: usageDocument(run.usage),
+    cost_usd: microUsdToUsd(run.microUsd),
+    standard_cost_usd: microUsdToUsd(run.standardMicroUsd),
+    lake: lakeUri,
+    manifest: run.state === 'complete' ? `${lakeUri}/${runManifestKey(run.dt, run.run)}` : null,
+  };
+}
+
+function statusOf(run: RunRecord): RunStatus {
+  if (run.state === 'complete') return run.result ?? 'partial';
+  if (run.state === 'canceled') return 'partial';
+  if (run.archivesInDoubt > 0) return 'in_doubt';
+  const isAllHeld = run.state === 'open' && run.chunksHeld > 0 && run.chunksHeld === run.chunksOpen;
+  return isAllHeld ? 'held' : 'running';
+}

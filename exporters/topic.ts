@@ -1,0 +1,162 @@
+/**
+ * The export of one topic of an archive: its rows, in the order of the archive, into data files or error files.
+ *
+ * Invariants
+ *   X1  Every row of the topic's chunks is written exactly once, to the results or to the errors, or is one that went
+ *       round again. What the outcome says decides; a row that it counts as succeeded must have a succeeded result.
+ */
+import type { ChunkRow } from '../segments/chunk.ts';
+import { invariant, PlimsollError } from '../segments/errors.ts';
+import { errorsKey, resultsKey } from '../segments/lake.ts';
+import type { ArchiveChunkOutcome, ArchiveOutcome, DeadRow } from '../segments/outcome.ts';
+import { addUsage, noUsage, segmentParts, totalTokens } from '../segments/segment.ts';
+import { readSpoolRows } from '../segments/store/spool.ts';
+import { urlOf, type Store } from '../segments/store/store.ts';
+import type { Answers } from './answers.ts';
+import { TopicSpend } from './cost.ts';
+import { usageDocument, type RowEncoder } from './encode.ts';
+import { PartWriter, type ExportedPart, type PartSettings } from './files.ts';
+import type { ExportedTopic, ManifestEntry } from './manifest.ts';
+
+/** What the topics of one archive share. */
+export interface ArchiveExport {
+  readonly outcome: ArchiveOutcome;
+  readonly answers: Answers;
+  readonly encoder: RowEncoder;
+  readonly fates: RowFates;
+  readonly parts: PartSettings;
+}
+
+/** The topics of an archive with their chunks, in the order of their names. */
+export function topicsOf(outcome: ArchiveOutcome): ReadonlyMap<string, readonly ArchiveChunkOutcome[]> {
+  const topics = new Map<string, ArchiveChunkOutcome[]>();
+  for (const chunk of outcome.chunks) {
+    const topic = segmentParts(chunk.segment)?.topic;
+    invariant(topic !== undefined, `${chunk.segment} is not the name of a segment`);
+    topics.set(topic, [...(topics.get(topic) ?? []), chunk]);
+  }
+  return new Map([...topics].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** What the outcome says of each row, by index. */
+export class RowFates {
+  readonly #isRetried: Uint8Array;
+  readonly #dead: ReadonlyMap<number, DeadRow>;
+
+  constructor(outcome: ArchiveOutcome) {
+    this.#isRetried = new Uint8Array(outcome.rows);
+    for (const [first, last] of outcome.retried) this.#isRetried.fill(1, first, last + 1);
+    this.#dead = new Map(outcome.dead.map((row) => [row.index, row]));
+  }
+
+  of(index: number): 'succeeded' | 'retried' | DeadRow {
+    return this.#dead.get(index) ?? (this.#isRetried[index] === 1 ? 'retried' : 'succeeded');
+  }
+}
+
+/** Writes one topic's files to the lake. */
+export async function exportTopic(shared: ArchiveExport, topic: string, chunks: readonly ArchiveChunkOutcome[]): Promise<ExportedTopic> {
+  const { outcome, parts } = shared;
+  const { dt, run, archive } = outcome;
+  const results = new PartWriter(parts, (part) => resultsKey(dt, topic, run, archive, part));
+  const errors = new PartWriter(parts, (part) => errorsKey(dt, topic, run, archive, part));
+  const rows = new TopicRows(shared, new TopicSpend(topic, outcome.priceVersion), results, errors);
+  try {
+    for (const chunk of chunks) await rows.addChunk(chunk);
+    const entries = [
+      ...(await results.end()).map((part) => entryOf(part, topic, 'results', parts.store)),
+      ...(await errors.end()).map((part) => entryOf(part, topic, 'errors', parts.store)),
+    ];
+    return { entries, ...rows.summary(topic, chunks) };
+  } finally {
+    await results.abandon();
+    await errors.abandon();
+  }
+}
+
+function entryOf(part: ExportedPart, topic: string, kind: 'results' | 'errors', store: Store): ManifestEntry {
+  const meta = { content_length: part.sizeBytes, record_count: part.rows };
+  return { url: urlOf(store, part.key), mandatory: true, meta, sha256: part.sha256, topic, kind };
+}
+
+/** Sorts the rows of a topic into its files and counts them. */
+class TopicRows {
+  readonly #shared: ArchiveExport;
+  readonly #spend: TopicSpend;
+  readonly #results: PartWriter;
+  readonly #errors: PartWriter;
+  #succeeded = 0;
+  #retried = 0;
+  #deadLettered = 0;
+  #truncated = 0;
+  #refused = 0;
+
+  constructor(shared: ArchiveExport, spend: TopicSpend, results: PartWriter, errors: PartWriter) {
+    this.#shared = shared;
+    this.#spend = spend;
+    this.#results = results;
+    this.#errors = errors;
+  }
+
+  async addChunk(chunk: ArchiveChunkOutcome): Promise<void> {
+    const { rows } = await readSpoolRows(this.#shared.parts.store, chunk);
+    for (const [place, row] of rows.entries()) {
+      const index = chunk.firstIndex + place;
+      const fate = this.#shared.fates.of(index);
+      if (fate === 'retried') {
+        this.#retried++;
+        continue;
+      }
+      const writer = fate === 'succeeded' ? this.#results : this.#errors;
+      const bytes = fate === 'succeeded' ? this.#encodeSucceeded(index, row, chunk.attempt) : this.#encodeDead(row, chunk.attempt, fate);
+      if (!writer.tryAdd(bytes)) await writer.addSlowly(bytes);
+    }
+  }
+
+  /** The topic's counts; the chunks' outcomes say what the ledger has booked. */
+  summary(topic: string, chunks: readonly ArchiveChunkOutcome[]): Pick<ExportedTopic, 'summary' | 'costs'> {
+    const usage = chunks.reduce((sum, chunk) => addUsage(sum, chunk.usage), noUsage);
+    const microUsd = chunks.reduce((sum, chunk) => sum + chunk.microUsd, 0);
+    return {
+      summary: {
+        topic,
+        succeeded: this.#succeeded,
+        retried: this.#retried,
+        dead_lettered: this.#deadLettered,
+        truncated: this.#truncated,
+        refused: this.#refused,
+        usage: usageDocument(usage),
+        micro_usd: microUsd,
+        standard_micro_usd: chunks.reduce((sum, chunk) => sum + chunk.standardMicroUsd, 0),
+      },
+      costs: this.#spend.lines(totalTokens(usage), microUsd),
+    };
+  }
+
+  #encodeSucceeded(index: number, row: ChunkRow, attempt: number): Buffer {
+    const { answers, encoder, outcome } = this.#shared;
+    const verdict = answers.index.verdictOf(index);
+    const source = answers.lineOf(index);
+    if (verdict.kind !== 'succeeded' || !source) {
+      throw new PlimsollError('ledger_corrupt', {
+        message: `row ${index} was settled as succeeded, but its result is not a succeeded one`,
+        where: outcome.resultsKey ?? outcome.archive,
+        hint: 'The outcome document and the results contradict each other; nothing of this archive was committed.',
+      });
+    }
+    const { stopReason } = source.line;
+    // Both kinds of truncation end an answer early; neither is an error on the wire.
+    const isTruncated =
+      source.line.isText(stopReason, 'max_tokens') || source.line.isText(stopReason, 'model_context_window_exceeded');
+    if (isTruncated) this.#truncated++;
+    if (source.line.isText(stopReason, 'refusal')) this.#refused++;
+    this.#succeeded++;
+    const microUsd = this.#spend.add(verdict.model, verdict.usage, outcome.prices[verdict.model], row.geo === 1);
+    return encoder.succeeded(row, attempt, source, verdict.model, verdict.usage, microUsd);
+  }
+
+  #encodeDead(row: ChunkRow, attempt: number, dead: DeadRow): Buffer {
+    this.#deadLettered++;
+    return this.#shared.encoder.deadLettered(row, attempt, this.#shared.answers.lineOf(dead.index), dead);
+  }
+}

@@ -1,0 +1,137 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { dirname, join } from 'node:path';
+import { BatchRunner } from './batchrunner.ts';
+import { SimulatedClock, instantText } from './clock.ts';
+import { FaultEngine } from './faults.ts';
+import { serve } from './frontdesk.ts';
+import type { InferenceWorld } from './inference.ts';
+import { Meters } from './meters.ts';
+import { PromptCache } from './promptcache.ts';
+import { BatchRecords } from './records.ts';
+import { identifier, uuid } from './seeded.ts';
+import { resolveSettings, SimulatorUsageError, type Settings, type SimulatorOptions } from './settings.ts';
+import { TruthLog } from './truth.ts';
+import type { World } from './world.ts';
+
+export type { Answer, AnswerFunction, AnswerRequest } from './answersource.ts';
+export type { FaultRule, FaultScript } from './faults.ts';
+export { SimulatorUsageError, type SimulatorOptions } from './settings.ts';
+
+/** A running simulator. */
+export interface Simulator {
+  /** Base URL for any Anthropic client, without a slash at the end. */
+  readonly url: string;
+  readonly port: number;
+  /** Closes every connection and the truth log. Unfinished batches stay on disk and go on at the next start. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a server that behaves like the Message Batches, Messages, count_tokens and models API, on `stateDir`.
+ * Throws `SimulatorUsageError` for options that make no sense, a folder that cannot be written and a port that cannot be had.
+ */
+export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
+  const settings = resolveSettings(options);
+  const world = openWorld(settings);
+  if (options.faults !== undefined) {
+    world.faults.add(options.faults);
+  }
+  const server = createServer((request, response) => {
+    response.sendDate = false;
+    response.on('error', () => undefined);
+    serve(world, request, response).catch((cause: unknown) => {
+      const what = cause instanceof Error ? cause.message : String(cause);
+      world.truth.append({ kind: 'simulator_defect', what });
+      response.socket?.destroy();
+    });
+  });
+  server.requestTimeout = 0;
+  server.headersTimeout = 60_000;
+  server.keepAliveTimeout = 120_000;
+  try {
+    await listen(server, settings);
+  } catch (cause) {
+    world.clock.stop();
+    world.truth.close();
+    throw cause;
+  }
+  const port = portOf(server);
+  world.truth.append({ kind: 'simulator_started', at: instantText(world.clock.nowUs()), seed: settings.seed, tier: settings.tier });
+  await world.runner.recover();
+  return { url: `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`, port, stop: () => stop(world, server) };
+}
+
+function openWorld(settings: Settings): World {
+  try {
+    mkdirSync(settings.stateDir, { recursive: true });
+    mkdirSync(dirname(settings.truthFile), { recursive: true });
+    return buildWorld(settings);
+  } catch (cause) {
+    const what = cause instanceof Error ? cause.message : String(cause);
+    throw new SimulatorUsageError(`The simulator cannot use the folder ${settings.stateDir}: ${what}. Name a folder that can be written.`);
+  }
+}
+
+function buildWorld(settings: Settings): World {
+  const clock = new SimulatedClock({ path: join(settings.stateDir, 'clock.json'), timeScale: settings.timeScale, startMs: settings.startMs });
+  const truth = new TruthLog(settings.truthFile);
+  const records = new BatchRecords(settings.stateDir);
+  const { seed, billing, answers, finishAfterCancel } = settings;
+  const inference: InferenceWorld = { seed, billing, answers, cache: new PromptCache(seed, settings.cacheHitRate) };
+  const faults = new FaultEngine(seed, (fault, rule, operation, requestId) => {
+    truth.append({ kind: 'fault_injected', at: instantText(clock.nowUs()), fault, rule, operation, request_id: requestId });
+  });
+  const start = countStart(join(settings.stateDir, 'starts'));
+  let calls = 0;
+  return {
+    settings,
+    clock,
+    truth,
+    faults,
+    records,
+    inference,
+    meters: new Meters(settings, clock),
+    runner: new BatchRunner(clock, truth, records, { seed, finishAfterCancel, inference }),
+    organizationId: uuid(seed, 'organization'),
+    nextRequestId: () => identifier('req_01', 22, seed, 'request', start, (calls += 1)),
+  };
+}
+
+/** Which start on this folder it is, so that request ids differ between starts. */
+function countStart(path: string): number {
+  let before = 0;
+  try {
+    before = Number(readFileSync(path, 'utf8'));
+  } catch {
+    // The first start: there is no file yet.
+  }
+  writeFileSync(path, String(before + 1));
+  return before + 1;
+}
+
+function listen(server: Server, settings: Settings): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const hint = cause.code === 'EADDRINUSE' ? 'it is in use; name another port, or 0 for a free one' : cause.message;
+      reject(new SimulatorUsageError(`The simulator cannot listen on ${settings.host} port ${settings.port}: ${hint}.`));
+    });
+    server.listen(settings.port, settings.host, resolve);
+  });
+}
+
+function portOf(server: Server): number {
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+async function stop(world: World, server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
+  server.closeAllConnections();
+  await closed;
+  world.clock.stop();
+  await world.runner.stop();
+  world.truth.close();
+}

@@ -1,0 +1,146 @@
+/**
+ * One run while its source is read: opened in the journal and in the ledger, fed line by line, and flushed. The loop
+ * that reads the source is `producer.ts`; this is what it does with a verdict.
+ */
+import { invariant, PlimsollError } from '../segments/errors.ts';
+import { rejectsKey } from '../segments/lake.ts';
+import type { RunRecord } from '../segments/ledger/ledger.ts';
+import type { RunKey } from '../segments/segment.ts';
+import type { Verdict } from './intake.ts';
+import { closeJournal, openJournal } from './journal.ts';
+import type { RunOpening } from './journal.ts';
+import type { Line, LineReader } from './lines.ts';
+import type { Production, ProduceRequest } from './producer.ts';
+import { tooManyRejects } from './rejects.ts';
+import type { RejectsFile } from './rejects.ts';
+import { cutSha256, isBoundBroken, isGuarded } from './settings.ts';
+import { inputDiffers } from './same-input.ts';
+import { Spooler } from './spooler.ts';
+
+/** A request, and what the reading loop has made for it. */
+export interface IngestRequest extends ProduceRequest {
+  /** What the run calls its source. */
+  readonly uri: string;
+  /** The run as the ledger knew it before the source was read; undefined: it did not. */
+  readonly known: RunRecord | undefined;
+  readonly reader: LineReader;
+  readonly gate: Promise<void>;
+  readonly rejects: RejectsFile;
+}
+
+export class Ingest {
+  readonly #request: IngestRequest;
+  readonly #opening: RunOpening;
+  readonly #spooler: Spooler;
+  #accepted = 0;
+
+  /**
+   * Opens the run or takes it up again.
+   * @throws PlimsollError `run_config_differs`, `run_canceled`, `run_busy`
+   */
+  static async open(request: IngestRequest): Promise<Ingest> {
+    const { runKey, settings, ledger, store, installationId, known, uri, now } = request;
+    const cut = cutSha256(settings);
+    const opening = await openJournal(store, { run: runKey, installationId, nowMs: now(), source: uri, cutSha256: cut });
+    if (opening.cutSha256 !== cut) throw configDiffers(runKey);
+    const { tag, dt } = opening;
+    const reply = await ledger.openRun({ run: runKey, tag, dt, source: opening.source, cutSha256: cut, nowMs: opening.openedAtMs });
+    if (reply.run.cutSha256 !== cut) throw configDiffers(runKey);
+    // A run without a chunk may be this very call, sent twice; two producers meet at the latest at their first chunks.
+    const isOpenedElsewhere = reply.kind === 'exists' && !known && (reply.run.state !== 'ingesting' || reply.run.chunks > 0);
+    if (isOpenedElsewhere) throw openedElsewhere(runKey);
+    const highWater = await ledger.readHighWater(runKey);
+    return new Ingest(request, opening, highWater);
+  }
+
+  private constructor(request: IngestRequest, opening: RunOpening, highWater: ReadonlyMap<string, number>) {
+    const { runKey, settings, ledger, store, wake, reader, gate, now } = request;
+    const { chunkBytesMax, chunkRowsMax, openBytesMax } = settings;
+    this.#request = request;
+    this.#opening = opening;
+    this.#spooler = new Spooler({
+      run: runKey,
+      tag: opening.tag,
+      source: opening.source,
+      chunkBytesMax,
+      chunkRowsMax,
+      openBytesMax,
+      isReleased: !isGuarded(settings),
+      highWater,
+      ledger,
+      store,
+      wake,
+      now,
+      position: () => reader.position(),
+      gate,
+    });
+  }
+
+  /** Takes the verdict on one line. @throws PlimsollError `input_rejected` as soon as a bound on bad rows is broken */
+  async take(line: Line, verdict: Verdict): Promise<void> {
+    const { settings, rejects } = this.#request;
+    if (verdict.kind === 'rejected') {
+      rejects.add(line, verdict.fault);
+      if (isBoundBroken(settings, rejects.count, this.#rows, false)) throw await this.#refusal();
+      return;
+    }
+    this.#accepted += 1;
+    // Under --strict one bad line decides; the rest is only judged, so that every bad line is listed.
+    if (settings.isStrict && rejects.count > 0) return;
+    this.#spooler.add(verdict.prompt, verdict.segment, verdict.isGeoPinned);
+    if (this.#spooler.isFull) await this.#spooler.room();
+  }
+
+  /** Makes everything durable, ends the ingest of the run and wakes the packers. */
+  async finish(): Promise<Production> {
+    const { runKey, settings, ledger, store, wake, reader, rejects, now } = this.#request;
+    if (isBoundBroken(settings, rejects.count, this.#rows, true)) throw await this.#refusal();
+    await this.#spooler.flush();
+    const accepted = this.#accepted;
+    const rejected = rejects.count;
+    const key = rejected > 0 ? rejectsKey(this.#opening.dt, runKey) : undefined;
+    if (key !== undefined) await rejects.publish(store, key);
+    const input = reader.position();
+    await closeJournal(store, runKey, { accepted, rejected, input });
+    const flush = await ledger.flushRun({ run: runKey, accepted, rejected, input, nowMs: now() });
+    const run = await ledger.readRun(runKey);
+    invariant(run !== undefined, `the run ${runKey} has left the ledger while it was ingested`);
+    if (flush.kind === 'mismatch') throw inputDiffers(runKey, run.checkpoint, input);
+    for (const chunk of flush.queued) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
+    await wake.wake({ stage: 'pack', entity: 'all', epoch: now() });
+    // Without a single good line there is nothing to pack, and the run's manifest can be written at once.
+    if (accepted === 0) await wake.wake({ stage: 'gather', entity: runKey, epoch: 0 });
+    return { run, accepted, rejected, rejectsKey: key, isNew: this.#spooler.added > 0 || flush.kind === 'flushed' };
+  }
+
+  /** Resolves when no write is under way any more. */
+  async settle(): Promise<void> {
+    await this.#spooler.settle();
+  }
+
+  /** Lines that were judged. */
+  get #rows(): number {
+    return this.#accepted + this.#request.rejects.count;
+  }
+
+  async #refusal(): Promise<PlimsollError> {
+    const { rejects, uri, runKey } = this.#request;
+    return await tooManyRejects(rejects, this.#rows, uri, `nothing of the run ${runKey} was sent`);
+  }
+}
+
+function configDiffers(run: RunKey): PlimsollError {
+  return new PlimsollError('run_config_differs', {
+    message: `the run ${run} was begun under other settings, which would put its rows into other segments`,
+    where: run,
+    hint: 'Context classes, defaults (--topic, --priority, --model, --max-tokens), prices and API version must be the same; or use another run key.',
+  });
+}
+
+function openedElsewhere(run: RunKey): PlimsollError {
+  return new PlimsollError('run_busy', {
+    message: `another producer has opened the run ${run} at the same moment`,
+    where: run,
+    hint: 'Let the other one finish; the same command then reports what it did.',
+  });
+}

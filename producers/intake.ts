@@ -1,0 +1,87 @@
+/**
+ * The one way from a line to a prompt: read its shape, judge its params, estimate it, choose its segment, and see that
+ * its id is new. `produce` and `survey` share it, so a plan and a run can never disagree about a line.
+ *
+ * Invariants
+ *   I1  The same source under the same settings gives the same verdicts in the same order: nothing here knows the time,
+ *       a random number or what an earlier run did. A resumed run relies on it to skip what is durable.
+ *   I2  Only an accepted line claims its id: a mended copy of a refused line may follow it in the same source.
+ */
+import { estimateParams } from '../segments/estimate.ts';
+import { segmentName } from '../segments/segment.ts';
+import type { ContextClass, Prompt, SegmentName } from '../segments/segment.ts';
+import { fault } from './faults.ts';
+import type { Fault } from './faults.ts';
+import type { Line } from './lines.ts';
+import { SeenIds } from './seen-ids.ts';
+import { readShape } from './shapes.ts';
+import type { ShapeDefaults } from './shapes.ts';
+import { validateParams } from './validate.ts';
+import type { ValidationRules } from './validate.ts';
+
+/** What decides about a line. */
+export interface IntakeRules extends ValidationRules {
+  readonly contextClasses: readonly ContextClass[];
+  readonly defaults: ShapeDefaults;
+  readonly lineBytesMax: number;
+}
+
+export type Verdict =
+  | { readonly kind: 'prompt'; readonly prompt: Prompt; readonly segment: SegmentName; readonly isGeoPinned: boolean }
+  | { readonly kind: 'rejected'; readonly fault: Fault };
+
+export class Intake {
+  readonly #uri: string;
+  readonly #rules: IntakeRules;
+  readonly #seen = new SeenIds();
+
+  constructor(uri: string, rules: IntakeRules) {
+    this.#uri = uri;
+    this.#rules = rules;
+  }
+
+  /** Judges one line that is not blank. The prompt's params are a slice of the line, valid as long as the line is. */
+  judge(line: Line): Verdict {
+    const { lineBytesMax, contextClasses, defaults } = this.#rules;
+    if (line.sizeBytes > lineBytesMax) return rejected(fault('line_too_long', `the line has ${line.sizeBytes} bytes, at most ${lineBytesMax} are allowed`));
+    const shape = readShape(line.bytes, defaults);
+    if ('fault' in shape) return rejected(shape.fault);
+    const draft = shape.value;
+    const validation = validateParams(draft.parsed, this.#rules);
+    if (validation.kind === 'fault') return rejected(validation.fault);
+    const { model, maxTokens } = validation;
+    const estimation = estimateParams({ json: draft.params, params: draft.parsed, outputTokensMax: maxTokens, hasEscapes: draft.hasEscapes }, model);
+    if (estimation.kind === 'unbounded') {
+      const why = `${estimation.what} lets the provider run several passes and bill each; no bound is known that a budget could reserve`;
+      return rejected(fault('bound_unknown', why));
+    }
+    const { estimate } = estimation;
+    // Input and answer share the context window, so no request is larger than the window of its model.
+    const contextTokens = Math.min(estimate.tokensMax, model.contextTokensMax);
+    const contextClass = contextClasses.find((candidate) => candidate.tokensMax >= contextTokens);
+    if (!contextClass) {
+      const largest = contextClasses.at(-1);
+      const limit = `the largest context class, ${largest?.name ?? 'none'}, takes ${largest?.tokensMax ?? 0}`;
+      return rejected(fault('context_too_large', `the request may take up to ${contextTokens} tokens; ${limit}`));
+    }
+    const firstRow = this.#seen.add(draft.id, line.row);
+    if (firstRow !== undefined) return rejected(fault('id_duplicate', `line ${firstRow} has the same id`));
+    const prompt: Prompt = {
+      id: draft.id,
+      topic: draft.topic,
+      priority: draft.priority,
+      client: draft.client,
+      deadlineMs: draft.deadlineMs,
+      metadataJson: draft.metadataJson,
+      params: draft.params,
+      model: model.model,
+      source: { uri: this.#uri, row: line.row, byteOffset: line.byteOffset },
+      estimate,
+    };
+    return { kind: 'prompt', prompt, segment: segmentName(draft.topic, contextClass.name, draft.priority), isGeoPinned: estimation.isGeoPinned };
+  }
+}
+
+function rejected(found: Fault): Verdict {
+  return { kind: 'rejected', fault: found };
+}

@@ -1,0 +1,95 @@
+/**
+ * What a producer writes down in the lake about a run, so that the ledger can be rebuilt from it: that it was opened, as
+ * whom and when, and later that its source was read to the end. Both are written once and never changed.
+ */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { PlimsollError } from '../segments/errors.ts';
+import { dateOf, runIngestedKey, runOpenKey } from '../segments/lake.ts';
+import { runTag } from '../segments/segment.ts';
+import type { RunKey } from '../segments/segment.ts';
+import type { Store } from '../segments/store/store.ts';
+
+const openSchema = z.object({
+  v: z.literal(1),
+  run: z.string(),
+  tag: z.string().regex(/^[0-9a-f]{10}$/),
+  dt: z.iso.date(),
+  openedAtMs: z.int(),
+  source: z.string(),
+  cutSha256: z.string(),
+});
+
+const ingestedSchema = z.object({
+  v: z.literal(1),
+  run: z.string(),
+  accepted: z.int(),
+  rejected: z.int(),
+  input: z.object({ bytes: z.int(), rows: z.int(), sha256: z.string() }),
+});
+
+/** `journal/runs/<run>/open.json`. */
+export type RunOpening = z.infer<typeof openSchema>;
+/** `journal/runs/<run>/ingested.json`. */
+export type RunIngestion = z.infer<typeof ingestedSchema>;
+
+/** The opening of a run, or undefined when it was never opened. */
+export async function readOpening(store: Store, run: RunKey): Promise<RunOpening | undefined> {
+  return await readDocument(store, runOpenKey(run), openSchema);
+}
+
+/** The end of a run's ingest, or undefined when its source was never read to the end. */
+export async function readIngestion(store: Store, run: RunKey): Promise<RunIngestion | undefined> {
+  return await readDocument(store, runIngestedKey(run), ingestedSchema);
+}
+
+/**
+ * Writes the opening of a run, or adopts the one that exists: tag and date stand in ids and keys, so a run that lost its
+ * Redis must find the same ones again.
+ */
+export async function openJournal(
+  store: Store,
+  opening: { readonly run: RunKey; readonly installationId: string; readonly nowMs: number; readonly source: string; readonly cutSha256: string },
+): Promise<RunOpening> {
+  const { run, installationId, nowMs, source, cutSha256 } = opening;
+  const fresh: RunOpening = { v: 1, run, tag: runTag(installationId, run), dt: dateOf(nowMs), openedAtMs: nowMs, source, cutSha256 };
+  try {
+    await putDocument(store, runOpenKey(run), fresh);
+    return fresh;
+  } catch (error) {
+    if (!(error instanceof PlimsollError) || error.code !== 'lake_conflict') throw error;
+    const existing = await readOpening(store, run);
+    if (!existing) throw error;
+    return existing;
+  }
+}
+
+/** Writes the end of a run's ingest. @throws PlimsollError `lake_conflict` when it ended otherwise before */
+export async function closeJournal(store: Store, run: RunKey, ingestion: Omit<RunIngestion, 'v' | 'run'>): Promise<void> {
+  await putDocument(store, runIngestedKey(run), { v: 1, run, ...ingestion });
+}
+
+async function putDocument(store: Store, key: string, document: unknown): Promise<void> {
+  const bytes = Buffer.from(`${JSON.stringify(document)}\n`, 'utf8');
+  await store.put(key, { blocks: [bytes], sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') });
+}
+
+async function readDocument<Document>(store: Store, key: string, schema: z.ZodType<Document>): Promise<Document | undefined> {
+  if (!(await store.head(key))) return undefined;
+  const decoded = schema.safeParse(parseJson((await store.readWhole(key)).toString('utf8')));
+  if (decoded.success) return decoded.data;
+  throw new PlimsollError('lake_conflict', {
+    message: 'a journal record is not what its key promises',
+    where: key,
+    hint: 'Somebody else wrote or damaged it. Restore it from a copy of the lake, or use another run key.',
+    cause: decoded.error,
+  });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * The way in. A producer reads a source as a stream, judges every line, gathers the good ones into chunks and the bad
+ * ones into a rejects file, and acknowledges only what is durable. The same run key may be started again at any time: a
+ * finished run costs nothing, an interrupted one goes on where its durable chunks end.
+ *
+ * It owns the source and the open chunks; the spooler owns the writes, the ledger owns the truth about what is durable.
+ *
+ * Invariants
+ *   A1  A prompt is acknowledged when its chunk is in the ledger, never earlier.
+ *   A2  A run takes exactly one input: before anything is added to an existing run, the digest of what was read for it
+ *       is compared with the source at hand.
+ *   A3  Under a bound on bad lines nothing is released before the whole source was judged; a file is judged before the
+ *       run is opened, so that a refused file leaves its run key free for the mended one.
+ *   A4  When `produce` returns or throws, no write of its own is under way.
+ */
+import type { Ledger, RunRecord } from '../segments/ledger/ledger.ts';
+import { PlimsollError } from '../segments/errors.ts';
+import { rejectsKey } from '../segments/lake.ts';
+import type { RunKey } from '../segments/segment.ts';
+import type { Store } from '../segments/store/store.ts';
+import type { Wake } from '../segments/wake.ts';
+import { inputDiffers, InputGuard, readDigest } from './same-input.ts';
+import { Ingest } from './ingest.ts';
+import { Intake } from './intake.ts';
+import { isBlank, LineReader } from './lines.ts';
+import type { Line } from './lines.ts';
+import { readIngestion, readOpening } from './journal.ts';
+import { RejectsFile, tooManyRejects } from './rejects.ts';
+import { intakeRules, isBoundBroken, isGuarded } from './settings.ts';
+import type { ProducerSettings } from './settings.ts';
+import { readSource, sourceUri } from './source.ts';
+import type { SourceLocation } from './source.ts';
+import { emptySource, judgeSource } from './survey.ts';
+
+export type { BadRowsBound, ProducerSettings } from './settings.ts';
+export type { SourceLocation } from './source.ts';
+export type { SegmentSurvey, Survey } from './survey.ts';
+export { survey } from './survey.ts';
+
+/** What became of one call. */
+export interface Production {
+  readonly run: RunRecord;
+  readonly accepted: number;
+  readonly rejected: number;
+  /** Where the rejects file is in the lake; undefined when no line was refused. */
+  readonly rejectsKey: string | undefined;
+  /** Whether this call ingested anything, rather than find a run that was ingested before. */
+  readonly isNew: boolean;
+}
+
+export interface ProduceRequest {
+  readonly runKey: RunKey;
+  readonly source: SourceLocation;
+  readonly settings: ProducerSettings;
+  readonly ledger: Ledger;
+  readonly store: Store;
+  readonly wake: Wake;
+  readonly installationId: string;
+  readonly now: () => number;
+  readonly signal: AbortSignal;
+  /** Called after every block of the source. Bytes are those of the decompressed source. */
+  readonly onProgress?: (progress: { readonly rows: number; readonly rejected: number; readonly bytes: number }) => void;
+}
+
+/**
+ * Ingests a source as a run, or finds that it was ingested.
+ * @throws PlimsollError `source_unreadable`, `source_damaged`, `input_rejected`, `run_input_differs`,
+ *   `run_config_differs`, `run_busy`, `run_canceled`, and what the store and the ledger raise; the signal's reason when
+ *   it is aborted. Whatever is thrown, the chunks that are durable stay, and the same call goes on from there.
+ */
+export async function produce(request: ProduceRequest): Promise<Production> {
+  const { runKey, source, settings, ledger, store, signal } = request;
+  const known = await ledger.readRun(runKey);
+  if (known?.state === 'canceled') throw canceled(runKey);
+  if (known && known.state !== 'ingesting') return await findFinished(request, known);
+  // A resumed run has passed the check before it was opened; its own bound still holds at the end.
+  if (!known && isGuarded(settings) && source.kind === 'file') await checkSource(request);
+
+  const reader = new LineReader(settings.lineBytesMax);
+  const guard = new InputGuard(runKey, reader, known?.checkpoint, (await readIngestion(store, runKey))?.input);
+  // A run keeps the name that its source had when it was opened, whatever the file is called now.
+  const uri = (await readOpening(store, runKey))?.source ?? sourceUri(source);
+  const rejects = new RejectsFile(runKey, uri, settings.scratchDirectory);
+  const intake = new Intake(uri, intakeRules(settings));
+  let ingest: Ingest | undefined;
+  const take = async (line: Line): Promise<void> => {
+    if (isBlank(line)) return;
+    // The run is opened by its first line, so that an empty source opens none.
+    ingest ??= await Ingest.open({ ...request, uri, known, reader, gate: guard.opened, rejects });
+    await ingest.take(line, intake.judge(line));
+  };
+  try {
+    for await (const block of readSource(source, settings.expansionMax)) {
+      signal.throwIfAborted();
+      reader.hash(block);
+      guard.check();
+      for (const line of reader.cut(block)) await take(line);
+      request.onProgress?.({ rows: reader.rows, rejected: rejects.count, bytes: reader.bytes });
+    }
+    for (const line of reader.end()) await take(line);
+    guard.end();
+    if (!ingest) throw emptySource(sourceUri(source));
+    return await ingest.finish();
+  } catch (error) {
+    guard.abandon(error);
+    throw error;
+  } finally {
+    await ingest?.settle();
+    await rejects.discard();
+  }
+}
+
+/** Compares the source with the input that a finished run has taken (A2). */
+async function findFinished(request: ProduceRequest, run: RunRecord): Promise<Production> {
+  const found = await readDigest(request.source, request.settings, request.signal);
+  if (found.bytes !== run.checkpoint.bytes || found.sha256 !== run.checkpoint.sha256) throw inputDiffers(run.run, run.checkpoint, found);
+  return {
+    run,
+    accepted: run.accepted,
+    rejected: run.rejected,
+    rejectsKey: run.rejected > 0 ? rejectsKey(run.dt, run.run) : undefined,
+    isNew: false,
+  };
+}
+
+/** Judges a file before its run is opened (A3). @throws PlimsollError `input_rejected` */
+async function checkSource(request: ProduceRequest): Promise<void> {
+  const { runKey, source, settings, signal } = request;
+  const uri = sourceUri(source);
+  const rejects = new RejectsFile(runKey, uri, settings.scratchDirectory);
+  let rows = 0;
+  try {
+    await judgeSource(source, settings, signal, (line, verdict) => {
+      rows += 1;
+      if (verdict.kind === 'rejected') rejects.add(line, verdict.fault);
+    });
+    if (isBoundBroken(settings, rejects.count, rows, true)) throw await tooManyRejects(rejects, rows, uri, 'no run was opened');
+  } finally {
+    await rejects.discard();
+  }
+}
+
+function canceled(run: RunKey): PlimsollError {
+  return new PlimsollError('run_canceled', {
+    message: `the run ${run} was canceled, so nothing more is added to it`,
+    where: run,
+    hint: 'Use another run key to begin again.',
+  });
+}

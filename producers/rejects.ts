@@ -1,0 +1,178 @@
+/**
+ * The rejects file: one JSON line for every line of the source that was refused, in the order of the source. It grows on
+ * the scratch disk and goes to the lake in one piece, compressed, when the source was read to its end.
+ *
+ * One real row:
+ *   {"line":118,"byte_offset":402811,"column":42,"code":"invalid_json","message":"docs.jsonl:118:42: invalid JSON: expected
+ *    ',' or '}'","raw":"{\"id\":\"a-118\" …","run_key":"nightly","source_uri":"docs.jsonl","status":"rejected"}
+ *
+ * Invariants
+ *   R1  Equal sources give equal bytes: no clock, no random, fixed compression, so a repeated run meets its own object.
+ *   R2  `raw` is bounded to 64 KiB; a line that is not UTF-8 is kept as `raw_base64`, so nothing is lost by decoding it.
+ */
+import { isUtf8 } from 'node:buffer';
+import { createHash, randomUUID } from 'node:crypto';
+import { closeSync, createReadStream, mkdirSync, openSync, writeSync } from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { pipeline } from 'node:stream';
+import { createGzip } from 'node:zlib';
+import { errnoOf, invariant, PlimsollError } from '../segments/errors.ts';
+import type { RunKey } from '../segments/segment.ts';
+import type { Store } from '../segments/store/store.ts';
+import type { Fault } from './faults.ts';
+import { keptBytes } from './lines.ts';
+import type { Line } from './lines.ts';
+
+const bufferedBytes = 256 * 1024;
+
+/** Column of a byte offset in a line, counted in characters from 1. */
+export function columnOf(line: Uint8Array, at: number): number {
+  let characters = 1;
+  for (let index = 0; index < at && index < line.length; index += 1) if (((line[index] ?? 0) & 0xc0) !== 0x80) characters += 1;
+  return characters;
+}
+
+/** `file:line[:column]: problem`. */
+export function faultMessage(uri: string, line: Line, found: Fault): string {
+  const column = found.at === undefined ? '' : `:${columnOf(line.bytes, found.at)}`;
+  return `${uri}:${line.row}${column}: ${found.problem}`;
+}
+
+/** The row that stands in the rejects file. */
+export function rejectRow(run: RunKey, uri: string, line: Line, found: Fault): Readonly<Record<string, unknown>> {
+  const { raw, isWhole } = boundedRaw(line);
+  return {
+    line: line.row,
+    byte_offset: line.byteOffset,
+    ...(found.at === undefined ? {} : { column: columnOf(line.bytes, found.at) }),
+    code: found.code,
+    message: faultMessage(uri, line, found),
+    ...(isUtf8(raw) ? { raw: raw.toString('utf8') } : { raw_base64: raw.toString('base64') }),
+    ...(isWhole ? {} : { raw_bytes: line.sizeBytes }),
+    run_key: run,
+    source_uri: uri,
+    status: 'rejected',
+  };
+}
+
+function boundedRaw(line: Line): { readonly raw: Buffer; readonly isWhole: boolean } {
+  if (line.sizeBytes <= keptBytes) return { raw: line.bytes, isWhole: true };
+  let end = Math.min(keptBytes, line.bytes.length);
+  // A character that the cut divides is left out, unless the line is no UTF-8 anyway.
+  while (end > keptBytes - 4 && end > 0 && ((line.bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
+  return { raw: line.bytes.subarray(0, end), isWhole: false };
+}
+
+export class RejectsFile {
+  readonly #run: RunKey;
+  readonly #uri: string;
+  readonly #path: string;
+  readonly #keptPath: string;
+  #descriptor: number | undefined;
+  #rows: string[] = [];
+  #bufferedBytes = 0;
+  #count = 0;
+
+  /** Nothing is created before the first reject. */
+  constructor(run: RunKey, uri: string, scratchDirectory: string) {
+    this.#run = run;
+    this.#uri = uri;
+    this.#path = join(scratchDirectory, `${run}.${randomUUID()}.rejects.part`);
+    this.#keptPath = join(scratchDirectory, `${run}.rejects.jsonl`);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Adds a row. Written synchronously in large steps: a source of nothing but bad lines must not fill the memory. */
+  add(line: Line, found: Fault): void {
+    const row = `${JSON.stringify(rejectRow(this.#run, this.#uri, line, found))}\n`;
+    this.#rows.push(row);
+    this.#bufferedBytes += row.length;
+    this.#count += 1;
+    if (this.#bufferedBytes >= bufferedBytes) this.#write();
+  }
+
+  /** Puts the file into the lake, compressed. @throws PlimsollError `lake_conflict`, `lake_full`, `lake_unavailable` */
+  async publish(store: Pick<Store, 'put'>, key: string): Promise<void> {
+    this.#close();
+    // Compressed twice rather than stored twice: the first pass learns size and digest, the second is the upload.
+    const hash = createHash('sha256');
+    let sizeBytes = 0;
+    for await (const block of this.#compressed()) {
+      hash.update(block);
+      sizeBytes += block.length;
+    }
+    await store.put(key, { blocks: this.#compressed(), sizeBytes, sha256: hash.digest('hex') });
+    await this.discard();
+  }
+
+  /** Leaves the file on the scratch disk, plain, for the person who has to mend the source, and returns its path. */
+  async keep(): Promise<string> {
+    this.#close();
+    await rename(this.#path, this.#keptPath);
+    return this.#keptPath;
+  }
+
+  /** Removes what was written. Safe to call again, and after `keep`. */
+  async discard(): Promise<void> {
+    this.#close();
+    await rm(this.#path, { force: true });
+  }
+
+  #compressed(): AsyncIterable<Buffer> {
+    // Gzip headers made by zlib carry no time, so equal rows give equal bytes (R1).
+    const gzip = createGzip({ level: 6 });
+    // The iteration over the result reports an error of either stream; the callback keeps it from being unhandled.
+    pipeline(createReadStream(this.#path), gzip, () => undefined);
+    return gzip as AsyncIterable<Buffer>;
+  }
+
+  #write(): void {
+    if (this.#rows.length === 0) return;
+    try {
+      if (this.#descriptor === undefined) {
+        mkdirSync(dirname(this.#path), { recursive: true });
+        this.#descriptor = openSync(this.#path, 'wx');
+      }
+      const bytes = Buffer.from(this.#rows.join(''), 'utf8');
+      for (let at = 0; at < bytes.length; ) at += writeSync(this.#descriptor, bytes, at);
+    } catch (error) {
+      throw scratchError(error, this.#path);
+    }
+    this.#rows = [];
+    this.#bufferedBytes = 0;
+  }
+
+  #close(): void {
+    this.#write();
+    if (this.#descriptor !== undefined) closeSync(this.#descriptor);
+    this.#descriptor = undefined;
+  }
+}
+
+/** The error for a source with more bad lines than are borne; keeps the rejects file where the message says. */
+export async function tooManyRejects(rejects: RejectsFile, rows: number, uri: string, consequence: string): Promise<PlimsollError> {
+  const { count } = rejects;
+  invariant(count > 0, 'a bound on bad lines was broken without a bad line');
+  const path = await rejects.keep();
+  return new PlimsollError('input_rejected', {
+    message: `${count} of ${rows} lines of ${uri} are bad, more than the bounds allow; ${consequence}`,
+    where: path,
+    hint: 'Every bad line is listed there with its reason. Mend them, or allow more with --max-bad-rows.',
+  });
+}
+
+function scratchError(error: unknown, path: string): unknown {
+  const errno = errnoOf(error);
+  if (errno === undefined) return error;
+  const isFull = errno === 'ENOSPC' || errno === 'EDQUOT';
+  return new PlimsollError(isFull ? 'lake_full' : 'lake_unavailable', {
+    message: isFull ? 'cannot write the rejects file: no room is left on the disk' : `cannot write the rejects file: ${errno}`,
+    where: path,
+    hint: isFull ? 'Free some space and start the same run once more.' : 'Check that the scratch folder exists and that this user may write to it.',
+    cause: error,
+  });
+}

@@ -1,0 +1,87 @@
+/**
+ * What a producer is told, and what of it decides how a source is cut into prompts and segments.
+ */
+import { createHash } from 'node:crypto';
+import { estimatorVersion } from '../segments/estimate.ts';
+import type { ContextClass, Priority } from '../segments/segment.ts';
+import type { PriceTable } from '../config/models.ts';
+import type { IntakeRules } from './intake.ts';
+import type { AnthropicVersion } from './validate.ts';
+
+export interface ProducerSettings {
+  /** Ascending `tokensMax`. */
+  readonly contextClasses: readonly ContextClass[];
+  /** A chunk is sealed when its params reach this many bytes or rows. */
+  readonly chunkBytesMax: number;
+  readonly chunkRowsMax: number;
+  /** Memory over all open chunks, bytes. */
+  readonly openBytesMax: number;
+  /** A longer line is refused and never held in memory whole. */
+  readonly lineBytesMax: number;
+  /** Decides whether temperature, top_p and top_k are refused. */
+  readonly anthropicVersion: AnthropicVersion;
+  readonly price: PriceTable;
+  readonly defaults: {
+    readonly topic: string;
+    readonly priority: Priority;
+    readonly client: string;
+    readonly model: string | undefined;
+    readonly maxTokens: number | undefined;
+  };
+  /** Nothing is sent, and the run is refused, when any line is bad. */
+  readonly isStrict: boolean;
+  /** How many bad lines are borne; percent of the lines that are not blank. */
+  readonly badRowsMax: BadRowsBound;
+  /** Local; for the rejects file while it grows. */
+  readonly scratchDirectory: string;
+  /** How many times its size a compressed source may grow; undefined: the default of `source.ts`. */
+  readonly expansionMax?: number;
+}
+
+export type BadRowsBound =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'rows'; readonly rows: number }
+  | { readonly kind: 'percent'; readonly percent: number };
+
+/** Raised when a rule of intake changes, so that no run is resumed under other rules than it began with. */
+const rulesVersion = 1;
+
+/**
+ * Digest of everything that decides which lines are refused and which segment a prompt belongs to. A run that is resumed
+ * skips rows that are durable; under another cut it would skip or repeat the wrong ones.
+ */
+export function cutSha256(settings: ProducerSettings): string {
+  const cut = {
+    rules: rulesVersion,
+    estimator: estimatorVersion,
+    classes: settings.contextClasses.map(({ name, tokensMax }) => [name, tokensMax]),
+    defaults: [settings.defaults.topic, settings.defaults.priority, settings.defaults.client, settings.defaults.model ?? null, settings.defaults.maxTokens ?? null],
+    price: settings.price.version,
+    api: settings.anthropicVersion,
+    lineBytesMax: settings.lineBytesMax,
+  };
+  return createHash('sha256').update(JSON.stringify(cut)).digest('hex');
+}
+
+/** The part of the settings that judges lines. */
+export function intakeRules(settings: ProducerSettings): IntakeRules {
+  const { anthropicVersion, price, contextClasses, defaults, lineBytesMax } = settings;
+  return { anthropicVersion, price, contextClasses, defaults, lineBytesMax };
+}
+
+/** Whether a bound on bad lines is set, so that nothing may be sent before the whole source was judged. */
+export function isGuarded(settings: ProducerSettings): boolean {
+  return settings.isStrict || settings.badRowsMax.kind !== 'none';
+}
+
+/**
+ * Whether the bad lines are too many. A percentage is only judged `atEnd`: on the way it would depend on where in the
+ * source the bad lines stand.
+ */
+export function isBoundBroken(settings: ProducerSettings, rejected: number, rows: number, atEnd: boolean): boolean {
+  if (rejected === 0) return false;
+  const { badRowsMax, isStrict } = settings;
+  if (isStrict && atEnd) return true;
+  if (badRowsMax.kind === 'rows') return rejected > badRowsMax.rows;
+  return badRowsMax.kind === 'percent' && atEnd && rejected * 100 > badRowsMax.percent * rows;
+}

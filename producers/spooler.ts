@@ -1,0 +1,182 @@
+/**
+ * Gathers prompts into chunks, one open chunk per segment and client, and makes them durable: the spool object first,
+ * then the ledger, then the wake-up. What is in the ledger is acknowledged; what is only in the lake is not.
+ *
+ * It owns the open chunks and the writes under way. The reader of the source waits for `room()` and so never runs ahead
+ * of the lake; whoever calls `add` owns the order of the rows.
+ *
+ * Invariants
+ *   P1  A chunk is added to the ledger only after its spool object is durable, and chunks are added in the order in
+ *       which they were sealed, so the rows of a segment and client become durable in order.
+ *   P2  The checkpoint that goes with a chunk covers every row of it: it is the reader's position when it was sealed.
+ *   P3  Nothing is added before the gate is open: a resumed run first proves that its source is the same one.
+ *   P4  Rows at or below the high water of their segment and client are durable already and are dropped.
+ *   P5  Open chunks hold at most `openBytesMax` together, plus one row; at most `putsMax` spool objects are on their way.
+ */
+import { ChunkWriter } from '../segments/chunk.ts';
+import { PlimsollError } from '../segments/errors.ts';
+import { spoolKey } from '../segments/lake.ts';
+import { chunkId } from '../segments/segment.ts';
+import type { ChunkFooter, SealedChunk } from '../segments/chunk.ts';
+import type { Checkpoint, Ledger } from '../segments/ledger/ledger.ts';
+import type { Prompt, RunKey, SegmentName } from '../segments/segment.ts';
+import type { Store } from '../segments/store/store.ts';
+import type { Wake } from '../segments/wake.ts';
+
+/** Two keep the disk busy while a third is hashed; more only hold memory. */
+const putsMax = 4;
+
+export interface SpoolerSettings {
+  readonly run: RunKey;
+  readonly tag: string;
+  /** What the run was opened with as its source; a resumed run keeps it, whatever the file is called now (K1). */
+  readonly source: string;
+  readonly chunkBytesMax: number;
+  readonly chunkRowsMax: number;
+  readonly openBytesMax: number;
+  readonly isReleased: boolean;
+  readonly highWater: ReadonlyMap<string, number>;
+  readonly ledger: Pick<Ledger, 'addChunk'>;
+  readonly store: Pick<Store, 'put'>;
+  readonly wake: Pick<Wake, 'enqueueChunk'>;
+  readonly now: () => number;
+  /** Where the reader stands; asked for when a chunk is sealed (P2). */
+  readonly position: () => Checkpoint;
+  /** Resolves when chunks may be added to the ledger, rejects when they must not (P3). */
+  readonly gate: Promise<void>;
+}
+
+export class Spooler {
+  readonly #settings: SpoolerSettings;
+  readonly #open = new Map<string, ChunkWriter>();
+  readonly #durableRows: Map<string, number>;
+  #openBytes = 0;
+  #puts = 0;
+  #added = 0;
+  #chain: Promise<void> = Promise.resolve();
+  #failure: { readonly error: unknown } | undefined;
+  #roomWaiters: (() => void)[] = [];
+
+  constructor(settings: SpoolerSettings) {
+    this.#settings = settings;
+    this.#durableRows = new Map(settings.highWater);
+  }
+
+  /** Chunks that this spooler has added to the ledger. */
+  get added(): number {
+    return this.#added;
+  }
+
+  /** Whether the reader has to wait for `room()` before it adds more. */
+  get isFull(): boolean {
+    return this.#puts >= putsMax || this.#failure !== undefined;
+  }
+
+  /** Adds a prompt to the open chunk of its segment and client, and seals what is full. */
+  add(prompt: Prompt, segment: SegmentName, isGeoPinned: boolean): void {
+    const key = `${segment}|${prompt.client}`;
+    if (prompt.source.row <= (this.#settings.highWater.get(key) ?? 0)) return;
+    let writer = this.#open.get(key);
+    if (!writer) {
+      const { run, source } = this.#settings;
+      writer = new ChunkWriter({ run, segment, client: prompt.client, attempt: 1, source });
+      this.#open.set(key, writer);
+    }
+    const before = writer.sizeBytes;
+    writer.add(prompt, isGeoPinned);
+    this.#openBytes += writer.sizeBytes - before;
+    const { chunkBytesMax, chunkRowsMax, openBytesMax } = this.#settings;
+    if (writer.paramsBytes >= chunkBytesMax || writer.rows >= chunkRowsMax) this.#seal(key, writer);
+    else if (this.#openBytes > openBytesMax) this.#sealLargest();
+  }
+
+  /** Resolves when fewer than `putsMax` objects are on their way (P5). @throws whatever a write failed with */
+  async room(): Promise<void> {
+    while (this.#puts >= putsMax && !this.#failure) await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
+    if (this.#failure) throw this.#failure.error;
+  }
+
+  /** Seals every open chunk and resolves when all of them are in the ledger. @throws whatever a write failed with */
+  async flush(): Promise<void> {
+    // By first row, so that the order does not depend on when the segments were first met.
+    const writers = [...this.#open].sort(([, a], [, b]) => a.firstRow - b.firstRow);
+    for (const [key, writer] of writers) {
+      await this.room();
+      this.#seal(key, writer);
+    }
+    await this.settle();
+    if (this.#failure) throw this.#failure.error;
+  }
+
+  /** Resolves when nothing is under way any more, whatever became of it. */
+  async settle(): Promise<void> {
+    await this.#chain;
+  }
+
+  #sealLargest(): void {
+    let largest: readonly [string, ChunkWriter] | undefined;
+    for (const entry of this.#open) if (!largest || entry[1].sizeBytes > largest[1].sizeBytes) largest = entry;
+    if (largest) this.#seal(...largest);
+  }
+
+  #seal(key: string, writer: ChunkWriter): void {
+    this.#open.delete(key);
+    this.#openBytes -= writer.sizeBytes;
+    const { tag, run, position } = this.#settings;
+    const id = chunkId(tag, writer.heading.segment, writer.firstRow, writer.lastRow);
+    const sealed = writer.seal(id);
+    const checkpoint = position();
+    const stored = this.#store(spoolKey(run, id), sealed);
+    const { footer } = sealed;
+    this.#chain = this.#chain.then(async () => {
+      try {
+        await stored;
+        if (this.#failure) return;
+        await this.#settings.gate;
+        await this.#add(key, footer, checkpoint);
+      } catch (error) {
+        this.#fail(error);
+      }
+    });
+  }
+
+  /** Writes a spool object. It never rejects: the first failure is kept, and nothing is added after it. */
+  async #store(key: string, sealed: SealedChunk): Promise<void> {
+    this.#puts += 1;
+    try {
+      await this.#settings.store.put(key, sealed);
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#puts -= 1;
+      this.#wakeWaiters();
+    }
+  }
+
+  async #add(key: string, footer: ChunkFooter, checkpoint: Checkpoint): Promise<void> {
+    const { ledger, wake, run, isReleased, now } = this.#settings;
+    const previousRow = this.#durableRows.get(key) ?? 0;
+    const reply = await ledger.addChunk({ footer, spoolKey: spoolKey(run, footer.chunk), previousRow, checkpoint, isReleased, nowMs: now() });
+    if (reply.kind === 'stale') {
+      throw new PlimsollError('run_busy', {
+        message: `another producer is ingesting the run ${run}: its rows went on while this one worked`,
+        where: footer.chunk,
+        hint: 'Let the other one finish; the same command then reports what it did.',
+      });
+    }
+    this.#durableRows.set(key, footer.lastRow);
+    this.#added += 1;
+    if (reply.kind === 'added' && isReleased) await wake.enqueueChunk(footer.segment, footer.chunk, reply.epoch);
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#wakeWaiters();
+  }
+
+  #wakeWaiters(): void {
+    const waiters = this.#roomWaiters;
+    this.#roomWaiters = [];
+    for (const resume of waiters) resume();
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * What a source would become, without writing anything: the same lines, the same verdicts, the same segments as a run,
+ * only counted. For `plan`, and for the pass that a run makes over a file before it is allowed to send anything.
+ */
+import type { Checkpoint } from '../segments/ledger/ledger.ts';
+import type { Rates } from '../segments/price.ts';
+import type { ModelEntry, PriceTable } from '../config/models.ts';
+import { PlimsollError } from '../segments/errors.ts';
+import type { Prompt, SegmentName } from '../segments/segment.ts';
+import { Intake } from './intake.ts';
+import type { Verdict } from './intake.ts';
+import { isBlank, LineReader } from './lines.ts';
+import type { Line } from './lines.ts';
+import { faultMessage } from './rejects.ts';
+import type { FaultCode } from './faults.ts';
+import { intakeRules } from './settings.ts';
+import type { ProducerSettings } from './settings.ts';
+import { readSource, sourceUri } from './source.ts';
+import type { SourceLocation } from './source.ts';
+
+/** What one segment would hold. Tokens and micro-USD are integers. */
+export interface SegmentSurvey {
+  readonly segment: SegmentName;
+  readonly rows: number;
+  readonly paramsBytes: number;
+  /** Expected input tokens plus the expected part of `max_tokens`. */
+  readonly tokensExpected: number;
+  /** What strict budgets would reserve. */
+  readonly tokensMax: number;
+  readonly microUsdExpected: number;
+  readonly microUsdMax: number;
+}
+
+export interface Survey {
+  readonly source: string;
+  /** Size, lines and digest of the decompressed source; a plan is applied only to the same input. */
+  readonly input: Checkpoint;
+  readonly priceVersion: string;
+  readonly accepted: number;
+  readonly rejected: number;
+  /** Sorted by name. */
+  readonly segments: readonly SegmentSurvey[];
+  readonly rejectedByCode: Readonly<Partial<Record<FaultCode, number>>>;
+  /** The first rejects, as people read them: `file:line:column: problem`. */
+  readonly rejectMessages: readonly string[];
+}
+
+/** How much of `max_tokens` an answer is taken to use until a topic is calibrated, in thousandths. */
+export const outputExpectedPermille = 500;
+const messagesMax = 20;
+
+/** The tally of one segment while it grows. Costs are pico-USD, so that a million cheap rows do not round to nothing. */
+interface Tally {
+  rows: number;
+  paramsBytes: number;
+  tokensExpected: number;
+  tokensMax: number;
+  picoExpected: bigint;
+  microUsdMax: number;
+}
+
+/**
+ * Surveys a source.
+ * @throws PlimsollError `source_unreadable`, `source_damaged` (also when the source is empty), `input_rejected` beyond
+ *   the ids that one run can tell apart
+ */
+export async function survey(source: SourceLocation, settings: ProducerSettings, signal?: AbortSignal): Promise<Survey> {
+  const tallies = new Map<SegmentName, Tally>();
+  const rejectedByCode: Partial<Record<FaultCode, number>> = {};
+  const rejectMessages: string[] = [];
+  const uri = sourceUri(source);
+  let accepted = 0;
+  let rejected = 0;
+  const input = await judgeSource(source, settings, signal, (line, verdict) => {
+    if (verdict.kind === 'prompt') {
+      accepted += 1;
+      count(tallies, verdict.prompt, verdict.segment, settings.price);
+      return;
+    }
+    rejected += 1;
+    rejectedByCode[verdict.fault.code] = (rejectedByCode[verdict.fault.code] ?? 0) + 1;
+    if (rejectMessages.length < messagesMax) rejectMessages.push(faultMessage(uri, line, verdict.fault));
+  });
+  if (accepted + rejected === 0) throw emptySource(uri);
+  const segments = [...tallies].map(([segment, tally]) => finish(segment, tally)).sort((a, b) => (a.segment < b.segment ? -1 : 1));
+  return { source: uri, input, priceVersion: settings.price.version, accepted, rejected, segments, rejectedByCode, rejectMessages };
+}
+
+/** Reads a source from end to end and hands every line that is not blank to `visit`, with its verdict. */
+export async function judgeSource(
+  source: SourceLocation,
+  settings: ProducerSettings,
+  signal: AbortSignal | undefined,
+  visit: (line: Line, verdict: Verdict) => void,
+): Promise<Checkpoint> {
+  const reader = new LineReader(settings.lineBytesMax);
+  const intake = new Intake(sourceUri(source), intakeRules(settings));
+  for await (const block of readSource(source, settings.expansionMax)) {
+    signal?.throwIfAborted();
+    reader.hash(block);
+    for (const line of reader.cut(block)) if (!isBlank(line)) visit(line, intake.judge(line));
+  }
+  for (const line of reader.end()) if (!isBlank(line)) visit(line, intake.judge(line));
+  return reader.position();
+}
+
+/** A source without a line is refused before a run is opened: it is more often a failed upstream job than a wish. */
+export function emptySource(uri: string): PlimsollError {
+  return new PlimsollError('source_damaged', {
+    message: 'the source is empty: it has no line that is not blank',
+    where: uri,
+    hint: 'Check the job that writes it; no run was opened.',
+  });
+}
+
+function count(tallies: Map<SegmentName, Tally>, prompt: Prompt, segment: SegmentName, price: PriceTable): void {
+  let tally = tallies.get(segment);
+  if (!tally) {
+    tally = { rows: 0, paramsBytes: 0, tokensExpected: 0, tokensMax: 0, picoExpected: 0n, microUsdMax: 0 };
+    tallies.set(segment, tally);
+  }
+  const { inputTokensExpected, outputTokensMax, tokensMax, microUsdMax } = prompt.estimate;
+  const outputExpected = Math.ceil((outputTokensMax * outputExpectedPermille) / 1000);
+  tally.rows += 1;
+  tally.paramsBytes += prompt.params.length;
+  tally.tokensExpected += inputTokensExpected + outputExpected;
+  tally.tokensMax += tokensMax;
+  tally.microUsdMax += microUsdMax;
+  const model = price.find(prompt.model);
+  if (model) tally.picoExpected += expectedPico(model, inputTokensExpected, outputExpected);
+}
+
+function expectedPico(model: ModelEntry, inputTokens: number, outputTokens: number): bigint {
+  const { longContext } = model;
+  const rates: Rates = longContext && inputTokens > longContext.thresholdTokens ? longContext.batch : model.batch;
+  return BigInt(inputTokens) * BigInt(rates.input) + BigInt(outputTokens) * BigInt(rates.output);
+}
+
+function finish(segment: SegmentName, tally: Tally): SegmentSurvey {
+  const { rows, paramsBytes, tokensExpected, tokensMax, picoExpected, microUsdMax } = tally;
+  const microUsdExpected = Number((picoExpected + 999_999n) / 1_000_000n);
+  return { segment, rows, paramsBytes, tokensExpected, tokensMax, microUsdExpected, microUsdMax };
+}

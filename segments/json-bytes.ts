@@ -1,0 +1,38 @@
+/** The classes of bytes that JSON's grammar knows, for {@link JsonScanner}; all of its structure is ASCII. */
+
+/** Thrown where a text is not JSON; built once, because a stack per bad line would be the dearest part of a bad file. */
+export const malformed = new Error('the text is not JSON');
+
+/** 1 for blanks, tabs and carriage returns. A newline ends the text, so it is none. */
+export const isWhitespace = byteSet(' \t\r');
+const isEscapable = byteSet('"\\/bfnrt');
+const isHex = byteSet('0123456789abcdefABCDEF');
+
+function byteSet(characters: string): Uint8Array {
+  const set = new Uint8Array(256);
+  for (const byte of Buffer.from(characters, 'latin1')) set[byte] = 1;
+  return set;
+}
+
+/** Whether none of a word's four bytes is a quote, a backslash or below 0x20 (the usual carry trick, exact as a test). */
+export function isPlain(word: number): boolean {
+  const quotes = word ^ 0x22222222;
+  const backslashes = word ^ 0x5c5c5c5c;
+  const found =
+    ((word - 0x20202020) & ~word) | ((quotes - 0x01010101) & ~quotes) | ((backslashes - 0x01010101) & ~backslashes);
+  return (found & 0x80808080) === 0;
+}
+
+/** Whether a byte is one of 0 to 9. */
+export function isDigit(byte: number): boolean {
+  return byte >= 0x30 && byte <= 0x39;
+}
+
+/** The place behind the escape whose backslash stands at `at`. @throws malformed */
+export function afterEscape(bytes: Buffer, at: number): number {
+  const escaped = bytes[at + 1] ?? 0;
+  if (isEscapable[escaped] === 1) return at + 2;
+  if (escaped !== 0x75) throw malformed;
+  for (let i = 2; i < 6; i++) if (isHex[bytes[at + i] ?? 0] !== 1) throw malformed;
+  return at + 6;
+}

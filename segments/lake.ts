@@ -1,0 +1,98 @@
+/**
+ * Every key of the lake, in one place. A key is a function of planned position: no clock, no random, so that a replay
+ * meets its own objects.
+ *
+ *   results/dt=2026-11-21/topic=invoices/<run>-<archive>-p000.jsonl.gz    data files only, one topic each
+ *   errors/dt=…/topic=…/<run>-<archive>-p000.jsonl.gz                     one row per dead letter or reject
+ *   runs/dt=…/<run>/archives/<archive>.json                              commits one archive's files
+ *   runs/dt=…/<run>/{manifest.json,run.json,cost.csv,_SUCCESS}           gathers them; `_SUCCESS` last
+ *   spool/<run>/<chunk>.chunk                                            private: prompts
+ *   journal/…                                                            private: what survives the loss of Redis
+ */
+import type { ArchiveId, ChunkId, IntentId, RunKey } from './segment.ts';
+
+/** The UTC date of an instant, `YYYY-MM-DD`: the `dt` of a run that began then. */
+export function dateOf(nowMs: number): string {
+  return new Date(nowMs).toISOString().slice(0, 10);
+}
+
+export const installationKey = 'journal/installation.json';
+
+export function spoolKey(run: RunKey, chunk: ChunkId): string {
+  return `spool/${run}/${chunk}.chunk`;
+}
+
+/** The record that a run was opened: its tag and its date. */
+export function runOpenKey(run: RunKey): string {
+  return `journal/runs/${run}/open.json`;
+}
+
+/** The record that a run's source was read to its end, with counts and digest. */
+export function runIngestedKey(run: RunKey): string {
+  return `journal/runs/${run}/ingested.json`;
+}
+
+/** The manifest that fixes a sealed archive. */
+export function sealedKey(run: RunKey, archive: ArchiveId): string {
+  return `journal/archives/${run}/${archive}.json`;
+}
+
+/** The write-ahead record of one attempt to submit. */
+export function intentKey(account: string, intent: IntentId): string {
+  return `journal/intents/${account}/${intent}.json`;
+}
+
+/** The record that the provider accepted an intent, with the batch's id. */
+export function acceptedKey(account: string, intent: IntentId): string {
+  return `journal/accepted/${account}/${intent}.json`;
+}
+
+/** The provider's result lines of an archive, verbatim. */
+export function resultLinesKey(run: RunKey, archive: ArchiveId): string {
+  return `journal/results/${run}/${archive}.jsonl`;
+}
+
+/** What became of every row of an archive: retries, dead letters, spending. */
+export function outcomeKey(run: RunKey, archive: ArchiveId): string {
+  return `journal/outcomes/${run}/${archive}.json`;
+}
+
+/** A data file of succeeded rows. `part` counts from 0 within archive and topic. */
+export function resultsKey(dt: string, topic: string, run: RunKey, archive: ArchiveId, part: number): string {
+  return `results/dt=${dt}/topic=${topic}/${run}-${archive}-p${String(part).padStart(3, '0')}.jsonl.gz`;
+}
+
+/** A file of dead letters. */
+export function errorsKey(dt: string, topic: string, run: RunKey, archive: ArchiveId, part: number): string {
+  return `errors/dt=${dt}/topic=${topic}/${run}-${archive}-p${String(part).padStart(3, '0')}.jsonl.gz`;
+}
+
+/** The rejected lines of a run's source. Their topic is not known: a line may not even be JSON. */
+export function rejectsKey(dt: string, run: RunKey): string {
+  return `errors/dt=${dt}/topic=rejected/${run}-rejects-p000.jsonl.gz`;
+}
+
+function runFolder(dt: string, run: RunKey): string {
+  return `runs/dt=${dt}/${run}`;
+}
+
+/** The commit point of one archive's files. */
+export function archiveManifestKey(dt: string, run: RunKey, archive: ArchiveId): string {
+  return `${runFolder(dt, run)}/archives/${archive}.json`;
+}
+
+export function runManifestKey(dt: string, run: RunKey): string {
+  return `${runFolder(dt, run)}/manifest.json`;
+}
+
+export function runReportKey(dt: string, run: RunKey): string {
+  return `${runFolder(dt, run)}/run.json`;
+}
+
+export function runCostKey(dt: string, run: RunKey): string {
+  return `${runFolder(dt, run)}/cost.csv`;
+}
+
+export function runSuccessKey(dt: string, run: RunKey): string {
+  return `${runFolder(dt, run)}/_SUCCESS`;
+}

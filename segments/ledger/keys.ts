@@ -1,0 +1,44 @@
+/**
+ * Every key of the ledger that is read outside a script. Scripts build the same names from the same prefix
+ * (`scripts/prelude.lua`). All keys carry the hash tag of the installation, so a cluster keeps them in one slot.
+ *
+ * | key                      | type   | holds                                                    | lives                |
+ * |--------------------------|--------|----------------------------------------------------------|----------------------|
+ * | runs                     | set    | run keys                                                 | for ever             |
+ * | run:<key>                | hash   | state, counts, checkpoint                                | for ever             |
+ * | run:<key>:high           | hash   | last durable source row by segment and client            | with its run         |
+ * | run:<key>:archives       | list   | archive ids                                              | with its run         |
+ * | run:<key>:open           | hash   | open archive by segment                                  | with its run         |
+ * | run:<key>:spooled        | list   | chunks that wait for a strict run's flush                | until the flush      |
+ * | chunk:<id>               | hash   | one chunk and its reservation                            | with its run         |
+ * | archive:<id>(:chunks)    | hash, list | one archive and its chunks in order                  | with its run         |
+ * | intent:<id>              | hash   | one attempt to submit                                    | with its run         |
+ * | segments, segment:<name> | set, hash | counters and state                                    | for ever             |
+ * | queued:<segment>         | zset   | queued chunks by order                                   | while queued         |
+ * | ready:<priority>         | zset   | segments with queued chunks by their oldest              | while queued         |
+ * | stops, stop:<scope>(:held) | set, hash, zset | why something stands still, and what           | while it does        |
+ * | budgets, budget:<target> | set, hash | limits                                                | for ever             |
+ * | accounts, account:<name> | set, hash | reserved and spent                                    | for ever             |
+ * | lanes, lane:<account>    | set, hash | who may post, how much the provider's queue holds     | for ever             |
+ * | sealed                   | zset   | archives in line for the submitter                       | while in line        |
+ * | doubts                   | set    | archives in doubt                                        | while in doubt       |
+ * | batches                  | hash   | intent by batch id: a batch is bound once                | for ever             |
+ * | due:<stage>              | zset   | what waits for a stage, by due time                      | while it waits       |
+ * | claims, epochs           | hash   | who works on it; how often the sweeper woke it           | while it waits       |
+ * | events, events:sequence  | stream | the outbox                                               | trimmed by the relay |
+ */
+
+/** The keys of one installation. `tag` is its name, for example `plimsoll`. */
+export interface LedgerKeys {
+  /** What every key begins with; also KEYS[1] of every script. */
+  readonly prefix: string;
+  /** BullMQ's prefix: its keys share the hash tag. */
+  readonly queuePrefix: string;
+  of(name: string): string;
+}
+
+/** Builds the keys of an installation; `tag` has only `[a-z0-9-]`. */
+export function ledgerKeys(tag: string): LedgerKeys {
+  const prefix = `{${tag}}:`;
+  return { prefix, queuePrefix: `{${tag}}`, of: (name) => `${prefix}${name}` };
+}

@@ -1,0 +1,127 @@
+/**
+ * The ledger in Redis: it owns one connection and turns each method of the port into one script or one read. Nothing is
+ * decided here; what must be atomic is in `scripts/`, what must be pure is in the other files of `segments/`.
+ *
+ * Invariants: G1 to G6 of `ledger.ts`. A read is a snapshot that may be old when it arrives; every script looks again.
+ */
+import type { Redis } from 'ioredis';
+import { childChunkId, type ArchiveId, type ChunkId, type IntentId, type Priority, type RunKey, type SegmentName } from '../segment.ts';
+import { count, decodeAccount, decodeArchive, decodeChunk, decodeEvent, decodeIntent, decodeRun, decodeSegment, decodeStop, text, type Fields } from './decode.ts';
+import type { LedgerKeys } from './keys.ts';
+import type { Admission, Budget, ChunkPart, DueEntity, Ledger, Preparation, QueuedChunk, RunRecord } from './ledger.ts';
+import { scriptCaller } from './scripts.ts';
+
+const flushOrder: readonly Priority[] = ['high', 'normal', 'low', 'fallback'];
+
+/** Opens the ledger of an installation on a connection, which it closes in the end. */
+export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
+  const call = scriptCaller(redis, keys.prefix);
+  const hash = async (name: string): Promise<Fields> => await redis.hgetall(keys.of(name));
+
+  const readRun = async (run: RunKey): Promise<RunRecord | undefined> => {
+    const fields = await hash(`run:${run}`);
+    return fields['state'] === undefined ? undefined : decodeRun(run, fields);
+  };
+  const readChunk = async (chunk: ChunkId) => {
+    const fields = await hash(`chunk:${chunk}`);
+    return fields['state'] === undefined ? undefined : decodeChunk(chunk, fields);
+  };
+  const partOf = (chunk: ChunkId, part: ChunkPart) => ({ ...part, chunk: childChunkId(chunk, part.from, part.to) });
+
+  return {
+    async openRun(request) {
+      const { kind } = (await call('open-run', { ...request })) as { kind: 'opened' | 'exists' };
+      const run = await readRun(request.run);
+      if (!run) throw new Error(`run ${request.run} vanished from the ledger while it was opened`);
+      return { kind, run };
+    },
+    readRun,
+    listRuns: async () => (await redis.smembers(keys.of('runs'))).sort() as RunKey[],
+    readHighWater: async (run) => new Map(Object.entries(await hash(`run:${run}:high`)).map(([lane, row]) => [lane, Number(row)])),
+    addChunk: async (request) => (await call('add-chunk', { ...request })) as Awaited<ReturnType<Ledger['addChunk']>>,
+    flushRun: async (request) => (await call('flush-run', { ...request })) as Awaited<ReturnType<Ledger['flushRun']>>,
+
+    readChunk,
+    readChunks: async (chunks) => (await Promise.all(chunks.map(readChunk))).filter((each) => each !== undefined),
+    nextSegment: async (skip) => ((await call('next-segment', { skip: [...skip] })) as { segment?: SegmentName }).segment,
+    async oldestQueued(segment) {
+      const [chunk] = await redis.zrange(keys.of(`queued:${segment}`), 0, '0');
+      if (chunk === undefined) return undefined;
+      return { chunk: chunk as ChunkId, segment, epoch: Number(await redis.hget(keys.of(`chunk:${chunk}`), 'epoch')) };
+    },
+    admit: async (chunk, limits, isFillEnough, nowMs) => (await call('admit', { chunk, limits, isFillEnough, nowMs })) as Admission,
+    split: async (chunk, left, right, nowMs) =>
+      (await call('split', { chunk, left: partOf(chunk, left), right: partOf(chunk, right), nowMs })) as QueuedChunk[],
+    stopOnBudget: async (request) => (await call('stop-on-budget', { ...request })) as Awaited<ReturnType<Ledger['stopOnBudget']>>,
+    resumeHeld: async (nowMs) => (await call('resume-held', { nowMs })) as QueuedChunk[],
+    flushArchives: async (run, priority, limits, nowMs) => (await call('flush-archives', { run, priority, limits, nowMs })) as ArchiveId[],
+    async flushDue(run) {
+      const fields = await hash(`run:${run}`);
+      if (fields['state'] !== 'open') return [];
+      return flushOrder.filter((priority) => count(fields, `queued:${priority}`) === 0 && count(fields, `archivesOpen:${priority}`) > 0);
+    },
+
+    async readArchive(archive) {
+      const fields = await hash(`archive:${archive}`);
+      return fields['state'] === undefined ? undefined : decodeArchive(archive, fields);
+    },
+    readArchiveChunks: async (archive) => (await redis.lrange(keys.of(`archive:${archive}:chunks`), 0, -1)) as ChunkId[],
+    listArchives: async (run) => (await redis.lrange(keys.of(`run:${run}:archives`), 0, -1)) as ArchiveId[],
+    closeArchive: async (archive, reason, nowMs) => void (await call('close-archive', { archive, reason, nowMs })),
+    sealArchive: async (request) => ((await call('seal-archive', { ...request })) as { isSealed: boolean }).isSealed,
+
+    prepareIntent: async (request) => (await call('prepare-intent', { ...request })) as Preparation,
+    renewLane: async (account, owner, intent, leaseMs, nowMs) =>
+      ((await call('renew-lane', { account, owner, intent, leaseMs, nowMs })) as { isHeld: boolean }).isHeld,
+    armIntent: async (intent, owner, providerDateMs, nowMs) =>
+      ((await call('arm-intent', { intent, owner, providerDateMs, nowMs })) as { isArmed: boolean }).isArmed,
+    sendIntent: async (intent, owner, nowMs) => ((await call('send-intent', { intent, owner, nowMs })) as { isOpen: boolean }).isOpen,
+    acceptIntent: async (request) => ((await call('accept-intent', { ...request })) as { isAccepted: boolean }).isAccepted,
+    refuseIntent: async (request) => ((await call('refuse-intent', { ...request })) as { isRefused: boolean }).isRefused,
+    doubtIntent: async (intent, reason, nowMs) => ((await call('doubt-intent', { intent, reason, nowMs })) as { isInDoubt: boolean }).isInDoubt,
+    expireLane: async (account, nowMs) => (await call('expire-lane', { account, nowMs })) as Awaited<ReturnType<Ledger['expireLane']>>,
+    halveArchive: async (intent, leftChunks, reason, nowMs) =>
+      (await call('halve-archive', { intent, leftChunks: [...leftChunks], reason, nowMs })) as ArchiveId[],
+    rejectArchive: async (intent, reason, nowMs) => ((await call('reject-archive', { intent, reason, nowMs })) as { isRejected: boolean }).isRejected,
+    async readIntent(intent: IntentId) {
+      const fields = await hash(`intent:${intent}`);
+      return fields['state'] === undefined ? undefined : decodeIntent(intent, fields);
+    },
+
+    deferPoll: async (archive, pollAtMs) => void (await call('defer-poll', { archive, pollAtMs })),
+    endArchive: async (archive, reason, nowMs) => ((await call('end-archive', { archive, reason, nowMs })) as { isEnded: boolean }).isEnded,
+    settle: async (request) => (await call('settle', { ...request })) as Awaited<ReturnType<Ledger['settle']>>,
+    exportArchive: async (archive, event, nowMs) => (await call('export-archive', { archive, event, nowMs })) as { isRunDone: boolean },
+    completeRun: async (request) => ((await call('complete-run', { ...request })) as { isComplete: boolean }).isComplete,
+
+    claim: async (stage, entity, owner, leaseMs, nowMs) =>
+      ((await call('claim', { stage, entity, owner, leaseMs, nowMs })) as { isClaimed: boolean }).isClaimed,
+    release: async (stage, entity, owner, dueAtMs) => void (await call('release', { stage, entity, owner, dueAtMs })),
+    overdue: async (nowMs, againMs, limit) => (await call('overdue', { nowMs, againMs, limit })) as DueEntity[],
+
+    setBudget: async (budget, origin, nowMs) => void (await call('set-budget', { ...budget, origin, nowMs })),
+    async listBudgets() {
+      const targets = (await redis.smembers(keys.of('budgets'))).sort();
+      return await Promise.all(targets.map(async (target): Promise<Budget> => {
+        const fields = await hash(`budget:${target}`);
+        const amount = (name: string) => (text(fields, name) === undefined ? undefined : count(fields, name));
+        return { target, tokens: amount('tokens'), microUsd: amount('microUsd'), window: fields['window'] ?? 'total' };
+      }));
+    },
+    async listAccounts() {
+      const names = (await redis.smembers(keys.of('accounts'))).sort();
+      return await Promise.all(names.map(async (name) => decodeAccount(name, await hash(`account:${name}`))));
+    },
+    async listSegments(nowMs) {
+      const stops = ((await call('read-stops', { nowMs })) as Fields[]).map(decodeStop);
+      const names = (await redis.smembers(keys.of('segments'))).sort() as SegmentName[];
+      return await Promise.all(names.map(async (name) => decodeSegment(name, await hash(`segment:${name}`), stops)));
+    },
+
+    async readEvents(afterSequence, limit) {
+      const entries = await redis.xrange(keys.of('events'), `(${afterSequence}-0`, '+', 'COUNT', limit);
+      return entries.map(([id, flat]) => decodeEvent(id, flat));
+    },
+    close: async () => void (await redis.quit().catch(() => redis.disconnect())),
+  };
+}

@@ -1,0 +1,25 @@
+-- Registers a durable chunk and, unless the run is strict, queues it.
+-- request  {footer, spoolKey, previousRow, checkpoint: {bytes, rows, sha256}, isReleased, nowMs}
+-- returns  {kind: "added" | "duplicate" | "stale", epoch}
+-- Atomic because the high-water mark, the checkpoint and the queue must agree: a resumed producer skips exactly the
+-- rows that are registered. A mark other than `previousRow` shows a second producer of the same run.
+local footer = q.footer
+local run = P .. 'run:' .. footer.run
+local chunk = P .. 'chunk:' .. footer.chunk
+if redis.call('EXISTS', chunk) == 1 then return reply({ kind = 'duplicate', epoch = num(chunk, 'epoch') }) end
+local lane = footer.segment .. '|' .. footer.client
+if get(run, 'state') ~= 'ingesting' or num(run .. ':high', lane) ~= q.previousRow then
+  return reply({ kind = 'stale', epoch = 0 })
+end
+createChunk(footer, q.spoolKey)
+redis.call('HSET', run .. ':high', lane, footer.lastRow)
+add(run, 'accepted', footer.rows)
+if q.checkpoint.bytes >= num(run, 'checkpointBytes') then
+  redis.call('HSET', run, 'checkpointBytes', int(q.checkpoint.bytes), 'checkpointRows', int(q.checkpoint.rows), 'checkpointSha256', q.checkpoint.sha256)
+end
+if not q.isReleased then
+  redis.call('RPUSH', run .. ':spooled', footer.chunk)
+  return reply({ kind = 'added', epoch = 0 })
+end
+change('chunk', chunk, 'queue')
+return reply({ kind = 'added', epoch = enqueue(footer.chunk, chunk).epoch })

@@ -1,0 +1,12 @@
+-- Completes a run whose manifest and _SUCCESS are in the lake.
+-- request  {run, result, event, nowMs}
+-- returns  {isComplete}
+-- Atomic because the completion event must be written exactly once, with the state.
+local key = P .. 'run:' .. q.run
+if get(key, 'state') == 'complete' then return '{"isComplete":true}' end
+if not target('run', key, 'complete') or num(key, 'chunksOpen') ~= 0 then return '{"isComplete":false}' end
+change('run', key, 'complete')
+redis.call('HSET', key, 'result', q.result)
+undue('gather', q.run)
+emit(q.run .. ':completed', 'run.completed', q.run, q.nowMs, q.event)
+return '{"isComplete":true}'

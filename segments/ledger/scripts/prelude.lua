@@ -1,0 +1,328 @@
+-- What every script of the ledger begins with. It is put before the script's own text when the scripts are loaded,
+-- together with MOVES, the table of allowed moves made from lifecycle.ts.
+--
+-- KEYS[1]  the prefix of all keys, for example "{plimsoll}:". Every key that a script touches begins with it, so all
+--          of them live in one slot of a cluster.
+-- ARGV[1]  the request as JSON. Times are Unix ms and come from the caller: a script never asks the clock.
+-- A script returns JSON. Amounts stay below 2^53, where Lua's numbers are exact.
+
+local P = KEYS[1]
+local q = cjson.decode(ARGV[1])
+
+local function get(key, field)
+  local value = redis.call('HGET', key, field)
+  if not value then return '' end
+  return value
+end
+
+local function num(key, field)
+  return tonumber(get(key, field)) or 0
+end
+
+local function add(key, field, by)
+  return redis.call('HINCRBY', key, field, string.format('%.0f', by))
+end
+
+local function int(value)
+  return string.format('%.0f', value)
+end
+
+local function reply(value)
+  return cjson.encode(value)
+end
+
+-- JSON text of a list; an empty Lua table would be taken for an object.
+local function list(values)
+  if #values == 0 then return '[]' end
+  return cjson.encode(values)
+end
+
+-- The state that an event leads to, or nil when lifecycle.ts does not allow the move (L1).
+local function target(noun, key, event)
+  local moves = MOVES[noun][get(key, 'state')]
+  return moves and moves[event]
+end
+
+-- Makes a move. A move that is not allowed is a defect: the whole script is undone by failing before anything is written,
+-- so callers ask target() first wherever the state may have moved on.
+local function change(noun, key, event, reason)
+  local to = target(noun, key, event)
+  if not to then
+    error('illegal move of ' .. noun .. ' ' .. key .. ': ' .. event .. ' from ' .. get(key, 'state'))
+  end
+  redis.call('HSET', key, 'state', to, 'reason', reason or '')
+  return to
+end
+
+local function due(stage, entity, at)
+  redis.call('ZADD', P .. 'due:' .. stage, int(at), entity)
+end
+
+local function undue(stage, entity)
+  redis.call('ZREM', P .. 'due:' .. stage, entity)
+  redis.call('HDEL', P .. 'claims', stage .. '|' .. entity)
+  redis.call('HDEL', P .. 'epochs', stage .. '|' .. entity)
+end
+
+-- Writes an event into the outbox; numbered without gaps, so a consumer sees when one is missing.
+local function emit(id, kind, subject, at, data)
+  local sequence = redis.call('INCR', P .. 'events:sequence')
+  redis.call('XADD', P .. 'events', sequence .. '-0', 'id', id, 'type', kind, 'subject', subject, 'time', int(at), 'data', cjson.encode(data))
+end
+
+local function priorityOf(segment)
+  return string.match(segment, '[^.]+$')
+end
+
+local function topicOf(segment)
+  return string.match(segment, '^[^.]+')
+end
+
+-- ready:<priority> holds the segments that have queued chunks, by the order of their oldest chunk.
+local function refreshReady(segment)
+  local first = redis.call('ZRANGE', P .. 'queued:' .. segment, 0, 0, 'WITHSCORES')
+  local key = P .. 'ready:' .. priorityOf(segment)
+  if first[2] then redis.call('ZADD', key, first[2], segment) else redis.call('ZREM', key, segment) end
+end
+
+local function countQueued(chunk, key, sign)
+  local segment, run, rows = get(key, 'segment'), get(key, 'run'), num(key, 'rows')
+  add(P .. 'segment:' .. segment, 'rowsQueued', sign * rows)
+  add(P .. 'segment:' .. segment, 'chunksQueued', sign)
+  add(P .. 'run:' .. run, 'rowsQueued', sign * rows)
+  add(P .. 'run:' .. run, 'queued:' .. priorityOf(segment), sign)
+end
+
+-- Puts a chunk whose state has just become `queued` into the queue of its segment. A chunk keeps its order for life,
+-- so what was held comes before what arrived later.
+local function enqueue(chunk, key)
+  local segment = get(key, 'segment')
+  local order = get(key, 'order')
+  if order == '' then
+    order = redis.call('INCR', P .. 'order')
+    redis.call('HSET', key, 'order', order)
+  end
+  redis.call('ZADD', P .. 'queued:' .. segment, order, chunk)
+  if redis.call('SADD', P .. 'segments', segment) == 1 then
+    redis.call('HSETNX', P .. 'segment:' .. segment, 'state', 'flowing')
+  end
+  countQueued(chunk, key, 1)
+  refreshReady(segment)
+  return { chunk = chunk, segment = segment, epoch = add(key, 'epoch', 1) }
+end
+
+local function dequeue(chunk, key)
+  local segment = get(key, 'segment')
+  redis.call('ZREM', P .. 'queued:' .. segment, chunk)
+  countQueued(chunk, key, -1)
+  refreshReady(segment)
+end
+
+-- True when nothing of this run and priority waits for a packer any more and its open archives can be shared.
+-- It is written down as due at once, so that a packer that dies now is only late.
+local function flushDue(run, priority, at)
+  local key = P .. 'run:' .. run
+  local isDue = get(key, 'state') == 'open' and num(key, 'queued:' .. priority) == 0 and num(key, 'archivesOpen:' .. priority) > 0
+  if isDue then due('pack', priority .. '|' .. run, at) end
+  return isDue
+end
+
+local spans = { s = 1000, m = 60000, h = 3600000, d = 86400000 }
+
+-- The window that an instant falls into. Spans are aligned to the Unix epoch, in UTC.
+local function windowOf(window, run, at)
+  if window == 'run' then return 'run=' .. run end
+  local count, unit = string.match(window, '^(%d+)([smhd])$')
+  if not count then return 'total' end
+  local span = tonumber(count) * spans[unit]
+  return window .. '=' .. int(at - at % span)
+end
+
+-- The accounts that a reservation of this chunk must pass, each with the limits of its budget (nil: none).
+-- The total of the installation is always kept, with or without a budget on it.
+local function accountsOf(segment, client, run, at)
+  local targets = { 'all', 'client:' .. client, 'topic:' .. topicOf(segment), 'segment:' .. segment }
+  local accounts = { { target = 'all', name = 'all@total' } }
+  for _, name in ipairs(targets) do
+    local budget = P .. 'budget:' .. name
+    local window = windowOf(get(budget, 'window'), run, at)
+    local account = { target = name, name = name .. '@' .. window, window = get(budget, 'window') }
+    account.tokens = tonumber(get(budget, 'tokens'))
+    account.microUsd = tonumber(get(budget, 'microUsd'))
+    if account.name == 'all@total' then accounts[1] = account else accounts[#accounts + 1] = account end
+  end
+  return accounts
+end
+
+-- Room of an account for tokens and for money; nil where it has no limit.
+local function roomOf(account)
+  local key = P .. 'account:' .. account.name
+  local tokens, microUsd
+  if account.tokens then tokens = account.tokens - num(key, 'tokensReserved') - num(key, 'tokensSpent') end
+  if account.microUsd then microUsd = account.microUsd - num(key, 'microUsdReserved') - num(key, 'microUsdSpent') end
+  return tokens, microUsd
+end
+
+-- The scope of a stop: the segment, or the segment within one run where the budget's window is a run.
+local function scopeOf(segment, run, window)
+  if window == 'run' then return segment .. '|' .. run end
+  return segment
+end
+
+-- The stop that keeps a chunk back, or nil.
+local function stopFor(segment, run)
+  for _, scope in ipairs({ segment, segment .. '|' .. run, 'run|' .. run }) do
+    if redis.call('SISMEMBER', P .. 'stops', scope) == 1 then return scope end
+  end
+  return nil
+end
+
+-- Holds a queued chunk under a stop.
+local function hold(chunk, key, scope, reason)
+  dequeue(chunk, key)
+  change('chunk', key, 'hold', reason)
+  redis.call('ZADD', P .. 'stop:' .. scope .. ':held', get(key, 'order'), chunk)
+  local segment, run, rows = get(key, 'segment'), get(key, 'run'), num(key, 'rows')
+  add(P .. 'stop:' .. scope, 'rowsHeld', rows)
+  add(P .. 'stop:' .. scope, 'tokensHeld', num(key, 'tokensMax'))
+  add(P .. 'stop:' .. scope, 'microUsdHeld', num(key, 'microUsdMax'))
+  add(P .. 'segment:' .. segment, 'rowsHeld', rows)
+  add(P .. 'segment:' .. segment, 'chunksHeld', 1)
+  add(P .. 'run:' .. run, 'rowsHeld', rows)
+  add(P .. 'run:' .. run, 'chunksHeld', 1)
+end
+
+-- Takes a chunk out of the held ones of a stop; the caller moves its state.
+local function unhold(chunk, key, scope)
+  redis.call('ZREM', P .. 'stop:' .. scope .. ':held', chunk)
+  local segment, run, rows = get(key, 'segment'), get(key, 'run'), num(key, 'rows')
+  add(P .. 'stop:' .. scope, 'rowsHeld', -rows)
+  add(P .. 'stop:' .. scope, 'tokensHeld', -num(key, 'tokensMax'))
+  add(P .. 'stop:' .. scope, 'microUsdHeld', -num(key, 'microUsdMax'))
+  add(P .. 'segment:' .. segment, 'rowsHeld', -rows)
+  add(P .. 'segment:' .. segment, 'chunksHeld', -1)
+  add(P .. 'run:' .. run, 'rowsHeld', -rows)
+  add(P .. 'run:' .. run, 'chunksHeld', -1)
+end
+
+-- Writes a stop down once; the segment's state follows the first and the last of its stops.
+local function beginStop(scope, segment, run, reason, targetName, tokensNeeded, microUsdNeeded, at)
+  if redis.call('SADD', P .. 'stops', scope) == 0 then return false end
+  redis.call('HSET', P .. 'stop:' .. scope, 'segment', segment, 'run', run, 'reason', reason, 'target', targetName,
+    'stoppedAtMs', int(at), 'tokensNeeded', int(tokensNeeded), 'microUsdNeeded', int(microUsdNeeded),
+    'rowsHeld', 0, 'tokensHeld', 0, 'microUsdHeld', 0)
+  if segment ~= '' then
+    local key = P .. 'segment:' .. segment
+    redis.call('SADD', P .. 'segments', segment)
+    redis.call('HSETNX', key, 'state', 'flowing')
+    if add(key, 'stops', 1) == 1 then change('segment', key, 'stop', reason) end
+  end
+  return true
+end
+
+-- Takes a stop away and queues what it held. The cost is O(chunks held by this stop): ids only, never prompts.
+local function endStop(scope)
+  local queued = {}
+  local stop = P .. 'stop:' .. scope
+  for _, chunk in ipairs(redis.call('ZRANGE', stop .. ':held', 0, -1)) do
+    local key = P .. 'chunk:' .. chunk
+    unhold(chunk, key, scope)
+    change('chunk', key, 'resume')
+    queued[#queued + 1] = enqueue(chunk, key)
+  end
+  local segment = get(stop, 'segment')
+  redis.call('SREM', P .. 'stops', scope)
+  redis.call('DEL', stop, stop .. ':held')
+  if segment ~= '' and add(P .. 'segment:' .. segment, 'stops', -1) == 0 then
+    change('segment', P .. 'segment:' .. segment, 'resume')
+  end
+  return queued
+end
+
+-- Writes a chunk's record from a spool object's footer. The caller decides whether it is queued.
+local function createChunk(footer, spoolKey)
+  local key = P .. 'chunk:' .. footer.chunk
+  redis.call('HSET', key, 'state', 'spooled', 'reason', '', 'run', footer.run, 'segment', footer.segment,
+    'client', footer.client, 'attempt', footer.attempt, 'spoolKey', spoolKey, 'spoolRows', footer.rows,
+    'spoolParamsBytes', footer.paramsBytes, 'spoolIndexBytes', footer.indexBytes, 'from', 0, 'to', footer.rows - 1,
+    'rows', footer.rows, 'paramsBytes', footer.paramsBytes, 'tokensExpected', int(footer.tokensExpected),
+    'tokensMax', int(footer.tokensMax), 'microUsdMax', int(footer.microUsdMax), 'archive', '')
+  local run = P .. 'run:' .. footer.run
+  add(run, 'chunks', 1)
+  add(run, 'chunksOpen', 1)
+  return key
+end
+
+-- Closes an open archive: nothing more goes in, and it is due to be sealed.
+local function closeArchive(archive, reason, at)
+  local key = P .. 'archive:' .. archive
+  local run, priority = get(key, 'run'), get(key, 'priority')
+  redis.call('HSET', key, 'closing', reason)
+  if get(key, 'segment') ~= '' then redis.call('HDEL', P .. 'run:' .. run .. ':open', get(key, 'segment')) end
+  add(P .. 'run:' .. run, 'archivesOpen:' .. priority, -1)
+  due('seal', archive, at)
+end
+
+-- Makes an archive of a run. `segment` is empty for one that is filled at once and never admits.
+local function createArchive(run, priority, segment, at)
+  local runKey = P .. 'run:' .. run
+  local ordinal = add(runKey, 'archiveOrdinal', 1)
+  local archive = get(runKey, 'tag') .. '-' .. string.format('%06d', ordinal)
+  redis.call('HSET', P .. 'archive:' .. archive, 'state', 'open', 'reason', '', 'run', run, 'dt', get(runKey, 'dt'),
+    'priority', priority, 'segment', segment, 'closing', '', 'rows', 0, 'paramsBytes', 0, 'openedAtMs', int(at),
+    'intents', 0, 'intent', '', 'epoch', 0)
+  redis.call('RPUSH', runKey .. ':archives', archive)
+  add(runKey, 'archivesOpen:' .. priority, 1)
+  return archive
+end
+
+local function appendChunk(archive, chunk)
+  local key, chunkKey = P .. 'archive:' .. archive, P .. 'chunk:' .. chunk
+  redis.call('RPUSH', key .. ':chunks', chunk)
+  add(key, 'rows', num(chunkKey, 'rows'))
+  add(key, 'paramsBytes', num(chunkKey, 'paramsBytes'))
+  redis.call('HSET', chunkKey, 'archive', archive)
+end
+
+-- A run is done when its source is read and no chunk of it is open; its manifest is due then.
+local function finishIfDone(run, at)
+  local key = P .. 'run:' .. run
+  if get(key, 'state') ~= 'open' or num(key, 'chunksOpen') ~= 0 then return false end
+  redis.call('HSETNX', key, 'finishedAtMs', int(at))
+  due('gather', run, at)
+  return true
+end
+
+-- Frees the lane of an account and lets the next archive be submitted.
+local function freeLane(account, at)
+  redis.call('HSET', P .. 'lane:' .. account, 'intent', '', 'owner', '', 'untilMs', 0)
+  if redis.call('ZCARD', P .. 'sealed') > 0 then due('submit', 'next', at) else undue('submit', 'next') end
+end
+
+local ranks = { high = 0, normal = 1, low = 2, fallback = 3 }
+
+-- Puts a sealed archive in line: by priority, then by age.
+local function queueSealed(archive, at)
+  local key = P .. 'archive:' .. archive
+  redis.call('ZADD', P .. 'sealed', int(ranks[get(key, 'priority')] * 1e14 + num(key, 'openedAtMs')), archive)
+  due('submit', 'next', at)
+end
+
+-- Gives the rows of an archive back to the room in the provider's queue.
+local function leaveProviderQueue(account, archive)
+  if account ~= '' then add(P .. 'lane:' .. account, 'rowsEnqueued', -num(P .. 'archive:' .. archive, 'rows')) end
+end
+
+-- Notes that nobody can say whether an intent made a batch. Reservation and place in the provider's queue stay.
+local function doubt(intent, reason, at)
+  local key = P .. 'intent:' .. intent
+  local archive, account = get(key, 'archive'), get(key, 'account')
+  local archiveKey = P .. 'archive:' .. archive
+  change('intent', key, 'doubt', reason)
+  change('archive', archiveKey, 'doubt', reason)
+  add(P .. 'run:' .. get(archiveKey, 'run'), 'archivesInDoubt', 1)
+  redis.call('SADD', P .. 'doubts', archive)
+  if get(P .. 'lane:' .. account, 'intent') == intent then freeLane(account, at) end
+  emit(archive .. ':in_doubt:' .. intent, 'batch.in_doubt', archive, at,
+    { run_key = get(archiveKey, 'run'), archive = archive, intent = intent, reason = reason })
+end

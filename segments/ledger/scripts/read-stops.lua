@@ -1,0 +1,23 @@
+-- Reads every stop with the room that its account has now.
+-- request  {nowMs}
+-- returns  [{scope, fields…, tokensFree?, microUsdFree?}]
+-- Atomic because a stop and its room are compared by the reader.
+local found = {}
+for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
+  local stop = { scope = scope }
+  local fields = redis.call('HGETALL', P .. 'stop:' .. scope)
+  for index = 1, #fields, 2 do stop[fields[index]] = fields[index + 1] end
+  local held = redis.call('ZRANGE', P .. 'stop:' .. scope .. ':held', 0, 0)[1]
+  if held then
+    local key = P .. 'chunk:' .. held
+    for _, account in ipairs(accountsOf(get(key, 'segment'), get(key, 'client'), get(key, 'run'), q.nowMs)) do
+      if account.target == stop.target then
+        local tokensFree, microUsdFree = roomOf(account)
+        if tokensFree then stop.tokensFree = int(tokensFree) end
+        if microUsdFree then stop.microUsdFree = int(microUsdFree) end
+      end
+    end
+  end
+  found[#found + 1] = stop
+end
+return list(found)

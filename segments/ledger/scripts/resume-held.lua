@@ -1,0 +1,24 @@
+-- Lets go what is held by a budget whose account has room for the next prompt again.
+-- request  {nowMs}
+-- returns  [{chunk, segment, epoch}]
+-- Atomic because a stop that is taken away while its chunks stay held would strand them.
+local queued = {}
+for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
+  local stop = P .. 'stop:' .. scope
+  local reason = get(stop, 'reason')
+  if reason == 'budget_tokens' or reason == 'budget_cost' then
+    local held = redis.call('ZRANGE', stop .. ':held', 0, 0)[1]
+    local isFree = true
+    if held then
+      local key = P .. 'chunk:' .. held
+      for _, account in ipairs(accountsOf(get(key, 'segment'), get(key, 'client'), get(key, 'run'), q.nowMs)) do
+        local tokensFree, microUsdFree = roomOf(account)
+        if (tokensFree and num(stop, 'tokensNeeded') > tokensFree) or (microUsdFree and num(stop, 'microUsdNeeded') > microUsdFree) then isFree = false end
+      end
+    end
+    if isFree then
+      for _, each in ipairs(endStop(scope)) do queued[#queued + 1] = each end
+    end
+  end
+end
+return list(queued)

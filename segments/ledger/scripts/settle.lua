@@ -1,0 +1,52 @@
+-- Books what an archive consumed, returns its reservations, and queues what goes round again.
+-- request  {archive, chunks: [{chunk, succeeded, retried, deadLettered, usage, microUsd, standardMicroUsd, overBound}],
+--           retries: [{footer, spoolKey}], nowMs}
+-- returns  {isSettled, queued: [{chunk, segment, epoch}]}
+-- Atomic because money must move from reserved to spent in one step (G1), once (G2), together with the new chunks that
+-- the old ones' rows continue in. Bounded by the chunks of one archive.
+local archiveKey = P .. 'archive:' .. q.archive
+if not target('archive', archiveKey, 'settle') then return '{"isSettled":false,"queued":[]}' end
+local run = P .. 'run:' .. get(archiveKey, 'run')
+local classes = { 'inputTokens', 'outputTokens', 'cacheReadInputTokens', 'cacheWriteInputTokens', 'cacheWrite1hInputTokens' }
+for _, outcome in ipairs(q.chunks) do
+  local key = P .. 'chunk:' .. outcome.chunk
+  if get(key, 'reservation') ~= 'reserved' or get(key, 'archive') ~= q.archive then
+    error('chunk ' .. outcome.chunk .. ' has no reservation to settle in ' .. q.archive)
+  end
+  local usage = outcome.usage
+  local tokens = usage.inputTokens + usage.outputTokens + usage.cacheReadInputTokens + usage.cacheWriteInputTokens
+  for _, name in ipairs(cjson.decode(get(key, 'accounts'))) do
+    local account = P .. 'account:' .. name
+    add(account, 'tokensReserved', -num(key, 'tokensMax'))
+    add(account, 'microUsdReserved', -num(key, 'microUsdMax'))
+    add(account, 'tokensSpent', tokens)
+    add(account, 'microUsdSpent', outcome.microUsd)
+    add(account, 'overBound', outcome.overBound)
+    for _, class in ipairs(classes) do add(account, class, usage[class]) end
+  end
+  redis.call('HSET', key, 'reservation', 'settled')
+  for _, class in ipairs(classes) do add(run, class, usage[class]) end
+  add(run, 'succeeded', outcome.succeeded)
+  add(run, 'deadLettered', outcome.deadLettered)
+  add(run, 'retried', outcome.retried)
+  add(run, 'microUsd', outcome.microUsd)
+  add(run, 'standardMicroUsd', outcome.standardMicroUsd)
+  if outcome.overBound > 0 then
+    -- The bound's one assumption is wrong for this kind of text: nothing more of it may be sent unseen.
+    local segment = get(key, 'segment')
+    if beginStop(segment, segment, '', 'bound_exceeded', 'segment:' .. segment, 0, 0, q.nowMs) then
+      emit(q.archive .. ':bound_exceeded:' .. segment, 'segment.stopped', segment, q.nowMs,
+        { segment = segment, reason = 'bound_exceeded', archive = q.archive, rows = outcome.overBound })
+    end
+  end
+end
+local queued = {}
+for _, retry in ipairs(q.retries) do
+  local key = createChunk(retry.footer, retry.spoolKey)
+  change('chunk', key, 'queue')
+  queued[#queued + 1] = enqueue(retry.footer.chunk, key)
+end
+change('archive', archiveKey, 'settle')
+undue('settle', q.archive)
+due('export', q.archive, q.nowMs)
+return '{"isSettled":true,"queued":' .. list(queued) .. '}'

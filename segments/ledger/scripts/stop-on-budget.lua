@@ -1,0 +1,24 @@
+-- Stops a segment because an account has no room for its next prompt, and holds the chunk.
+-- request  {chunk, target, reason, tokensNeeded, microUsdNeeded, nowMs}
+-- returns  {kind: "stopped" | "room" | "stale", isFlushDue}
+-- Atomic because room may have come back since the refusal: then nothing may be held, or nobody would let it go.
+local key = P .. 'chunk:' .. q.chunk
+if not target('chunk', key, 'hold') then return '{"kind":"stale","isFlushDue":false}' end
+local segment, run, client = get(key, 'segment'), get(key, 'run'), get(key, 'client')
+local blocking
+for _, account in ipairs(accountsOf(segment, client, run, q.nowMs)) do
+  local tokensFree, microUsdFree = roomOf(account)
+  if account.target == q.target and ((tokensFree and q.tokensNeeded > tokensFree) or (microUsdFree and q.microUsdNeeded > microUsdFree)) then
+    blocking = account
+  end
+end
+if not blocking then return '{"kind":"room","isFlushDue":false}' end
+local scope = scopeOf(segment, run, blocking.window)
+local isNew = beginStop(scope, segment, blocking.window == 'run' and run or '', q.reason, q.target, q.tokensNeeded, q.microUsdNeeded, q.nowMs)
+hold(q.chunk, key, scope, q.reason)
+if isNew then
+  local stops = redis.call('INCR', P .. 'stops:count')
+  emit(scope .. ':stopped:' .. stops, 'segment.stopped', segment, q.nowMs,
+    { segment = segment, run_key = run, reason = q.reason, target = q.target, tokens_needed = q.tokensNeeded, micro_usd_needed = q.microUsdNeeded })
+end
+return reply({ kind = 'stopped', isFlushDue = flushDue(run, priorityOf(segment), q.nowMs) })

@@ -1,0 +1,86 @@
+/**
+ * How long a text can become when it is normalised. The one published Claude tokenizer normalises with NFKC before it
+ * counts, which can lengthen a text: U+FDFA grows from 3 to 33 bytes (claude-batches.md 4.3). A bound on tokens must
+ * therefore count the longer of both forms, and normalising everything costs more than parsing it.
+ *
+ * So a text is first looked at byte by byte. A character is *plain* when its normal form is not longer than itself and
+ * its decomposition begins with a character that is no combining mark. In a text of plain characters no mark can move
+ * across a character border, and composing only ever shortens; so the whole is not longer than its parts, and its own
+ * length is the bound. Only a text with another character is really normalised.
+ *
+ * Which characters are plain is decided coarsely, by lead byte and sometimes the next two; a unit test compares the
+ * decision with the runtime's own normaliser for every code point.
+ */
+
+/** Per lead byte: 0 all of its characters are plain, 1 the next bytes decide, 2 some are not and nobody looks closer. */
+const leadKinds = new Uint8Array(256);
+for (const lead of [0xc2, 0xc4, 0xc5, 0xc7, 0xce, 0xd2, 0xe2, 0xe3, 0xea, 0xf0]) leadKinds[lead] = 1;
+for (const [from, to] of [[0xcb, 0xcd], [0xd6, 0xe1], [0xef, 0xef], [0xf1, 0xff]] as const) leadKinds.fill(2, from, to + 1);
+
+/** Second bytes after 0xE2 whose blocks hold a character that is not plain: primes, fractions, circled numbers, marks. */
+const mixedAfterE2 = new Set([0x83, 0x85, 0x86, 0x88, 0x91, 0x92, 0xa8, 0xab, 0xb3, 0xb5, 0xb7]);
+const diaeresisAndKin = new Set([0xa8, 0xaf, 0xb4, 0xb8, 0xbc, 0xbd, 0xbe]);
+
+const windowBytes = 64 * 1024;
+const windowText = new Uint8Array(windowBytes);
+const windowWords = new Int32Array(windowText.buffer);
+
+/** Bytes of a UTF-8 text or of its NFKC form, whichever is more. `utf8` must be valid UTF-8. */
+export function normalizedBytesMax(utf8: Buffer): number {
+  if (isPlain(utf8)) return utf8.length;
+  return Math.max(utf8.length, Buffer.byteLength(utf8.toString('utf8').normalize('NFKC'), 'utf8'));
+}
+
+/**
+ * Whether every character of a valid UTF-8 text is plain, so that normalising cannot lengthen it. Most text is mostly
+ * ASCII, so four bytes are tested at once: the text is copied, window by window, to where it can be read as words.
+ */
+export function isPlain(utf8: Uint8Array): boolean {
+  for (let from = 0; from < utf8.length; from += windowBytes) {
+    const size = Math.min(windowBytes, utf8.length - from);
+    windowText.set(size === utf8.length ? utf8 : utf8.subarray(from, from + size));
+    windowText.fill(0, size, (size + 3) & ~3);
+    for (let word = 0, end = (size + 3) >> 2; word < end; word += 1) {
+      if (((windowWords[word] ?? 0) & 0x80808080) === 0) continue;
+      const at = from + word * 4;
+      if (!isPlainAt(utf8, at) || !isPlainAt(utf8, at + 1) || !isPlainAt(utf8, at + 2) || !isPlainAt(utf8, at + 3)) return false;
+    }
+  }
+  return true;
+}
+
+/** Whether no character that is not plain begins at an offset. */
+function isPlainAt(utf8: Uint8Array, at: number): boolean {
+  const lead = utf8[at] ?? 0;
+  const kind = leadKinds[lead];
+  return kind === 0 || (kind === 1 && isPlainAfter(lead, utf8[at + 1] ?? 0, utf8[at + 2] ?? 0));
+}
+
+function isPlainAfter(lead: number, second: number, third: number): boolean {
+  switch (lead) {
+    case 0xc2: // ¨ ¯ ´ ¸ become a space and a mark, ¼ ½ ¾ three characters
+      return !diaeresisAndKin.has(second);
+    case 0xc4: // Ŀ
+      return second !== 0xbf;
+    case 0xc5: // ŀ ŉ
+      return second !== 0x80 && second !== 0x89;
+    case 0xc7: // Ǆ and its kin
+      return second < 0x84 || second > 0x8c;
+    case 0xce: // ΄ ΅
+      return second !== 0x84 && second !== 0x85;
+    case 0xd2: // Cyrillic marks
+      return second < 0x83 || second > 0x89;
+    case 0xe2: // General punctuation is mostly plain: dashes, quotes, the ellipsis.
+      if (second === 0x80) return third !== 0x97 && third < 0xb3;
+      return second === 0x81 ? third >= 0xb0 : !mixedAfterE2.has(second);
+    case 0xe3: // Kana, but for the voicing marks
+      if (second === 0x82) return third < 0x99 || third > 0x9f;
+      return second === 0x81 || (second === 0x83 && third !== 0xbf) || second >= 0x90;
+    case 0xea: // Hangul syllables
+      return second >= 0xb0;
+    case 0xf0: // Emoji and pictographs
+      return second === 0x9f && third >= 0x8c;
+    default:
+      return false;
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * Outcomes: what became of each prompt of an archive, and the closed lists of final statuses and reasons that consumers
+ * see. A reason outside the list is a defect, so there is no `unknown`.
+ */
+import { PlimsollError } from './errors.ts';
+import type { ModelPrice } from './price.ts';
+import type { ArchiveId, BatchId, ChunkId, RunKey, SegmentName, Usage } from './segment.ts';
+
+/** The final status of a prompt in an exported row. */
+export const rowStatuses = ['succeeded', 'dead_lettered', 'rejected', 'not_sampled'] as const;
+export type RowStatus = (typeof rowStatuses)[number];
+
+/** Why a prompt has no answer (reliability.md 4.10). */
+export const deadLetterReasons = [
+  'invalid_request',
+  'too_large',
+  'account_fault',
+  'attempts_exhausted',
+  'expired',
+  'deadline',
+  'canceled',
+  'canceled_externally',
+  'result_missing',
+  'result_conflict',
+  'submission_in_doubt',
+] as const;
+export type DeadLetterReason = (typeof deadLetterReasons)[number];
+
+/** What the provider said of one row. `retryable`: the same request may succeed later. */
+export type RowVerdict =
+  | { readonly kind: 'succeeded'; readonly usage: Usage; readonly model: string }
+  | { readonly kind: 'retryable'; readonly cause: 'expired' | 'provider_fault'; readonly errorType: string | undefined }
+  | { readonly kind: 'dead'; readonly reason: DeadLetterReason; readonly errorType: string | undefined };
+
+/** What one chunk consumed; booked against the chunk's own reservation. */
+export interface ChunkOutcome {
+  readonly chunk: ChunkId;
+  readonly succeeded: number;
+  readonly retried: number;
+  readonly deadLettered: number;
+  readonly usage: Usage;
+  /** What the tokens cost, and what they would have cost one by one; integer micro-USD. */
+  readonly microUsd: number;
+  readonly standardMicroUsd: number;
+  /** Rows that were billed above their bound: always 0 unless the bound's one assumption is wrong. */
+  readonly overBound: number;
+}
+
+/** One chunk's share of an archive: its outcome, and where its rows stand in the spool and in the archive. */
+export interface ArchiveChunkOutcome extends ChunkOutcome {
+  readonly segment: SegmentName;
+  readonly client: string;
+  /** 1 for a first submission. */
+  readonly attempt: number;
+  readonly spoolKey: string;
+  /** Rows, params bytes and index bytes of the whole spool object. */
+  readonly spoolRows: number;
+  readonly spoolParamsBytes: number;
+  readonly spoolIndexBytes: number;
+  /** The chunk's rows in the spool object, 0-based and inclusive. */
+  readonly from: number;
+  readonly to: number;
+  /** Index in the archive of the chunk's first row; the others follow. */
+  readonly firstIndex: number;
+}
+
+/** One row that ends without an answer. `index` is its place in the archive. */
+export interface DeadRow {
+  readonly index: number;
+  readonly reason: DeadLetterReason;
+  /** The provider's error type; null when it gave none. */
+  readonly errorType: string | null;
+}
+
+/**
+ * What became of every row of an archive, written once by the settling stage before anything is exported, so that an
+ * export depends on recorded state alone. A row that is neither in `retried` nor in `dead` succeeded.
+ */
+export interface ArchiveOutcome {
+  readonly v: 1;
+  readonly archive: ArchiveId;
+  readonly run: RunKey;
+  /** The run's start date (UTC), `YYYY-MM-DD`. */
+  readonly dt: string;
+  /** Fingerprint of the account; null: it was never submitted. */
+  readonly account: string | null;
+  /** Null: the provider never accepted it. */
+  readonly batch: BatchId | null;
+  readonly rows: number;
+  /** The verified result lines in the lake; null with `batch`. */
+  readonly resultsKey: string | null;
+  readonly resultsBytes: number;
+  /** Hex; empty without results. */
+  readonly resultsSha256: string;
+  /** When the run that holds the rows was opened; Unix ms, as the other times. */
+  readonly acceptedAtMs: number;
+  readonly submittedAtMs: number | null;
+  readonly endedAtMs: number | null;
+  /** What the caller named as the source of the run. */
+  readonly source: string;
+  readonly priceVersion: string;
+  /** The price at which each answered model was settled, by the model's name in the results. A later price table must
+   *  not change a file that is exported again. */
+  readonly prices: Readonly<Record<string, ModelPrice>>;
+  /** In the order of their rows in the archive; together they cover all of them. */
+  readonly chunks: readonly ArchiveChunkOutcome[];
+  /** Rows that went round again: inclusive ranges of indexes, ascending. */
+  readonly retried: readonly (readonly [first: number, last: number])[];
+  /** Ascending by index. */
+  readonly dead: readonly DeadRow[];
+}
+
+/**
+ * Decodes an outcome document and checks what an export relies on.
+ * @throws PlimsollError `ledger_corrupt` when its rows do not add up.
+ */
+export function decodeOutcome(bytes: Uint8Array): ArchiveOutcome {
+  const outcome = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')) as ArchiveOutcome;
+  const fault = faultOf(outcome);
+  if (fault === undefined) return outcome;
+  throw new PlimsollError('ledger_corrupt', {
+    message: `the outcome of an archive contradicts itself: ${fault}`,
+    where: `outcome of ${String(outcome.archive)}`,
+    hint: 'Nothing was exported from it. Keep the object and report it; it was written by the settling stage.',
+  });
+}
+
+function faultOf(outcome: ArchiveOutcome): string | undefined {
+  if (outcome.v !== 1) return `version ${String(outcome.v)} is not known`;
+  let next = 0;
+  let succeeded = 0;
+  let retried = 0;
+  let deadLettered = 0;
+  for (const chunk of outcome.chunks) {
+    if (chunk.firstIndex !== next) return `chunk ${chunk.chunk} begins at row ${chunk.firstIndex}, expected ${next}`;
+    next += chunk.to - chunk.from + 1;
+    succeeded += chunk.succeeded;
+    retried += chunk.retried;
+    deadLettered += chunk.deadLettered;
+  }
+  if (next !== outcome.rows) return `its chunks hold ${next} rows, expected ${outcome.rows}`;
+  const retriedRows = outcome.retried.reduce((sum, [first, last]) => sum + last - first + 1, 0);
+  if (retriedRows !== retried) return `${retriedRows} rows are listed as retried, its chunks say ${retried}`;
+  if (outcome.dead.length !== deadLettered) return `${outcome.dead.length} dead letters are listed, its chunks say ${deadLettered}`;
+  if (succeeded + retried + deadLettered !== outcome.rows) return `${succeeded + retried + deadLettered} outcomes for ${outcome.rows} rows`;
+  return undefined;
+}

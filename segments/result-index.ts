@@ -1,0 +1,164 @@
+/**
+ * Where each row of an archive stands in its results and what the provider said of it, in typed arrays: 39 bytes a row.
+ * Rows are found by their index in the archive, so the join costs no hash map.
+ */
+import type { Span } from './json-scan.ts';
+import type { RowVerdict } from './outcome.ts';
+import type { ResultKind, ResultLine } from './result-line.ts';
+import type { Usage } from './segment.ts';
+
+/** Rows by the provider's result type, as in `request_counts`. */
+export type ResultCounts = Readonly<Record<ResultKind, number>>;
+
+/** Model names and error types are bounded in number and length, since a broken stream could invent any. */
+const namesMax = 65_535;
+const nameLengthMax = 256;
+const stateMissing = 0;
+const stateConflict = 1;
+const stateOf = { succeeded: 2, errored: 3, canceled: 4, expired: 5 } as const;
+
+/** Where each row's line stands in the stream, and what it says. Filled by {@link checkResults}. */
+export class ResultIndex {
+  readonly rows: number;
+  readonly #offsets: Float64Array;
+  readonly #lengths: Uint32Array;
+  /** Tells an identical second line from a different one. */
+  readonly #checksums: Uint32Array;
+  readonly #states: Uint8Array;
+  /** Model of a succeeded row, error type of an errored one; 0: none. */
+  readonly #nameIds: Uint16Array;
+  readonly #names: (string | undefined)[] = [undefined];
+  readonly #idsByName = new Map<string, number>();
+  #lastName = '';
+  #lastNameId = 0;
+  /** Five counts per row: input, output, cache read, cache write, cache write for one hour. */
+  readonly #tokens: Uint32Array;
+
+  constructor(rows: number) {
+    this.rows = rows;
+    this.#offsets = new Float64Array(rows);
+    this.#lengths = new Uint32Array(rows);
+    this.#checksums = new Uint32Array(rows);
+    this.#states = new Uint8Array(rows);
+    this.#nameIds = new Uint16Array(rows);
+    this.#tokens = new Uint32Array(rows * 5);
+  }
+
+  /** Byte offset of the row's line in the stream; meaningless while its length is 0. */
+  offsetOf(index: number): number {
+    return this.#offsets[index] ?? 0;
+  }
+
+  /** Length of the row's line without its line ending; 0: there is no line, or two that contradict each other. */
+  lengthOf(index: number): number {
+    return this.#lengths[index] ?? 0;
+  }
+
+  /** What the provider said of the row. */
+  verdictOf(index: number): RowVerdict {
+    const name = this.#names[this.#nameIds[index] ?? 0];
+    switch (this.#states[index]) {
+      case stateOf.succeeded:
+        return { kind: 'succeeded', usage: this.#usageOf(index), model: name ?? '' };
+      case stateOf.errored:
+        return errorVerdict(name);
+      case stateOf.canceled:
+        return { kind: 'dead', reason: 'canceled_externally', errorType: undefined };
+      case stateOf.expired:
+        return { kind: 'retryable', cause: 'expired', errorType: undefined };
+      case stateConflict:
+        return { kind: 'dead', reason: 'result_conflict', errorType: undefined };
+      default:
+        return { kind: 'dead', reason: 'result_missing', errorType: undefined };
+    }
+  }
+
+  /** Whether the row has neither a line nor a conflict. */
+  isMissing(index: number): boolean {
+    return this.#states[index] === stateMissing;
+  }
+
+  /**
+   * Notes a line for a row. For the check only.
+   * @returns `unnamable` when the line's model or error type is beyond the bounds on names.
+   */
+  place(index: number, line: ResultLine, offset: number, length: number, checksum: number): 'placed' | 'same' | 'conflict' | 'unnamable' {
+    const state = this.#states[index];
+    if (state === stateConflict) return 'conflict';
+    if (state !== stateMissing) {
+      if (this.#lengths[index] === length && this.#checksums[index] === checksum) return 'same';
+      this.#states[index] = stateConflict;
+      this.#lengths[index] = 0;
+      return 'conflict';
+    }
+    const named = line.kind === 'succeeded' ? line.model : line.kind === 'errored' ? line.errorType : undefined;
+    const nameId = named ? this.#nameId(line, named) : 0;
+    if (nameId === undefined) return 'unnamable';
+    this.#states[index] = stateOf[line.kind];
+    this.#offsets[index] = offset;
+    this.#lengths[index] = length;
+    this.#checksums[index] = checksum;
+    this.#nameIds[index] = nameId;
+    if (line.kind === 'succeeded') {
+      const at = index * 5;
+      this.#tokens[at] = line.inputTokens;
+      this.#tokens[at + 1] = line.outputTokens;
+      this.#tokens[at + 2] = line.cacheReadInputTokens;
+      this.#tokens[at + 3] = line.cacheWriteInputTokens;
+      this.#tokens[at + 4] = line.cacheWrite1hInputTokens;
+    }
+    return 'placed';
+  }
+
+  /** Rows by result type. */
+  counts(): ResultCounts {
+    const byState = [0, 0, 0, 0, 0, 0];
+    for (const state of this.#states) byState[state] = (byState[state] ?? 0) + 1;
+    const of = (kind: ResultKind): number => byState[stateOf[kind]] ?? 0;
+    return { succeeded: of('succeeded'), errored: of('errored'), canceled: of('canceled'), expired: of('expired') };
+  }
+
+  #usageOf(index: number): Usage {
+    const token = (place: number): number => this.#tokens[index * 5 + place] ?? 0;
+    return {
+      inputTokens: token(0),
+      outputTokens: token(1),
+      cacheReadInputTokens: token(2),
+      cacheWriteInputTokens: token(3),
+      cacheWrite1hInputTokens: token(4),
+    };
+  }
+
+  #nameId(line: ResultLine, span: Span): number | undefined {
+    // Nearly every line names the model of the line before.
+    if (line.isText(span, this.#lastName)) return this.#lastNameId;
+    const name = line.textOf(span);
+    if (name === undefined) return 0;
+    let id = this.#idsByName.get(name);
+    if (id === undefined) {
+      if (name.length > nameLengthMax || this.#names.length > namesMax) return undefined;
+      id = this.#names.length;
+      this.#idsByName.set(name, id);
+      this.#names.push(name);
+    }
+    this.#lastName = name;
+    this.#lastNameId = id;
+    return id;
+  }
+}
+
+/** Errors of the request itself: the same request would fail again (claude-batches.md 1.7, 1.8). */
+const invalidRequestTypes: readonly string[] = ['invalid_request_error', 'not_found_error', 'request_too_large'];
+/** Errors of the account: nothing is wrong with the request. */
+const accountFaultTypes: readonly string[] = ['authentication_error', 'permission_error', 'billing_error'];
+
+/** What an `errored` row means. A type that is not listed counts as a passing fault: attempts bound its repetition. */
+export function errorVerdict(errorType: string | undefined): RowVerdict {
+  if (errorType !== undefined && invalidRequestTypes.includes(errorType)) {
+    return { kind: 'dead', reason: 'invalid_request', errorType };
+  }
+  if (errorType !== undefined && accountFaultTypes.includes(errorType)) {
+    return { kind: 'dead', reason: 'account_fault', errorType };
+  }
+  return { kind: 'retryable', cause: 'provider_fault', errorType };
+}

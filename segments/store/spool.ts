@@ -1,0 +1,52 @@
+/** Reads chunks back from the lake: their index, and the bytes of their prompts. */
+import { decodeIndex, indexOffset, type ChunkRow } from '../chunk.ts';
+import { invariant } from '../errors.ts';
+import type { Store } from './store.ts';
+
+/** The rows `from..to` (0-based, inclusive) of one spool object; what a chunk record and a journaled manifest share. */
+export interface SpoolRange {
+  readonly spoolKey: string;
+  readonly spoolRows: number;
+  readonly spoolParamsBytes: number;
+  readonly spoolIndexBytes: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The rows of a range and where their params begin in the spool object. */
+export interface SpoolRows {
+  readonly rows: readonly ChunkRow[];
+  readonly paramsStart: number;
+  /** Bytes of the params section of the range, newlines included. */
+  readonly paramsLength: number;
+}
+
+/** Reads the index of a range. @throws PlimsollError `lake_missing`; RangeError when the index contradicts the record */
+export async function readSpoolRows(store: Store, range: SpoolRange): Promise<SpoolRows> {
+  const start = indexOffset({ rows: range.spoolRows, paramsBytes: range.spoolParamsBytes });
+  const section = await store.readWhole(range.spoolKey, { start, end: start + range.spoolIndexBytes });
+  const all = decodeIndex(section, range.spoolRows, range.spoolParamsBytes);
+  const before = all.slice(0, range.from).reduce((sum, row) => sum + row.bytes + 1, 0);
+  const rows = all.slice(range.from, range.to + 1);
+  const paramsLength = rows.reduce((sum, row) => sum + row.bytes + 1, 0);
+  return { rows, paramsStart: before, paramsLength };
+}
+
+/** Yields the params of each row of a range, in order. A yielded buffer may be shared with the next block; copy to keep. */
+export async function* readSpoolParams(store: Store, range: SpoolRange, spooled: SpoolRows): AsyncGenerator<Buffer> {
+  const { rows, paramsStart, paramsLength } = spooled;
+  const blocks = store.read(range.spoolKey, { start: paramsStart, end: paramsStart + paramsLength });
+  let rest: Buffer = Buffer.alloc(0);
+  let index = 0;
+  for await (const block of blocks) {
+    let data: Buffer = rest.length === 0 ? block : Buffer.concat([rest, block]);
+    for (let row = rows[index]; row && data.length > row.bytes; row = rows[index]) {
+      invariant(data[row.bytes] === 0x0a, `${range.spoolKey}: row ${range.from + index} does not end where its index says`);
+      yield data.subarray(0, row.bytes);
+      data = data.subarray(row.bytes + 1);
+      index += 1;
+    }
+    rest = data;
+  }
+  invariant(index === rows.length, `${range.spoolKey}: ${index} of ${rows.length} rows could be read`);
+}

@@ -1,0 +1,206 @@
+/**
+ * The claude port over the official SDK. The SDK is told to retry nothing: a create would be paid for twice, and a read
+ * is tried again by its stage, which knows when. Redirects are refused and `results_url` is never followed.
+ *
+ * `window: null` with `redirect: 'error'` keeps fetch from cloning the request: a clone buffers the whole body
+ * (claude-batches.md 7.2). A dispatcher of our own lifts fetch's 300 s limit on response headers (7.4).
+ */
+import Anthropic, { APIConnectionError, APIError, APIUserAbortError, type ClientOptions } from '@anthropic-ai/sdk';
+import { createHash } from 'node:crypto';
+import { Agent, fetch as undiciFetch } from 'undici';
+import { PlimsollError } from '../segments/errors.ts';
+import { asBatchId, type BatchId } from '../segments/segment.ts';
+import type { BatchStatus, Claude, CreateOutcome, GatedBody } from './claude.ts';
+
+export interface AnthropicSettings {
+  readonly apiKey: string | undefined;
+  readonly authToken: string | undefined;
+  readonly baseUrl: string;
+  /** `anthropic-version` header; the SDK's own is 2026-10-21. */
+  readonly version: string;
+  /** Names the account where its address does not: the simulator's port changes with every start. */
+  readonly account?: string;
+}
+
+const batchesPath = '/v1/messages/batches';
+const readTimeoutMs = 60_000;
+/** Longer than any upload and reply: phases are bounded by the signals that the stages pass. */
+const unboundedMs = 2 ** 31 - 1;
+
+/** Connects to the provider. Nothing is sent before the first call. */
+export function openClaude(settings: AnthropicSettings): Claude & { close(): Promise<void> } {
+  // A connection is used once: a reused one can die between two requests and make a refusal look like a doubt.
+  const dispatcher = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 15_000 }, pipelining: 0 });
+  const client = new Anthropic({
+    apiKey: settings.apiKey ?? null,
+    authToken: settings.authToken ?? null,
+    baseURL: settings.baseUrl,
+    maxRetries: 0,
+    logLevel: 'off',
+    timeout: readTimeoutMs,
+    defaultHeaders: { 'anthropic-version': settings.version },
+    // The same library as the dispatcher: a dispatcher of another version than the runtime's own fetch may not fit it.
+    fetch: undiciFetch as unknown as typeof globalThis.fetch,
+    fetchOptions: { redirect: 'error', window: null, dispatcher } as unknown as NonNullable<ClientOptions['fetchOptions']>,
+  });
+  const account = settings.account ?? fingerprint(`${settings.baseUrl}\n${settings.apiKey ?? settings.authToken ?? ''}`);
+
+  return {
+    account,
+    async probe(signal) {
+      const { response } = await client
+        .get(batchesPath, { query: { limit: 1 }, signal, maxRetries: 0 })
+        .withResponse()
+        .catch((error: unknown) => {
+          throw readFault(error, 'list batches');
+        });
+      const date = Date.parse(response.headers.get('date') ?? '');
+      return Number.isNaN(date) ? 0 : date;
+    },
+    createBatch: async (body, replyTimeoutMs, signal) => await create(client, body, replyTimeoutMs, signal),
+    async retrieveBatch(batch, signal) {
+      const { data, response } = await client.messages.batches
+        .retrieve(batch, undefined, { signal, maxRetries: 0 })
+        .withResponse()
+        .catch((error: unknown) => {
+          throw readFault(error, `retrieve ${batch}`);
+        });
+      return {
+        batch,
+        isEnded: data.processing_status === 'ended',
+        createdAtMs: Date.parse(data.created_at),
+        counts: data.request_counts,
+        retryAfterMs: retryAfterMs(response.headers),
+      } satisfies BatchStatus;
+    },
+    async *readResults(batch: BatchId, signal: AbortSignal) {
+      const response = await client
+        .get(`${batchesPath}/${batch}/results`, { headers: { accept: 'application/binary' }, signal, timeout: unboundedMs, maxRetries: 0 })
+        .asResponse()
+        .catch((error: unknown) => {
+          throw readFault(error, `read the results of ${batch}`);
+        });
+      if (!response.body) return;
+      try {
+        for await (const block of response.body) yield Buffer.from(block.buffer, block.byteOffset, block.byteLength);
+      } catch (error) {
+        throw readFault(error, `read the results of ${batch}`);
+      }
+    },
+    close: async () => await dispatcher.destroy(),
+  };
+}
+
+function fingerprint(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}
+
+async function create(client: Anthropic, body: GatedBody, replyTimeoutMs: number, signal: AbortSignal): Promise<CreateOutcome> {
+  // The reply is waited for from the release of the last byte on; how long the upload takes is the lane's affair.
+  const noReply = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const watched = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const block of body.blocks) {
+      if (body.isReleased() && !timer) timer = setTimeout(() => noReply.abort(), replyTimeoutMs);
+      yield block;
+    }
+  };
+  try {
+    const response = await client
+      .post(batchesPath, {
+        body: watched(),
+        headers: { 'content-type': 'application/json', 'content-length': String(body.sizeBytes) },
+        signal: AbortSignal.any([signal, noReply.signal]),
+        timeout: unboundedMs,
+        maxRetries: 0,
+      })
+      .asResponse();
+    return readAcceptance(await response.text());
+  } catch (error) {
+    return classify(error, body.isReleased());
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A 2xx reply: accepted when it names a batch, else nobody knows. */
+function readAcceptance(text: string): CreateOutcome {
+  let reply: unknown;
+  try {
+    reply = JSON.parse(text);
+  } catch {
+    return { kind: 'in_doubt', reason: 'reply_unreadable' };
+  }
+  const { id, request_counts: counts } = reply as { id?: unknown; request_counts?: { processing?: unknown } };
+  const batch = typeof id === 'string' ? asBatchId(id) : undefined;
+  if (!batch) return { kind: 'in_doubt', reason: 'reply_without_batch' };
+  return { kind: 'accepted', batch, rows: typeof counts?.processing === 'number' ? counts.processing : -1 };
+}
+
+/** Statuses that the API gives before it looks at a batch: none of them can have made one. */
+const refusals: ReadonlyMap<number, 'archive' | 'account' | 'moment'> = new Map([
+  [400, 'archive'],
+  [401, 'account'],
+  [402, 'account'],
+  [403, 'account'],
+  [404, 'account'],
+  [413, 'archive'],
+  [422, 'archive'],
+  [429, 'moment'],
+]);
+
+/**
+ * Decides what a failed create proved. Before the release of the last byte every failure is a refusal: an incomplete
+ * body is never accepted. After it, only a status that the API gives before it accepts is one; a 529 counts when it is
+ * well formed and carries a request id.
+ */
+export function classify(error: unknown, isReleased: boolean): CreateOutcome {
+  if (error instanceof APIError && typeof error.status === 'number') {
+    const status: number = error.status;
+    const scope = refusals.get(status);
+    const retryAfter = error.headers ? retryAfterMs(error.headers) : undefined;
+    const isOverloaded = status === 529 && error.type === 'overloaded_error' && Boolean(error.requestID);
+    if (scope) {
+      // A 400 with an error code speaks of the account (a hold, a disabled key), not of what was sent.
+      const isAccount = scope === 'account' || (scope === 'archive' && error.errorCode !== null);
+      return { kind: 'refused', scope: isAccount ? 'account' : scope, reason: `status_${status}`, status, retryAfterMs: retryAfter };
+    }
+    if (isOverloaded || !isReleased) {
+      return { kind: 'refused', scope: 'moment', reason: `status_${status}`, status, retryAfterMs: retryAfter };
+    }
+    return { kind: 'in_doubt', reason: `status_${status}` };
+  }
+  const reason = error instanceof APIUserAbortError ? 'aborted' : error instanceof APIConnectionError ? 'connection_lost' : 'upload_failed';
+  if (!isReleased) return { kind: 'refused', scope: 'moment', reason: `not_sent_${reason}`, status: undefined, retryAfterMs: undefined };
+  return { kind: 'in_doubt', reason: reason === 'aborted' ? 'no_reply' : reason };
+}
+
+/** `retry-after` in ms; the header is whole seconds. Bounded, because a server could otherwise stop a worker for weeks. */
+function retryAfterMs(headers: { get(name: string): string | null }): number | undefined {
+  const seconds = Number(headers.get('retry-after') ?? Number.NaN);
+  return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, 3600) * 1000 : undefined;
+}
+
+function readFault(error: unknown, operation: string): unknown {
+  if (error instanceof APIUserAbortError) return error;
+  if (error instanceof APIError && typeof error.status === 'number') {
+    const status: number = error.status;
+    const where = error.requestID ? `request ${error.requestID}` : 'no request id';
+    if (status === 401 || status === 403) {
+      return new PlimsollError('credentials_refused', {
+        message: `the provider answered ${status} when asked to ${operation}`,
+        where,
+        hint: 'Check the API key and its workspace; nothing was submitted, and the work stays queued.',
+      });
+    }
+    if (status === 408 || status === 409 || status === 429 || status >= 500) {
+      return new PlimsollError('provider_unavailable', { message: `the provider answered ${status} when asked to ${operation}`, where });
+    }
+    return new PlimsollError('provider_refused', { message: `the provider answered ${status} when asked to ${operation}`, where });
+  }
+  return new PlimsollError('provider_unavailable', {
+    message: `no answer from the provider when asked to ${operation}`,
+    hint: 'Check the network and ANTHROPIC_BASE_URL.',
+    cause: error,
+  });
+}

@@ -1,0 +1,49 @@
+/**
+ * The claude port: the provider's batch calls as the stages need them. Creating a batch costs money and has no
+ * idempotency key, so it is never retried here; its outcome is a value with a class, decided by what was observed.
+ */
+import type { BatchId } from '../segments/segment.ts';
+
+/** What one POST proved (reliability.md 4.5). */
+export type CreateOutcome =
+  /** A reply names the batch. `rows`: how many requests the provider counts. */
+  | { readonly kind: 'accepted'; readonly batch: BatchId; readonly rows: number }
+  /** No batch was made. `scope` says what is wrong: this archive, the account, or only this moment. */
+  | {
+      readonly kind: 'refused';
+      readonly scope: 'archive' | 'account' | 'moment';
+      readonly reason: string;
+      readonly status: number | undefined;
+      readonly retryAfterMs: number | undefined;
+    }
+  /** The last byte was released and nothing proves what became of it. */
+  | { readonly kind: 'in_doubt'; readonly reason: string };
+
+/** State of a batch at the provider. */
+export interface BatchStatus {
+  readonly batch: BatchId;
+  readonly isEnded: boolean;
+  readonly createdAtMs: number;
+  readonly counts: { readonly processing: number; readonly succeeded: number; readonly errored: number; readonly canceled: number; readonly expired: number };
+  readonly retryAfterMs: number | undefined;
+}
+
+/** The body of a create: a stream whose last byte is held back until the gate opens. */
+export interface GatedBody {
+  readonly blocks: AsyncIterable<Uint8Array>;
+  readonly sizeBytes: number;
+  /** True as soon as the last byte may have left. */
+  readonly isReleased: () => boolean;
+}
+
+export interface Claude {
+  /** Fingerprint of key and base URL; a batch may only be polled by the account that made it. */
+  readonly account: string;
+  /** Proves that provider and key answer, and reads the provider's clock, ms. @throws PlimsollError `credentials_refused`, `provider_unavailable` */
+  probe(signal: AbortSignal): Promise<number>;
+  createBatch(body: GatedBody, replyTimeoutMs: number, signal: AbortSignal): Promise<CreateOutcome>;
+  /** @throws PlimsollError `provider_unavailable`, `provider_refused`, `credentials_refused` */
+  retrieveBatch(batch: BatchId, signal: AbortSignal): Promise<BatchStatus>;
+  /** The result lines as they come, unverified. */
+  readResults(batch: BatchId, signal: AbortSignal): AsyncIterable<Buffer>;
+}

@@ -1,0 +1,160 @@
+/**
+ * Decides what became of each row of an archive. Pure: from recorded results, index and times to an outcome, so that a
+ * rerun after a crash decides the same (O2).
+ */
+import type { ChunkRow } from '../segments/chunk.ts';
+import { invariant } from '../segments/errors.ts';
+import { resultLinesKey } from '../segments/lake.ts';
+import type { ArchiveRecord, RunRecord } from '../segments/ledger/ledger.ts';
+import type { ArchiveOutcome, DeadLetterReason, RowVerdict } from '../segments/outcome.ts';
+import { rowMicroUsd, type ModelPrice } from '../segments/price.ts';
+import type { ResultsCheck } from '../segments/results.ts';
+import { addUsage, assertNever, noUsage, totalTokens, type Usage } from '../segments/segment.ts';
+import type { SealedChunkRange } from './sealer.ts';
+
+export interface JudgeInput {
+  readonly archive: ArchiveRecord;
+  readonly run: RunRecord;
+  readonly ranges: readonly SealedChunkRange[];
+  /** The index rows of all ranges, by archive index. */
+  readonly rows: readonly ChunkRow[];
+  /** undefined: the archive was rejected whole and has no batch. */
+  readonly results: ResultsCheck | undefined;
+  readonly attemptsMax: number;
+  readonly priceOf: (model: string) => ModelPrice | undefined;
+  readonly priceVersion: string;
+}
+
+export interface Judgement {
+  readonly outcome: ArchiveOutcome;
+  /** Archive indexes of the rows that go round again, ascending. */
+  readonly retriedRows: readonly number[];
+  /** For the log. */
+  readonly summary: { readonly succeeded: number; readonly retried: number; readonly deadLettered: number; readonly microUsd: number };
+}
+
+type Fate = { readonly kind: 'succeeded'; readonly usage: Usage; readonly model: string } | { readonly kind: 'retry' } | { readonly kind: 'dead'; readonly reason: DeadLetterReason; readonly errorType: string | undefined };
+
+/** Judges an archive. */
+export function judge(input: JudgeInput): Judgement {
+  const { archive, run, ranges, rows, results, priceVersion } = input;
+  const dead: { index: number; reason: DeadLetterReason; errorType: string | null }[] = [];
+  const retriedRows: number[] = [];
+  const prices = new Map<string, ModelPrice>();
+  const chunks = ranges.map((range) => {
+    const tally = { succeeded: 0, retried: 0, deadLettered: 0, usage: noUsage, microUsd: 0, standardMicroUsd: 0, overBound: 0 };
+    const size = range.to - range.from + 1;
+    for (let index = range.firstIndex; index < range.firstIndex + size; index += 1) {
+      const row = rows[index];
+      if (!row) throw new RangeError(`row ${index} of ${archive.archive} has no index line`);
+      const fate = fateOf(input, range, row, results?.index.verdictOf(index));
+      switch (fate.kind) {
+        case 'succeeded':
+          book(tally, fate.usage, row, priceFor(input, prices, fate.model, row));
+          break;
+        case 'retry':
+          tally.retried += 1;
+          retriedRows.push(index);
+          break;
+        case 'dead':
+          tally.deadLettered += 1;
+          dead.push({ index, reason: fate.reason, errorType: fate.errorType ?? null });
+          break;
+        default:
+          assertNever(fate, 'fate');
+      }
+    }
+    const { tokensMax: _tokens, microUsdMax: _money, ...place } = range;
+    return { ...place, ...tally };
+  });
+  const sum = (of: (chunk: (typeof chunks)[number]) => number): number => chunks.reduce((total, chunk) => total + of(chunk), 0);
+  return {
+    outcome: {
+      v: 1,
+      archive: archive.archive,
+      run: archive.run,
+      dt: archive.dt,
+      account: archive.account ?? null,
+      batch: archive.batch ?? null,
+      rows: archive.rows,
+      resultsKey: results ? resultLinesKey(archive.run, archive.archive) : null,
+      resultsBytes: results?.sizeBytes ?? 0,
+      resultsSha256: results?.sha256 ?? '',
+      acceptedAtMs: run.openedAtMs,
+      submittedAtMs: archive.acceptedAtMs ?? null,
+      endedAtMs: archive.endedAtMs ?? null,
+      source: run.source,
+      priceVersion,
+      prices: Object.fromEntries([...prices].sort(([a], [b]) => (a < b ? -1 : 1))),
+      chunks,
+      retried: rangesOfIndexes(retriedRows),
+      dead,
+    },
+    retriedRows,
+    summary: {
+      succeeded: sum((chunk) => chunk.succeeded),
+      retried: retriedRows.length,
+      deadLettered: dead.length,
+      microUsd: sum((chunk) => chunk.microUsd),
+    },
+  };
+}
+
+function fateOf(input: JudgeInput, range: SealedChunkRange, row: ChunkRow, verdict: RowVerdict | undefined): Fate {
+  if (!verdict) {
+    const reason = input.archive.reason === 'status_413' ? 'too_large' : 'invalid_request';
+    return { kind: 'dead', reason, errorType: input.archive.reason };
+  }
+  switch (verdict.kind) {
+    case 'succeeded':
+      return { kind: 'succeeded', usage: verdict.usage, model: verdict.model };
+    case 'dead':
+      return { kind: 'dead', reason: verdict.reason, errorType: verdict.errorType };
+    case 'retryable': {
+      // The recorded end of the batch, not the clock: a rerun must decide the same.
+      const isLate = row.deadline !== undefined && row.deadline <= (input.archive.endedAtMs ?? 0);
+      if (isLate) return { kind: 'dead', reason: 'deadline', errorType: verdict.errorType };
+      if (range.attempt < input.attemptsMax) return { kind: 'retry' };
+      return { kind: 'dead', reason: verdict.cause === 'expired' ? 'expired' : 'attempts_exhausted', errorType: verdict.errorType };
+    }
+    default:
+      return assertNever(verdict, 'verdict');
+  }
+}
+
+interface Tally {
+  succeeded: number;
+  usage: Usage;
+  microUsd: number;
+  standardMicroUsd: number;
+  overBound: number;
+}
+
+/** The price of the model that answered; where the table does not know that name, of the one that was asked. */
+function priceFor(input: JudgeInput, prices: Map<string, ModelPrice>, answered: string, row: ChunkRow): ModelPrice {
+  const price = prices.get(answered) ?? input.priceOf(answered) ?? input.priceOf(row.model);
+  invariant(price !== undefined, `the price table has no ${row.model} although a prompt was accepted with it`);
+  prices.set(answered, price);
+  return price;
+}
+
+function book(tally: Tally, usage: Usage, row: ChunkRow, price: ModelPrice): void {
+  const isGeoPinned = row.geo === 1;
+  const microUsd = rowMicroUsd(usage, price, 'batch', isGeoPinned);
+  tally.succeeded += 1;
+  tally.usage = addUsage(tally.usage, usage);
+  tally.microUsd += microUsd;
+  tally.standardMicroUsd += rowMicroUsd(usage, price, 'standard', isGeoPinned);
+  if (microUsd > row.usd || totalTokens(usage) > row.in + row.out) tally.overBound += 1;
+}
+
+/** Ascending indexes as inclusive ranges. */
+function rangesOfIndexes(indexes: readonly number[]): readonly (readonly [number, number])[] {
+  const ranges: [number, number][] = [];
+  for (const index of indexes) {
+    const last = ranges.at(-1);
+    if (last && last[1] === index - 1) last[1] = index;
+    else ranges.push([index, index]);
+  }
+  return ranges;
+}

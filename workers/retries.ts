@@ -1,0 +1,67 @@
+/**
+ * Writes the rows that go round again as new chunks: the only way back. A row keeps its own bytes and its own index
+ * line; only the attempt counts up. The chunks are a function of the outcome, so a rerun meets equal objects.
+ */
+import { ChunkWriter, type ChunkFooter, type ChunkRow } from '../segments/chunk.ts';
+import { spoolKey } from '../segments/lake.ts';
+import type { ArchiveRecord, RunRecord } from '../segments/ledger/ledger.ts';
+import { retryChunkId, type ChunkId } from '../segments/segment.ts';
+import { readSpoolParams, readSpoolRows } from '../segments/store/spool.ts';
+import type { Store } from '../segments/store/store.ts';
+import type { SealedChunkRange } from './sealer.ts';
+
+export interface RetryRequest {
+  readonly store: Store;
+  readonly archive: ArchiveRecord;
+  readonly run: RunRecord;
+  readonly ranges: readonly SealedChunkRange[];
+  readonly rows: readonly ChunkRow[];
+  /** Archive indexes, ascending. */
+  readonly retried: readonly number[];
+  readonly chunkBytesMax: number;
+  readonly chunkRowsMax: number;
+}
+
+/** Spools the retried rows, one chunk per segment, client and attempt, more where they would be too large. */
+export async function writeRetries(request: RetryRequest): Promise<readonly { readonly footer: ChunkFooter; readonly spoolKey: string }[]> {
+  const { store, archive, run, ranges, rows } = request;
+  const isRetried = new Set(request.retried);
+  const written: { footer: ChunkFooter; spoolKey: string }[] = [];
+  const open = new Map<string, ChunkWriter>();
+  const parts = new Map<string, number>();
+
+  const seal = async (writer: ChunkWriter): Promise<void> => {
+    const { segment, attempt } = writer.heading;
+    const base = retryChunkId(archive.archive, segment, attempt);
+    const part = parts.get(base) ?? 0;
+    parts.set(base, part + 1);
+    const chunk = `${base}.p${part}` as ChunkId;
+    const sealed = writer.seal(chunk);
+    const key = spoolKey(run.run, chunk);
+    await store.put(key, sealed);
+    written.push({ footer: sealed.footer, spoolKey: key });
+  };
+
+  for (const range of ranges) {
+    const size = range.to - range.from + 1;
+    if (!rows.slice(range.firstIndex, range.firstIndex + size).some((_row, offset) => isRetried.has(range.firstIndex + offset))) continue;
+    const name = `${range.segment}|${range.client}|${range.attempt}`;
+    let index = range.firstIndex;
+    for await (const params of readSpoolParams(store, range, await readSpoolRows(store, range))) {
+      const row = rows[index];
+      if (row && isRetried.has(index)) {
+        let writer = open.get(name);
+        if (writer && (writer.rows >= request.chunkRowsMax || writer.paramsBytes + params.length > request.chunkBytesMax)) {
+          await seal(writer);
+          writer = undefined;
+        }
+        writer ??= new ChunkWriter({ run: run.run, segment: range.segment, client: range.client, attempt: range.attempt + 1, source: run.source });
+        open.set(name, writer);
+        writer.addRow(params, row);
+      }
+      index += 1;
+    }
+  }
+  for (const writer of open.values()) await seal(writer);
+  return written;
+}

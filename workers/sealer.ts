@@ -1,0 +1,131 @@
+/**
+ * The sealer: fixes an archive. It makes the body once to learn its digest, writes the manifest into the journal, and
+ * puts the archive in line for the submitter. The body itself is not kept: it is a function of the manifest (body.ts).
+ *
+ * Invariants
+ *   E1  The size that the ledger's counters promise is the size of the bytes; a difference stops the archive here.
+ *   E2  The manifest is durable in the lake before the ledger says `sealed`.
+ */
+import { createHash } from 'node:crypto';
+import { invariant } from '../segments/errors.ts';
+import { sealedKey } from '../segments/lake.ts';
+import type { ArchiveRecord, ChunkRecord, Ledger } from '../segments/ledger/ledger.ts';
+import { bodyBytes } from '../segments/pack.ts';
+import type { ArchiveId, ChunkId, Priority, RunKey, SegmentName } from '../segments/segment.ts';
+import { done, type Log, type Now, type StageHandler } from '../segments/stage.ts';
+import { putDocument } from '../segments/store/document.ts';
+import type { Store } from '../segments/store/store.ts';
+import type { Wake } from '../segments/wake.ts';
+import { archiveBody } from './body.ts';
+
+export interface SealerDependencies {
+  readonly ledger: Ledger;
+  readonly store: Store;
+  readonly wake: Wake;
+  readonly now: Now;
+  readonly log: Log;
+}
+
+/** What the journal keeps of a sealed archive: enough to make its body again without Redis. */
+export interface SealedArchive {
+  readonly v: 1;
+  readonly archive: ArchiveId;
+  readonly run: RunKey;
+  readonly dt: string;
+  readonly priority: Priority;
+  readonly rows: number;
+  readonly bodyBytes: number;
+  readonly bodySha256: string;
+  readonly chunks: readonly SealedChunkRange[];
+}
+
+/** One chunk of a sealed archive; `firstIndex` is the archive index of its first row. */
+export interface SealedChunkRange {
+  readonly chunk: ChunkId;
+  readonly segment: SegmentName;
+  readonly client: string;
+  readonly attempt: number;
+  readonly spoolKey: string;
+  readonly spoolRows: number;
+  readonly spoolParamsBytes: number;
+  readonly spoolIndexBytes: number;
+  readonly from: number;
+  readonly to: number;
+  readonly firstIndex: number;
+  readonly tokensMax: number;
+  readonly microUsdMax: number;
+}
+
+/** Makes the sealer's stage; its entities are archives that are closed or whose linger is over. */
+export function makeSealer(dependencies: SealerDependencies): StageHandler {
+  const { ledger, wake, now, log } = dependencies;
+  return {
+    stage: 'seal',
+    concurrency: 1,
+    isClaimed: true,
+    async handle(entity) {
+      const id = entity as ArchiveId;
+      const found = await ledger.readArchive(id);
+      if (!found || found.state !== 'open') return done;
+      if (found.closing === undefined) await ledger.closeArchive(id, 'linger', now());
+      // Read again: nothing goes in any more, so this is the final list.
+      const archive = await ledger.readArchive(id);
+      if (!archive || archive.state !== 'open' || archive.closing === undefined) return done;
+      const sealed = await writeManifest(dependencies, archive);
+      const isSealed = await ledger.sealArchive({ archive: id, bodyBytes: sealed.bodyBytes, bodySha256: sealed.bodySha256, nowMs: now() });
+      if (!isSealed) return done;
+      log({ level: 'info', event: 'archive.sealed', subject: id, detail: { rows: sealed.rows, bytes: sealed.bodyBytes, reason: archive.closing } });
+      await wake.wake({ stage: 'submit', entity: 'next', epoch: now() });
+      return done;
+    },
+  };
+}
+
+async function writeManifest(dependencies: SealerDependencies, archive: ArchiveRecord): Promise<SealedArchive> {
+  const { ledger, store } = dependencies;
+  const chunks = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(archive.archive)));
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const block of archiveBody(store, archive.archive, chunks)) {
+    hash.update(block);
+    sizeBytes += block.length;
+  }
+  invariant(sizeBytes === bodyBytes(archive.rows, archive.paramsBytes), `E1: ${archive.archive} has ${sizeBytes} bytes, its counters promise ${bodyBytes(archive.rows, archive.paramsBytes)}`);
+  const sealed: SealedArchive = {
+    v: 1,
+    archive: archive.archive,
+    run: archive.run,
+    dt: archive.dt,
+    priority: archive.priority,
+    rows: archive.rows,
+    bodyBytes: sizeBytes,
+    bodySha256: hash.digest('hex'),
+    chunks,
+  };
+  await putDocument(store, sealedKey(archive.run, archive.archive), sealed);
+  return sealed;
+}
+
+/** The chunks of an archive with the index of their first row; the order is the order of admission. */
+export function rangesOf(chunks: readonly ChunkRecord[]): readonly SealedChunkRange[] {
+  let firstIndex = 0;
+  return chunks.map((chunk) => {
+    const range: SealedChunkRange = {
+      chunk: chunk.chunk,
+      segment: chunk.segment,
+      client: chunk.client,
+      attempt: chunk.attempt,
+      spoolKey: chunk.spoolKey,
+      spoolRows: chunk.spoolRows,
+      spoolParamsBytes: chunk.spoolParamsBytes,
+      spoolIndexBytes: chunk.spoolIndexBytes,
+      from: chunk.from,
+      to: chunk.to,
+      firstIndex,
+      tokensMax: chunk.tokensMax,
+      microUsdMax: chunk.microUsdMax,
+    };
+    firstIndex += chunk.rows;
+    return range;
+  });
+}

@@ -1,0 +1,148 @@
+/**
+ * The settler: turns an ended batch into outcomes. It brings the results to the lake as a verified set, decides what
+ * became of each row, writes retries as new chunks, journals the outcome, and settles the ledger.
+ *
+ * It owns: the outcome of each row. The ledger owns the money that moves with it.
+ *
+ * Invariants
+ *   O1  Results are booked only as a complete set, or after the last re-download with every hole named.
+ *   O2  The outcome is a function of recorded things (results, index, recorded times): a rerun writes the same bytes.
+ *   O3  Everything is durable in the lake before the ledger is settled; a crash before that repeats it harmlessly.
+ *   O4  A row that can succeed goes round again with its own bytes, as attempt + 1, at most `attemptsMax` times.
+ */
+import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ChunkRow } from '../segments/chunk.ts';
+import { errnoOf, invariant, PlimsollError } from '../segments/errors.ts';
+import { acceptedKey, outcomeKey, resultLinesKey } from '../segments/lake.ts';
+import type { ArchiveRecord, Ledger } from '../segments/ledger/ledger.ts';
+import type { ModelPrice } from '../segments/price.ts';
+import { checkResults, type ResultsCheck } from '../segments/results.ts';
+import type { ArchiveId } from '../segments/segment.ts';
+import { done, type Log, type Now, type StageHandler } from '../segments/stage.ts';
+import { putDocument } from '../segments/store/document.ts';
+import { readSpoolRows } from '../segments/store/spool.ts';
+import type { Store } from '../segments/store/store.ts';
+import type { Wake } from '../segments/wake.ts';
+import type { Claude } from './claude.ts';
+import { judge } from './judge.ts';
+import { writeRetries } from './retries.ts';
+import { rangesOf, type SealedChunkRange } from './sealer.ts';
+
+export interface SettlerDependencies {
+  readonly ledger: Ledger;
+  readonly store: Store;
+  readonly wake: Wake;
+  readonly claude: Claude;
+  readonly attemptsMax: number;
+  readonly chunkBytesMax: number;
+  readonly chunkRowsMax: number;
+  readonly priceOf: (model: string) => ModelPrice | undefined;
+  readonly priceVersion: string;
+  /** A local folder; on the lake's own disk the results need no copy. */
+  readonly scratchDirectory: string;
+  readonly now: Now;
+  readonly log: Log;
+}
+
+/** How often an incomplete set is downloaded again before its holes are taken for true. */
+const downloadsMax = 5;
+
+/** Makes the settler's stage; its entities are archives whose batch has ended. */
+export function makeSettler(dependencies: SettlerDependencies): StageHandler {
+  const { ledger, store, wake, now, log } = dependencies;
+  return {
+    stage: 'settle',
+    concurrency: 2,
+    isClaimed: true,
+    async handle(entity, signal) {
+      const id = entity as ArchiveId;
+      const archive = await ledger.readArchive(id);
+      if (!archive || archive.state !== 'ended') return done;
+      if (archive.batch !== undefined && archive.account !== dependencies.claude.account) {
+        return { kind: 'later', atMs: now() + 60_000, why: 'other_account' };
+      }
+      const ranges = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(id)));
+      const rows = await readRows(store, ranges);
+      invariant(rows.length === archive.rows, `${id} has ${archive.rows} rows, its chunks ${rows.length}`);
+      if (archive.batch !== undefined && archive.intent !== undefined && archive.account !== undefined) {
+        // The submitter writes this too; it may have died in between.
+        await putDocument(store, acceptedKey(archive.account, archive.intent), { v: 1, intent: archive.intent, archive: id, run: archive.run, account: archive.account, batch: archive.batch });
+      }
+      const results = archive.batch === undefined ? undefined : await bringResults(dependencies, archive, rows, signal);
+      const run = await ledger.readRun(archive.run);
+      invariant(run !== undefined, `the run of ${id} is in the ledger`);
+      const judgement = judge({ ...dependencies, archive, run, ranges, rows, results });
+      const retries = await writeRetries({ ...dependencies, archive, run, ranges, rows, retried: judgement.retriedRows });
+      await putDocument(store, outcomeKey(archive.run, id), judgement.outcome);
+      const settled = await ledger.settle({ archive: id, chunks: judgement.outcome.chunks, retries, nowMs: now() });
+      for (const chunk of settled.queued) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
+      if (settled.isSettled) log({ level: 'info', event: 'archive.settled', subject: id, detail: judgement.summary });
+      for (const chunk of await ledger.resumeHeld(now())) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
+      await wake.wake({ stage: 'export', entity: id, epoch: 0 });
+      return done;
+    },
+  };
+}
+
+async function readRows(store: Store, ranges: readonly SealedChunkRange[]): Promise<readonly ChunkRow[]> {
+  const rows: ChunkRow[] = [];
+  for (const range of ranges) {
+    for (const row of (await readSpoolRows(store, range)).rows) rows.push(row);
+  }
+  return rows;
+}
+
+/** Makes sure that the verbatim result lines are in the lake, and returns what they say. */
+async function bringResults(dependencies: SettlerDependencies, archive: ArchiveRecord, rows: readonly ChunkRow[], signal: AbortSignal): Promise<ResultsCheck> {
+  const { store, claude, log } = dependencies;
+  invariant(archive.batch !== undefined, `${archive.archive} has a batch`);
+  const key = resultLinesKey(archive.run, archive.archive);
+  const expected = { archive: archive.archive, rows: rows.length, shaOf: (index: number) => rows[index]?.sha ?? '' };
+  // They are there already when an earlier try died after bringing them.
+  if (await store.head(key)) return await checkResults(store.read(key), expected);
+
+  const { counts } = await claude.retrieveBatch(archive.batch, signal);
+  for (let download = 1; ; download += 1) {
+    const path = join(dependencies.scratchDirectory, `${archive.archive}-${randomUUID()}.jsonl`);
+    try {
+      await writeScratch(path, claude.readResults(archive.batch, signal));
+      const check = await checkResults(createReadStream(path, { highWaterMark: 1024 * 1024 }), expected, counts);
+      if (check.isComplete || download === downloadsMax) {
+        if (!check.isComplete) log({ level: 'error', event: 'results.incomplete', subject: archive.batch, detail: { archive: archive.archive, ...check.faultCounts } });
+        await store.putFile(key, path, { sizeBytes: check.sizeBytes, sha256: check.sha256 });
+        return check;
+      }
+      log({ level: 'warn', event: 'results.faulty', subject: archive.batch, detail: { archive: archive.archive, download, ...check.faultCounts } });
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+}
+
+/** Streams the results to a local file. A stream that breaks off leaves a short file, which the check finds. */
+async function writeScratch(path: string, blocks: AsyncIterable<Buffer>): Promise<void> {
+  try {
+    await mkdir(join(path, '..'), { recursive: true });
+    const file = await open(path, 'wx');
+    try {
+      for await (const block of blocks) await file.appendFile(block);
+    } catch (error) {
+      if (!(error instanceof PlimsollError) || error.code !== 'provider_unavailable') throw error;
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (errnoOf(error) === 'ENOSPC') {
+      throw new PlimsollError('lake_full', {
+        message: 'the results do not fit on the scratch disk',
+        where: path,
+        hint: 'Free some space; the results are downloaded again, the provider keeps them for 29 days.',
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}

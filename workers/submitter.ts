@@ -1,0 +1,222 @@
+/**
+ * The submitter: sends sealed archives, one at a time per account, and never twice (reliability.md 4.5).
+ *
+ *   prepare   the lane is taken and the intent is in the ledger
+ *   probe     the provider answers and tells its time
+ *   journal   the intent is a create-only object in the lake: a second record that survives the loss of Redis
+ *   arm       the upload may begin
+ *   upload    everything but the last byte
+ *   gate      the ledger says that this process still holds the lane; the intent is `sent` before the byte leaves
+ *   classify  accepted, refused, or in doubt
+ *
+ * It owns: the order of these steps. The ledger owns who may take the next one.
+ *
+ * Invariants
+ *   S1  No byte is uploaded before the intent is durable in the ledger and in the lake.
+ *   S2  The last byte leaves only while the lane is held, and after the intent is `sent`.
+ *   S3  A create is sent once per intent; nothing retries it.
+ *   S4  What is neither proven accepted nor proven refused is in doubt, keeps its reservation, and is not sent again.
+ */
+import { invariant } from '../segments/errors.ts';
+import { PlimsollError } from '../segments/errors.ts';
+import { acceptedKey, intentKey } from '../segments/lake.ts';
+import type { ArchiveRecord, Ledger } from '../segments/ledger/ledger.ts';
+import { assertNever, type ArchiveId, type IntentId } from '../segments/segment.ts';
+import { done, type Log, type Now, type StageHandler, type StageOutcome } from '../segments/stage.ts';
+import { putDocument } from '../segments/store/document.ts';
+import { readSpoolRows } from '../segments/store/spool.ts';
+import type { Store } from '../segments/store/store.ts';
+import type { Wake } from '../segments/wake.ts';
+import { archiveBody } from './body.ts';
+import type { Claude, CreateOutcome } from './claude.ts';
+import { gateBody } from './gate.ts';
+import { holdLane } from './lane.ts';
+import { partsOf } from './packer.ts';
+import { rangesOf } from './sealer.ts';
+
+export interface SubmitterDependencies {
+  readonly ledger: Ledger;
+  readonly store: Store;
+  readonly wake: Wake;
+  readonly claude: Claude;
+  /** Names this process: host, pid and boot id. */
+  readonly owner: string;
+  readonly leaseMs: number;
+  readonly replyTimeoutMs: number;
+  /** How many requests may wait at the provider at once. */
+  readonly queueRowsMax: number;
+  readonly pollMinMs: number;
+  readonly now: Now;
+  readonly log: Log;
+  /** Told when the account cannot work until a person acts. */
+  readonly onAccountFault: (fault: PlimsollError) => void;
+}
+
+/** After a passing fault the account rests this long, doubling up to the maximum while faults go on. */
+const restMs = 2_000;
+const restMaxMs = 60_000;
+/** So many whole-archive refusals in a row without one acceptance speak of the account, not of the archives. */
+const refusalsInARowMax = 20;
+
+/** Makes the submitter's stage; its only entity is `next`. */
+export function makeSubmitter(dependencies: SubmitterDependencies): StageHandler {
+  const submitter = new Submitter(dependencies);
+  return { stage: 'submit', concurrency: 1, isClaimed: false, handle: async (_entity, signal) => await submitter.run(signal) };
+}
+
+class Submitter {
+  readonly #dependencies: SubmitterDependencies;
+  #faultsInARow = 0;
+  #refusalsInARow = 0;
+
+  constructor(dependencies: SubmitterDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /** Submits until nothing is in line or something is in the way. */
+  async run(signal: AbortSignal): Promise<StageOutcome> {
+    const { ledger, claude, owner, leaseMs, queueRowsMax, now } = this.#dependencies;
+    while (!signal.aborted) {
+      const next = await ledger.prepareIntent({ account: claude.account, owner, leaseMs, queueRowsMax, nowMs: now() });
+      switch (next.kind) {
+        case 'prepared':
+          await this.#submit(next.intent, next.archive, signal);
+          break;
+        case 'lane_busy': {
+          const lane = await ledger.expireLane(claude.account, now());
+          if (lane.kind === 'held') return { kind: 'later', atMs: lane.untilMs, why: 'lane_busy' };
+          break;
+        }
+        case 'paused':
+          return { kind: 'later', atMs: next.untilMs, why: next.reason };
+        case 'queue_full':
+        case 'nothing':
+          return done;
+        default:
+          return assertNever(next, 'preparation');
+      }
+    }
+    return done;
+  }
+
+  async #submit(intent: IntentId, archiveId: ArchiveId, signal: AbortSignal): Promise<void> {
+    const { ledger, claude, owner, leaseMs, now } = this.#dependencies;
+    const archive = await ledger.readArchive(archiveId);
+    invariant(archive !== undefined && archive.bodyBytes !== undefined && archive.bodySha256 !== undefined, `${archiveId} is in line but not sealed`);
+    const lane = holdLane({ ledger, account: claude.account, owner, intent, leaseMs, now, signal });
+    try {
+      const outcome = await this.#send(intent, archive, lane.signal);
+      await this.#conclude(intent, archive, outcome);
+    } finally {
+      await lane.release();
+    }
+  }
+
+  /** Steps probe to classify. Whatever fails before the upload is a refusal of this intent: nothing was sent. */
+  async #send(intent: IntentId, archive: ArchiveRecord, signal: AbortSignal): Promise<CreateOutcome> {
+    const { ledger, store, claude, owner, replyTimeoutMs, now } = this.#dependencies;
+    const { bodyBytes: sizeBytes, bodySha256: sha256 } = archive;
+    invariant(sizeBytes !== undefined && sha256 !== undefined, `${archive.archive} is not sealed`);
+    let chunks;
+    try {
+      const providerDateMs = await claude.probe(signal);
+      chunks = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(archive.archive)));
+      await putDocument(store, intentKey(claude.account, intent), {
+        v: 1, intent, archive: archive.archive, run: archive.run, account: claude.account, owner, rows: archive.rows,
+        bodyBytes: sizeBytes, bodySha256: sha256, providerDateMs, preparedAtMs: now(),
+      });
+      if (!(await ledger.armIntent(intent, owner, providerDateMs, now()))) return notSent('lane_lost');
+    } catch (error) {
+      return this.#notReached(error);
+    }
+    const body = gateBody(archiveBody(store, archive.archive, chunks), { sizeBytes, sha256 }, async () => {
+      // Asked of the ledger, not of this process's memory: it may have slept past its lease (S2).
+      return !signal.aborted && (await ledger.sendIntent(intent, owner, now()));
+    });
+    return await claude.createBatch(body, replyTimeoutMs, signal);
+  }
+
+  #notReached(error: unknown): CreateOutcome {
+    if (error instanceof PlimsollError && error.code === 'credentials_refused') {
+      this.#dependencies.onAccountFault(error);
+      return { ...notSent('credentials_refused'), scope: 'account' };
+    }
+    if (error instanceof PlimsollError) {
+      this.#dependencies.log({ level: 'warn', event: 'submit.not_reached', subject: error.where ?? '', detail: { code: error.code } });
+      return notSent(error.code);
+    }
+    if (error instanceof Error && error.name === 'APIUserAbortError') return notSent('aborted');
+    throw error;
+  }
+
+  async #conclude(intent: IntentId, archive: ArchiveRecord, outcome: CreateOutcome): Promise<void> {
+    const { ledger, store, wake, claude, now, log, pollMinMs } = this.#dependencies;
+    switch (outcome.kind) {
+      case 'accepted': {
+        this.#faultsInARow = 0;
+        this.#refusalsInARow = 0;
+        const pollAtMs = now() + pollMinMs;
+        const isAccepted = await ledger.acceptIntent({ intent, batch: outcome.batch, pollAtMs, nowMs: now() });
+        log({ level: isAccepted ? 'info' : 'error', event: 'batch.accepted', subject: outcome.batch, detail: { archive: archive.archive, rows: archive.rows, isBound: isAccepted } });
+        if (outcome.rows !== archive.rows) {
+          log({ level: 'error', event: 'batch.count_differs', subject: outcome.batch, detail: { archive: archive.archive, sent: archive.rows, counted: outcome.rows } });
+        }
+        await wake.wake({ stage: 'track', entity: archive.archive, epoch: pollAtMs, delayMs: pollMinMs });
+        await putDocument(store, acceptedKey(claude.account, intent), { v: 1, intent, archive: archive.archive, run: archive.run, account: claude.account, batch: outcome.batch });
+        return;
+      }
+      case 'in_doubt':
+        await ledger.doubtIntent(intent, outcome.reason, now());
+        log({ level: 'error', event: 'archive.in_doubt', subject: archive.archive, detail: { intent, reason: outcome.reason } });
+        return;
+      case 'refused':
+        log({ level: 'warn', event: 'archive.refused', subject: archive.archive, detail: { intent, scope: outcome.scope, reason: outcome.reason, status: outcome.status } });
+        return await this.#refuse(intent, archive, outcome);
+      default:
+        assertNever(outcome, 'create outcome');
+    }
+  }
+
+  async #refuse(intent: IntentId, archive: ArchiveRecord, refusal: Extract<CreateOutcome, { kind: 'refused' }>): Promise<void> {
+    const { ledger, now, onAccountFault } = this.#dependencies;
+    if (refusal.scope === 'archive') {
+      this.#refusalsInARow += 1;
+      if (this.#refusalsInARow < refusalsInARowMax) return await this.#divide(intent, archive, refusal.reason);
+    }
+    if (refusal.scope === 'account' && refusal.status !== undefined) onAccountFault(accountFault(refusal.status));
+    this.#faultsInARow += 1;
+    const restMsNow = Math.min(restMs * 2 ** (this.#faultsInARow - 1), restMaxMs);
+    const pauseUntilMs = now() + (refusal.retryAfterMs ?? (refusal.scope === 'moment' ? restMsNow : restMaxMs));
+    await ledger.refuseIntent({ intent, reason: refusal.reason, pauseUntilMs, nowMs: now() });
+  }
+
+  /** The provider refuses the archive whole: halve it, down to the one row that is the cause. Refusals cost nothing. */
+  async #divide(intent: IntentId, archive: ArchiveRecord, reason: string): Promise<void> {
+    const { ledger, store, wake, now } = this.#dependencies;
+    if (archive.rows === 1) {
+      if (await ledger.rejectArchive(intent, reason, now())) await wake.wake({ stage: 'settle', entity: archive.archive, epoch: 0 });
+      return;
+    }
+    let chunks = await ledger.readArchiveChunks(archive.archive);
+    if (chunks.length === 1 && chunks[0] !== undefined) {
+      const record = await ledger.readChunk(chunks[0]);
+      invariant(record !== undefined, `${chunks[0]} of ${archive.archive} is in the ledger`);
+      const { rows } = await readSpoolRows(store, record);
+      await ledger.split(record.chunk, ...partsOf(record, rows, Math.floor(rows.length / 2)), now());
+      chunks = await ledger.readArchiveChunks(archive.archive);
+    }
+    const halves = await ledger.halveArchive(intent, chunks.slice(0, Math.floor(chunks.length / 2)), reason, now());
+    for (const half of halves) await wake.wake({ stage: 'seal', entity: half, epoch: 0 });
+  }
+}
+
+function notSent(reason: string): Extract<CreateOutcome, { kind: 'refused' }> {
+  return { kind: 'refused', scope: 'moment', reason: `not_sent_${reason}`, status: undefined, retryAfterMs: undefined };
+}
+
+function accountFault(status: number): PlimsollError {
+  return new PlimsollError('credentials_refused', {
+    message: `the provider refuses to accept batches from this account (status ${status})`,
+    hint: 'Check key, workspace, billing and spend limits; the work stays queued and is tried again every minute.',
+  });
+}

@@ -1,0 +1,52 @@
+/**
+ * The sweeper: wakes again whatever the ledger says has waited too long. It is what makes a lost job, a dead worker and a
+ * crash between a transition and its wake-up mere delays. Every process has one; their looks are harmless together.
+ *
+ * Invariant V1: whatever is due and unclaimed is woken within two intervals.
+ */
+import type { Ledger } from '../segments/ledger/ledger.ts';
+import type { Log, Now } from '../segments/stage.ts';
+import type { Wake } from '../segments/wake.ts';
+
+export interface SweeperDependencies {
+  readonly ledger: Ledger;
+  readonly wake: Wake;
+  readonly sweepIntervalMs: number;
+  readonly now: Now;
+  readonly log: Log;
+}
+
+export interface Sweeper {
+  stop(): Promise<void>;
+}
+
+const perLook = 200;
+
+/** Looks at once and then every interval. */
+export function startSweeper(dependencies: SweeperDependencies): Sweeper {
+  const { sweepIntervalMs, log } = dependencies;
+  let looking: Promise<void> | undefined;
+  const look = (): void => {
+    looking ??= sweep(dependencies)
+      .catch((error: unknown) => log({ level: 'warn', event: 'sweep.fault', subject: 'ledger', detail: { error: error instanceof Error ? error.name : 'unknown' } }))
+      .finally(() => {
+        looking = undefined;
+      });
+  };
+  look();
+  const timer = setInterval(look, sweepIntervalMs);
+  return {
+    async stop() {
+      clearInterval(timer);
+      await looking;
+    },
+  };
+}
+
+/** One look: wakes what is overdue, lets go what has room again, and wakes the packer when something is queued. */
+export async function sweep(dependencies: Omit<SweeperDependencies, 'log'>): Promise<void> {
+  const { ledger, wake, sweepIntervalMs, now } = dependencies;
+  for (const due of await ledger.overdue(now(), sweepIntervalMs * 2, perLook)) await wake.wake(due);
+  for (const chunk of await ledger.resumeHeld(now())) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
+  if ((await ledger.nextSegment([])) !== undefined) await wake.wake({ stage: 'pack', entity: 'all', epoch: now() });
+}

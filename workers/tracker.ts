@@ -1,0 +1,75 @@
+/**
+ * The tracker: asks the provider about accepted batches, by delayed jobs, never by a worker that waits. A question is
+ * free and may be asked twice. Progress is never derived from the counters: they stay zero until the batch has ended.
+ *
+ * Invariants
+ *   R1  A batch is asked for only with the account that made it.
+ *   R2  A batch that the provider does not know is an alarm and never a reason to submit again.
+ */
+import { PlimsollError } from '../segments/errors.ts';
+import type { Ledger } from '../segments/ledger/ledger.ts';
+import type { ArchiveId } from '../segments/segment.ts';
+import { done, type Log, type Now, type StageHandler } from '../segments/stage.ts';
+import type { Wake } from '../segments/wake.ts';
+import type { Claude } from './claude.ts';
+
+export interface TrackerDependencies {
+  readonly ledger: Ledger;
+  readonly wake: Wake;
+  readonly claude: Claude;
+  readonly pollMinMs: number;
+  readonly pollMaxMs: number;
+  readonly now: Now;
+  readonly log: Log;
+}
+
+/** A batch is asked for again after this part of its age: often while it is young, seldom when it is old. */
+const ageShare = 10;
+/** The provider keeps results for 29 days; from day 21 on every poll is an alarm. */
+const alarmAgeMs = 21 * 86_400_000;
+
+/** Makes the tracker's stage; its entities are archives whose batch was accepted. */
+export function makeTracker(dependencies: TrackerDependencies): StageHandler {
+  const { ledger, wake, claude, pollMinMs, pollMaxMs, now, log } = dependencies;
+  return {
+    stage: 'track',
+    concurrency: 8,
+    isClaimed: true,
+    async handle(entity, signal) {
+      const id = entity as ArchiveId;
+      const archive = await ledger.readArchive(id);
+      if (!archive || archive.state !== 'accepted' || archive.batch === undefined) return done;
+      if (archive.account !== claude.account) {
+        log({ level: 'warn', event: 'batch.other_account', subject: archive.batch, detail: { archive: id } });
+        return { kind: 'later', atMs: now() + pollMaxMs, why: 'other_account' };
+      }
+      const ageMs = now() - (archive.acceptedAtMs ?? now());
+      if (ageMs > alarmAgeMs) log({ level: 'error', event: 'batch.results_expire', subject: archive.batch, detail: { archive: id, days: Math.floor(ageMs / 86_400_000) } });
+      let status;
+      try {
+        status = await claude.retrieveBatch(archive.batch, signal);
+      } catch (error) {
+        if (!(error instanceof PlimsollError)) throw error;
+        log({ level: error.code === 'provider_refused' ? 'error' : 'warn', event: 'batch.not_readable', subject: archive.batch, detail: { archive: id, code: error.code } });
+        return await defer(Math.min(pollMaxMs, Math.max(pollMinMs, 5_000)));
+      }
+      if (!status.isEnded) {
+        const patientMs = Math.min(pollMaxMs, Math.max(pollMinMs, Math.floor(ageMs / ageShare)));
+        return await defer(Math.max(patientMs, status.retryAfterMs ?? 0));
+      }
+      if (await ledger.endArchive(id, undefined, now())) {
+        log({ level: 'info', event: 'batch.ended', subject: archive.batch, detail: { archive: id, ...status.counts } });
+        await wake.wake({ stage: 'settle', entity: id, epoch: 0 });
+        await wake.wake({ stage: 'submit', entity: 'next', epoch: now() });
+      }
+      return done;
+
+      async function defer(delayMs: number) {
+        const pollAtMs = now() + delayMs;
+        await ledger.deferPoll(id, pollAtMs);
+        await wake.wake({ stage: 'track', entity: id, epoch: pollAtMs, delayMs });
+        return { kind: 'later', atMs: pollAtMs, why: 'in_progress' } as const;
+      }
+    },
+  };
+}
