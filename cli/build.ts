@@ -10,5 +10,7 @@ const compiler = join(dirname(createRequire(import.meta.url).resolve('typescript
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });
 execFileSync(process.execPath, [compiler, '--project', join(root, 'tsconfig.build.json')], { stdio: 'inherit' });
-cpSync(join(root, 'segments/ledger/scripts'), join(root, 'dist/segments/ledger/scripts'), { recursive: true });
+for (const room of ['segments', 'config', 'producers', 'workers', 'exporters', 'cli', 'local']) {
+  cpSync(join(root, room), join(root, 'dist', room), { recursive: true, filter: (source) => !source.endsWith('.ts') });
+}
 chmodSync(join(root, 'dist/cli/plimsoll.js'), 0o755);

@@ -141,7 +141,7 @@ export function startStages(installation: Installation, claude: Claude, onAccoun
 }
 
 /** The provider behind the claude port: the real one, or the simulator of the home when the command says so. */
-export async function connectClaude(installation: Installation, options: { readonly isSimulated: boolean; readonly announce: (line: string) => void; readonly simulatorFlags?: readonly string[] }): Promise<Claude & { close(): Promise<void> }> {
+export async function connectClaude(installation: Installation, options: { readonly isSimulated: boolean; readonly announce: (line: string) => void }): Promise<Claude & { close(): Promise<void> }> {
   const { config, home } = installation;
   if (options.isSimulated) {
     const baseUrl = await simulatorUrl(home, config.searchPath, options);
@@ -159,9 +159,12 @@ export async function connectClaude(installation: Installation, options: { reado
   return openClaude({ apiKey, authToken, baseUrl, version });
 }
 
-async function simulatorUrl(home: Home, searchPath: string, options: { readonly announce: (line: string) => void; readonly simulatorFlags?: readonly string[] }): Promise<string> {
+/** The simulator of a home answers within seconds and limits nothing: it is there to rehearse, not to wait. */
+const rehearsal = ['--batch-seconds', '1.5', '--tier', 'unlimited', '--retry-after', '0'];
+
+async function simulatorUrl(home: Home, searchPath: string, options: { readonly announce: (line: string) => void }): Promise<string> {
   const entry = process.argv[1] ?? fileURLToPath(new URL('./plimsoll.ts', import.meta.url));
-  const args = [...process.execArgv, entry, 'simulate', '--port', '0', '--state-dir', join(home.directory, 'simulator'), ...(options.simulatorFlags ?? [])];
+  const args = [...process.execArgv, entry, 'simulate', '--port', '0', '--state', join(home.directory, 'simulator'), ...rehearsal];
   try {
     const server = await shareServer(home, { name: 'simulator', announce: options.announce, spawn: { command: process.execPath, args, env: { PATH: searchPath } } });
     return server.address;

@@ -17,8 +17,6 @@ interface DemoOptions extends CommonOptions {
 
 /** Has the window for the longest changelog, and is the cheapest that has. */
 const model = 'claude-haiku-5-5';
-/** A simulated batch takes this long, so that there is something to watch. */
-const batchMs = 1500;
 
 /** The `demo` verb. */
 export function demoCommand(exit: (code: ExitCode) => void): Command {
@@ -52,7 +50,6 @@ async function demo(installation: Installation, wanted: number, seed: number, op
     isSimulated: true,
     timeoutMs: undefined,
     isShown: !options.quiet,
-    simulatorFlags: ['--batch-ms', String(batchMs), '--tier', 'unlimited', '--retry-after', '0'],
   });
   if (options.json) printJson(runDocument(end.view.run, installation.store.uri));
   else await show(installation, end, performance.now() - startedAt);

@@ -45,8 +45,8 @@ try {
   if (error instanceof CommanderError) code = error.exitCode === 0 ? 0 : 2;
   else code = tellError(error);
 }
-// Set, not called: what is still being written to stdout is not cut off.
-process.exitCode = code;
+// Set, not called: what is still being written to stdout is not cut off. A verb may have set its own already.
+if (code !== 0) process.exitCode = code;
 
 /** Sub-commands do not take the override of their parent over when they are added. */
 function overrideExits(command: Command): void {

@@ -95,7 +95,7 @@ export async function workRun(
   source: SourceLocation,
   key: RunKey,
   settings: ProducerSettings,
-  options: { readonly isSimulated: boolean; readonly timeoutMs: number | undefined; readonly isShown: boolean; readonly simulatorFlags?: readonly string[] },
+  options: { readonly isSimulated: boolean; readonly timeoutMs: number | undefined; readonly isShown: boolean },
 ): Promise<RunEnd> {
   const announce = options.isShown ? tell : () => undefined;
   const claude = await connectClaude(installation, { ...options, announce });

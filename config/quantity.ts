@@ -21,8 +21,8 @@ const sizeUnits: ReadonlyMap<string, number> = new Map([
   ['gib', 1_073_741_824],
 ]);
 
-export const durationPattern = /^(\d{1,15}) ?(ms|s|m|h|d)$/;
-export const sizePattern = /^(\d{1,15}) ?([kKmMgG]?[iI]?[bB])$/;
+export const durationPattern = /^(\d{1,15}) ?(ms|s|m|h|d)?$/;
+export const sizePattern = /^(\d{1,15}) ?([kKmMgG]?[iI]?[bB])?$/;
 /** Digits, optionally in groups of three: `200000` or `200_000`. */
 export const integerPattern = /^(?:\d{1,16}|\d{1,3}(?:_\d{3}){1,5})$/;
 /** Dollars with at most six decimals: a micro-dollar is the smallest amount that the ledger knows. */

@@ -13,6 +13,9 @@ export const idBytesMax = 1_024;
 export const metadataBytesMax = 64 * 1024;
 /** Stands in ledger keys as `segment|client` and in exported rows. */
 export const clientPattern = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,99}$/;
+/** Latin1 readings that are the text itself: nothing escaped, nothing beyond ASCII. */
+const isPlainString = /^[^\\\u0080-\u00ff]*$/;
+const isAscii = /^[^\u0080-\u00ff]*$/;
 const requestedPriorities = ['high', 'normal', 'low'] as const;
 
 /** One line: its bytes, and the latin1 reading of them on which the scan has found the members. */
@@ -27,7 +30,7 @@ export type Reading<Value> = { readonly value: Value } | { readonly fault: Fault
 export function stringOf(line: LineText, member: Member): string | undefined {
   if (line.latin1.charCodeAt(member.start) !== 0x22) return undefined;
   const raw = line.latin1.slice(member.start + 1, member.end - 1);
-  if (!/[\\\u0080-\u00ff]/.test(raw)) return raw;
+  if (isPlainString.test(raw)) return raw;
   const value: unknown = JSON.parse(line.bytes.toString('utf8', member.start, member.end));
   return typeof value === 'string' ? value : undefined;
 }
@@ -90,5 +93,6 @@ export function readMetadata(line: LineText, member: Member | undefined): Readin
   if (sizeBytes > metadataBytesMax) {
     return { fault: fault('metadata_invalid', `the metadata has ${sizeBytes} bytes, at most ${metadataBytesMax} are allowed`, member.start) };
   }
-  return { value: line.bytes.toString('utf8', member.start, member.end) };
+  const latin1 = line.latin1.slice(member.start, member.end);
+  return { value: isAscii.test(latin1) ? latin1 : line.bytes.toString('utf8', member.start, member.end) };
 }

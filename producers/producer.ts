@@ -90,7 +90,7 @@ export async function produce(request: ProduceRequest): Promise<Production> {
     await ingest.take(line, intake.judge(line));
   };
   try {
-    for await (const block of readSource(source, settings.expansionMax)) {
+    for await (const block of readSource(source, settings.expansionMax, signal)) {
       signal.throwIfAborted();
       reader.hash(block);
       guard.check();

@@ -70,7 +70,7 @@ export class InputGuard {
 /** Reads a source to its end for nothing but its size and digest. */
 export async function readDigest(source: SourceLocation, settings: ProducerSettings, signal: AbortSignal): Promise<Checkpoint> {
   const reader = new LineReader(settings.lineBytesMax);
-  for await (const block of readSource(source, settings.expansionMax)) {
+  for await (const block of readSource(source, settings.expansionMax, signal)) {
     signal.throwIfAborted();
     reader.hash(block);
   }

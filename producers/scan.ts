@@ -32,76 +32,71 @@ const backslash = 0x5c;
 const comma = 0x2c;
 const colon = 0x3a;
 
-/** Keys of one open object; a list while it is short. */
-interface KeysSeen {
-  list: string[];
-  set: Set<string> | undefined;
+/** Above this many keys an object's keys are remembered in a set instead of a list. */
+const listedKeysMax = 16;
+
+interface OpenMember {
+  key: string;
+  keyAt: number;
+  start: number;
+  end: number;
 }
 
 /** Scans one line. The members are right if the line is JSON; otherwise they must not be used. */
 export function scanLine(text: string): LineScan {
-  const members: { key: string; keyAt: number; start: number; end: number }[] = [];
-  const seen: KeysSeen[] = [];
+  const members: OpenMember[] = [];
+  // Keys of the open objects, by depth; what stands deeper than the current depth is of objects that were closed.
+  const keys: (string[] | Set<string>)[] = [];
   let depth = 0;
-  let open: { key: string; keyAt: number; start: number; end: number } | undefined;
-  const close = (at: number): void => {
-    if (!open) return;
-    open.end = endOfValue(text, open.start, at);
-    members.push(open);
-    open = undefined;
-  };
+  let open: OpenMember | undefined;
   for (let at = 0; at < text.length; ) {
     const code = text.charCodeAt(at);
     if (code === quote) {
       const end = endOfString(text, at);
       if (end < 0) break;
       const next = skipSpace(text, end);
-      if (text.charCodeAt(next) === colon && depth > 0) {
-        const key = decodeKey(text.slice(at + 1, end - 1));
-        const found = checkKey(key, at, depth, depth > 1 && open?.key === 'params', seen);
-        if (found) return { kind: 'fault', fault: found };
-        if (depth === 1) open = { key, keyAt: at, start: skipSpace(text, next + 1), end: 0 };
-        at = next + 1;
-      } else {
+      if (depth === 0 || text.charCodeAt(next) !== colon) {
         at = end;
+        continue;
       }
+      const key = decodeKey(text.slice(at + 1, end - 1));
+      const isInParams = depth > 1 && open !== undefined && open.key === 'params';
+      const found = checkKey(key, at, keys, depth, isInParams);
+      if (found) return { kind: 'fault', fault: found };
+      if (depth === 1) open = { key, keyAt: at, start: skipSpace(text, next + 1), end: 0 };
+      at = next + 1;
       continue;
     }
     if (code === 0x7b || code === 0x5b) {
       depth += 1;
       if (depth > nestingMax) return { kind: 'fault', fault: fault('nesting_too_deep', `nested more than ${nestingMax} deep`, at) };
-      const keys = seen[depth];
-      if (keys) {
-        keys.list.length = 0;
-        keys.set = undefined;
-      } else {
-        seen[depth] = { list: [], set: undefined };
+      keys[depth] = [];
+    } else if (code === 0x7d || code === 0x5d || (code === comma && depth === 1)) {
+      if (depth === 1 && open !== undefined) {
+        open.end = endOfValue(text, open.start, at);
+        members.push(open);
+        open = undefined;
       }
-    } else if (code === 0x7d || code === 0x5d) {
-      if (depth === 1) close(at);
-      depth -= 1;
-    } else if (code === comma && depth === 1) {
-      close(at);
+      if (code !== comma) depth -= 1;
     }
     at += 1;
   }
   return { kind: 'members', members };
 }
 
-function checkKey(key: string, at: number, depth: number, isInParams: boolean, seen: KeysSeen[]): Fault | undefined {
+/** Judges one key of the object that is open at `depth`, and remembers it. */
+function checkKey(key: string, at: number, keys: (string[] | Set<string>)[], depth: number, isInParams: boolean): Fault | undefined {
   if (forbiddenKeys.has(key) && (key === '__proto__' || !isInParams)) {
     return fault('key_forbidden', `the key ${quoted(key)} is not allowed`, at);
   }
-  const keys = seen[depth];
-  if (!keys) return undefined;
-  if (keys.set ? keys.set.has(key) : keys.list.includes(key)) {
+  const known = keys[depth];
+  if (known === undefined) return undefined;
+  if (Array.isArray(known) ? known.includes(key) : known.has(key)) {
     return fault('key_duplicate', `the key ${quoted(fromLatin1(key))} stands twice in one object`, at);
   }
-  keys.list.push(key);
-  if (keys.list.length > 16) {
-    keys.set ??= new Set(keys.list);
-    keys.set.add(key);
-  }
+  if (!Array.isArray(known)) known.add(key);
+  else if (known.length < listedKeysMax) known.push(key);
+  else keys[depth] = new Set([...known, key]);
   return undefined;
 }
 

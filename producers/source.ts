@@ -4,7 +4,7 @@
  * reused: a block is valid until the next one is asked for.
  */
 import { open } from 'node:fs/promises';
-import { pipeline, Readable } from 'node:stream';
+import { addAbortSignal, pipeline, Readable } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { errnoOf, PlimsollError } from '../segments/errors.ts';
 
@@ -38,10 +38,12 @@ export function sourceUri(location: SourceLocation): string {
 /**
  * Yields the decompressed source.
  * @throws PlimsollError `source_unreadable` when it cannot be opened or read, `source_damaged` when its compression is
- *   broken, ends early, or grows beyond `growthMax` times
+ *   broken, ends early, or grows beyond `growthMax` times; the signal's reason when it is aborted
  */
-export async function* readSource(location: SourceLocation, growthMax = expansionMax): AsyncGenerator<Buffer, void, void> {
+export async function* readSource(location: SourceLocation, growthMax = expansionMax, signal?: AbortSignal): AsyncGenerator<Buffer, void, void> {
   const uri = sourceUri(location);
+  // A pipe may stay silent for hours; only destroying it ends the wait for its next block.
+  if (signal && location.kind === 'stdin' && location.stream instanceof Readable) addAbortSignal(signal, location.stream);
   const raw = rawBlocks(location);
   try {
     const head = await readHead(raw);
@@ -54,6 +56,7 @@ export async function* readSource(location: SourceLocation, growthMax = expansio
       yield* raw;
     }
   } catch (error) {
+    signal?.throwIfAborted();
     throw readError(error, uri);
   } finally {
     await raw.return();

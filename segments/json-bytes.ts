@@ -14,13 +14,15 @@ function byteSet(characters: string): Uint8Array {
   return set;
 }
 
-/** Whether none of a word's four bytes is a quote, a backslash or below 0x20 (the usual carry trick, exact as a test). */
+/**
+ * Whether none of a word's four bytes ends a plain stretch of a string: below 0x20, a quote or a backslash. Flipping bit 1
+ * puts the quote (0x22) next to the control characters, so one comparison with 0x21 finds both (the usual carry trick,
+ * exact as a test for any).
+ */
 export function isPlain(word: number): boolean {
-  const quotes = word ^ 0x22222222;
-  const backslashes = word ^ 0x5c5c5c5c;
-  const found =
-    ((word - 0x20202020) & ~word) | ((quotes - 0x01010101) & ~quotes) | ((backslashes - 0x01010101) & ~backslashes);
-  return (found & 0x80808080) === 0;
+  const low = word ^ 0x02020202;
+  const slash = word ^ 0x5c5c5c5c;
+  return ((((low - 0x21212121) & ~low) | ((slash - 0x01010101) & ~slash)) & 0x80808080) === 0;
 }
 
 /** Whether a byte is one of 0 to 9. */

@@ -5,6 +5,8 @@
  * the candidates. Keys are a third of the work on a short line, and comparing each with every name would double it.
  */
 export class KeyTable {
+  /** `"name":` as bytes, for each name. */
+  readonly patterns: readonly Uint8Array[];
   readonly #names: readonly string[];
   readonly #bytes: readonly Uint8Array[];
   /** Place of the first candidate, and for each name the next one with the same slot; -1: none. */
@@ -14,6 +16,7 @@ export class KeyTable {
   constructor(names: readonly string[]) {
     this.#names = names;
     this.#bytes = names.map((name) => Buffer.from(name, 'latin1'));
+    this.patterns = names.map((name) => Buffer.from(`"${name}":`, 'latin1'));
     for (const [place, bytes] of this.#bytes.entries()) {
       const slot = slotOf(bytes.length, bytes[0] ?? 0, bytes[bytes.length - 1] ?? 0);
       this.#next.push(this.#slots[slot] ?? -1);

@@ -13,14 +13,7 @@
  */
 import { afterEscape, isDigit, isPlain, isWhitespace, malformed } from './json-bytes.ts';
 import { KeyTable } from './json-keys.ts';
-
-/** A string of the text without its quotes, still escaped; `from` is -1 when there is none. */
-export interface Span {
-  from: number;
-  to: number;
-  /** Whether a backslash stands in it; if not, its bytes are its text. */
-  isEscaped: boolean;
-}
+import { clearSpan, noSpan, type Span } from './json-span.ts';
 
 const newline = 0x0a;
 const quote = 0x22;
@@ -32,18 +25,6 @@ const closingBracket = 0x5d;
 const comma = 0x2c;
 const colon = 0x3a;
 
-/** An empty span. */
-export function noSpan(): Span {
-  return { from: -1, to: -1, isEscaped: false };
-}
-
-/** Makes a span say that there is none. */
-export function clearSpan(span: Span): void {
-  span.from = -1;
-  span.to = -1;
-  span.isEscaped = false;
-}
-
 /** Reads one text after the other. The caller walks objects with `enters…`, `firstKey`, `nextKey`, and must take or skip
  *  the value of every key. UTF-8 is not checked here. Every method throws {@link malformed} where the text is not JSON. */
 export class JsonScanner {
@@ -51,6 +32,9 @@ export class JsonScanner {
   key = -1;
   readonly #keys: KeyTable;
   readonly #keySpan: Span = noSpan();
+  /** For each key, and in front for an unknown one, the key that came after it last time. */
+  readonly #followers: Int8Array;
+  #lastKey = -1;
   #bytes: Buffer = Buffer.alloc(0);
   #words: Int32Array = new Int32Array(0);
   #at = 0;
@@ -58,6 +42,7 @@ export class JsonScanner {
 
   constructor(keys: readonly string[]) {
     this.#keys = new KeyTable(keys);
+    this.#followers = new Int8Array(keys.length + 1).fill(-1);
   }
 
   /** Begins a text at `from`; a newline must follow it (J2). */
@@ -67,6 +52,7 @@ export class JsonScanner {
     }
     this.#bytes = bytes;
     this.#at = from;
+    this.#lastKey = -1;
   }
 
   /** Where the next byte will be read; behind a value, its end. */
@@ -213,7 +199,28 @@ export class JsonScanner {
     throw malformed;
   }
 
+  /** Documents of one origin repeat their keys in one order, so the key that followed last time is tried first. */
   #keyAndColon(): void {
+    const guess = this.#followers[this.#lastKey + 1] ?? -1;
+    if (guess >= 0 && this.#takePattern(this.#keys.patterns[guess])) {
+      this.key = guess;
+    } else {
+      this.#readKey();
+      this.#followers[this.#lastKey + 1] = this.key;
+    }
+    this.#lastKey = this.key;
+  }
+
+  #takePattern(pattern: Uint8Array | undefined): boolean {
+    if (pattern === undefined) return false;
+    const bytes = this.#bytes;
+    const at = this.#at;
+    for (let i = 0; i < pattern.length; i++) if (bytes[at + i] !== pattern[i]) return false;
+    this.#at = at + pattern.length;
+    return true;
+  }
+
+  #readKey(): void {
     if (this.byteAfterSpace() !== quote) throw malformed;
     const span = this.#keySpan;
     this.#takeString(span);

@@ -98,10 +98,13 @@ const intent: Machine = {
     move('prepared', 'arm', 'armed', 'submitter', 'It is durable in the ledger and in the lake; the upload may begin.'),
     move('armed', 'send', 'sent', 'submitter', 'The gate is open: the last byte may leave.'),
     move('sent', 'accept', 'accepted', 'submitter', 'A reply names the batch.'),
+    move('armed', 'accept', 'accepted', 'submitter', 'A reply names the batch before the ledger knew of the last byte: it is believed, or it would be paid twice.'),
+    move('prepared', 'accept', 'accepted', 'submitter', 'A reply names the batch although Redis was set back meanwhile.'),
     move('prepared', 'refuse', 'refused', 'submitter', 'Nothing was sent.'),
     move('armed', 'refuse', 'refused', 'submitter', 'The last byte never left, so the provider cannot have accepted it.'),
     move('sent', 'refuse', 'refused', 'submitter', 'The reply proves that no batch was made.'),
     move('sent', 'doubt', 'in_doubt', 'submitter', 'No reply proves acceptance or refusal.'),
+    move('prepared', 'doubt', 'in_doubt', 'submitter', 'The lake holds an intent of this name already: Redis was set back, and it may have been sent.'),
     move('in_doubt', 'adopt', 'adopted', 'submitter', 'Its batch was found and is bound to it.'),
     move('in_doubt', 'absolve', 'absent', 'submitter', 'The sender is fenced, the landing wait is over, no batch exists.'),
     move('in_doubt', 'hold', 'held', 'operator', 'Nobody may send again until a person decides.'),
@@ -132,4 +135,18 @@ export function nextState(noun: Noun, from: string, event: string): string | und
 export function statesOf(noun: Noun): readonly string[] {
   const machine = lifecycle[noun];
   return [...new Set([machine.initial, ...machine.moves.flatMap((each) => [each.from, each.to])])];
+}
+
+/**
+ * The tables of ARCHITECTURE.md: per noun, every move as `from | event | to | who | meaning`, in the order of the table
+ * above, with the initial state and the terminal states named.
+ */
+export function lifecycleTables(): string {
+  const sections = Object.entries(lifecycle).map(([noun, machine]: [string, Machine]) => {
+    const title = `${noun.charAt(0).toUpperCase()}${noun.slice(1)}`;
+    const ends = machine.terminal.length === 0 ? 'it never ends' : `ends as ${machine.terminal.map((state) => `\`${state}\``).join(', ')}`;
+    const rows = machine.moves.map((each) => `| ${each.from} | ${each.event} | ${each.to} | ${each.by} | ${each.meaning} |`);
+    return [`**${title}** begins as \`${machine.initial}\`; ${ends}.`, '', '| from | event | to | who | meaning |', '|---|---|---|---|---|', ...rows].join('\n');
+  });
+  return `${sections.join('\n\n')}\n`;
 }

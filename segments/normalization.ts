@@ -12,10 +12,12 @@
  * decision with the runtime's own normaliser for every code point.
  */
 
+import { isAscii } from 'node:buffer';
+
 /** Per lead byte: 0 all of its characters are plain, 1 the next bytes decide, 2 some are not and nobody looks closer. */
 const leadKinds = new Uint8Array(256);
-for (const lead of [0xc2, 0xc4, 0xc5, 0xc7, 0xce, 0xd2, 0xe2, 0xe3, 0xea, 0xf0]) leadKinds[lead] = 1;
-for (const [from, to] of [[0xcb, 0xcd], [0xd6, 0xe1], [0xef, 0xef], [0xf1, 0xff]] as const) leadKinds.fill(2, from, to + 1);
+for (const lead of [0xc2, 0xc4, 0xc5, 0xc7, 0xce, 0xd2, 0xe2, 0xe3, 0xea, 0xef, 0xf0]) leadKinds[lead] = 1;
+for (const [from, to] of [[0xcb, 0xcd], [0xd6, 0xe1], [0xf1, 0xff]] as const) leadKinds.fill(2, from, to + 1);
 
 /** Second bytes after 0xE2 whose blocks hold a character that is not plain: primes, fractions, circled numbers, marks. */
 const mixedAfterE2 = new Set([0x83, 0x85, 0x86, 0x88, 0x91, 0x92, 0xa8, 0xab, 0xb3, 0xb5, 0xb7]);
@@ -27,7 +29,7 @@ const windowWords = new Int32Array(windowText.buffer);
 
 /** Bytes of a UTF-8 text or of its NFKC form, whichever is more. `utf8` must be valid UTF-8. */
 export function normalizedBytesMax(utf8: Buffer): number {
-  if (isPlain(utf8)) return utf8.length;
+  if (isAscii(utf8) || isPlain(utf8)) return utf8.length;
   return Math.max(utf8.length, Buffer.byteLength(utf8.toString('utf8').normalize('NFKC'), 'utf8'));
 }
 
@@ -78,6 +80,9 @@ function isPlainAfter(lead: number, second: number, third: number): boolean {
       return second === 0x81 || (second === 0x83 && third !== 0xbf) || second >= 0x90;
     case 0xea: // Hangul syllables
       return second >= 0xb0;
+    case 0xef: // Latin ligatures, full-width forms but for the voicing marks
+      if (second === 0xac) return third <= 0x86;
+      return second === 0xbc || second === 0xbd || second === 0xbf || (second === 0xbe && third !== 0x9e && third !== 0x9f);
     case 0xf0: // Emoji and pictographs
       return second === 0x9f && third >= 0x8c;
     default:

@@ -2,7 +2,7 @@
  * Where each row of an archive stands in its results and what the provider said of it, in typed arrays: 39 bytes a row.
  * Rows are found by their index in the archive, so the join costs no hash map.
  */
-import type { Span } from './json-scan.ts';
+import type { Span } from './json-span.ts';
 import type { RowVerdict } from './outcome.ts';
 import type { ResultKind, ResultLine } from './result-line.ts';
 import type { Usage } from './segment.ts';

@@ -10,12 +10,14 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { malformed } from './json-bytes.ts';
-import { clearSpan, JsonScanner, noSpan, type Span } from './json-scan.ts';
+import { JsonScanner } from './json-scan.ts';
+import { clearSpan, noSpan, type Span } from './json-span.ts';
 
 /** What became of a request, in the provider's words. */
 export const resultKinds = ['succeeded', 'errored', 'canceled', 'expired'] as const;
 export type ResultKind = (typeof resultKinds)[number];
 
+/** The keys that are read, and after them those that are only expected: known keys are the cheaper ones to pass by. */
 const keyNames = [
   'custom_id',
   'result',
@@ -34,6 +36,11 @@ const keyNames = [
   'cache_creation',
   'ephemeral_5m_input_tokens',
   'ephemeral_1h_input_tokens',
+  'id',
+  'role',
+  'stop_sequence',
+  'service_tier',
+  'inference_geo',
 ] as const;
 const key = Object.fromEntries(keyNames.map((name, place) => [name, place])) as Readonly<Record<(typeof keyNames)[number], number>>;
 

@@ -16,7 +16,7 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { customId, parseCustomId } from './pack.ts';
+import { CustomIdReader } from './custom-id.ts';
 import { ResultIndex, type ResultCounts } from './result-index.ts';
 import { ResultLine } from './result-line.ts';
 import type { ArchiveId } from './segment.ts';
@@ -92,6 +92,7 @@ class Checker {
   readonly #expected: ExpectedRows;
   readonly #index: ResultIndex;
   readonly #line = new ResultLine();
+  readonly #ids: CustomIdReader;
   readonly #faults: ResultsFault[] = [];
   readonly #faultCounts: Record<ResultsFaultCode, number> = emptyFaultCounts();
   /** The beginning of a line that goes on in the next block. */
@@ -104,6 +105,7 @@ class Checker {
 
   constructor(expected: ExpectedRows) {
     this.#expected = expected;
+    this.#ids = new CustomIdReader(expected.archive);
     this.#index = new ResultIndex(expected.rows);
   }
 
@@ -175,23 +177,16 @@ class Checker {
     const line = this.#line;
     if (to - from > lineBytesMax) return this.#fault('line_too_long', this.#lineNumber, undefined);
     if (!line.read(bytes, from, to, isKnownUtf8)) return this.#fault('line_unparseable', this.#lineNumber, undefined);
-    const index = this.#indexOf(line);
-    if (index === undefined) return this.#fault('row_foreign', this.#lineNumber, undefined);
-    const { archive, shaOf } = this.#expected;
-    if (!line.isText(line.customId, customId(archive, index, shaOf(index)))) {
-      return this.#fault('check_mismatch', this.#lineNumber, index);
-    }
+    const id = line.customId;
+    const index = id.isEscaped ? -1 : this.#ids.indexOf(bytes, id.from, id.to);
+    const { rows, shaOf } = this.#expected;
+    if (index < 0 || index >= rows) return this.#fault('row_foreign', this.#lineNumber, undefined);
+    if (!this.#ids.matches(bytes, id.from, index, shaOf(index))) return this.#fault('check_mismatch', this.#lineNumber, index);
     const checksum = crc32(bytes.subarray(from, to));
     const found = this.#index.place(index, line, this.#lineOffset, to - from, checksum);
     if (found === 'same') this.#fault('row_duplicate', this.#lineNumber, index);
     else if (found === 'conflict') this.#fault('row_conflict', this.#lineNumber, index);
     else if (found === 'unnamable') this.#fault('line_unparseable', this.#lineNumber, index);
-  }
-
-  /** The row that a line claims to answer; undefined when it is none of this archive. */
-  #indexOf(line: ResultLine): number | undefined {
-    const place = parseCustomId(line.textOf(line.customId) ?? '');
-    return place && place.archive === this.#expected.archive && place.index < this.#expected.rows ? place.index : undefined;
   }
 
   #fault(code: ResultsFaultCode, line: number | undefined, index: number | undefined): void {

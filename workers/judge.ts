@@ -25,18 +25,10 @@ export interface JudgeInput {
   readonly priceVersion: string;
 }
 
-export interface Judgement {
-  readonly outcome: ArchiveOutcome;
-  /** Archive indexes of the rows that go round again, ascending. */
-  readonly retriedRows: readonly number[];
-  /** For the log. */
-  readonly summary: { readonly succeeded: number; readonly retried: number; readonly deadLettered: number; readonly microUsd: number };
-}
-
 type Fate = { readonly kind: 'succeeded'; readonly usage: Usage; readonly model: string } | { readonly kind: 'retry' } | { readonly kind: 'dead'; readonly reason: DeadLetterReason; readonly errorType: string | undefined };
 
 /** Judges an archive. */
-export function judge(input: JudgeInput): Judgement {
+export function judge(input: JudgeInput): ArchiveOutcome {
   const { archive, run, ranges, rows, results, priceVersion } = input;
   const dead: { index: number; reason: DeadLetterReason; errorType: string | null }[] = [];
   const retriedRows: number[] = [];
@@ -58,6 +50,7 @@ export function judge(input: JudgeInput): Judgement {
           break;
         case 'dead':
           tally.deadLettered += 1;
+          if (fate.reason === 'result_missing' || fate.reason === 'result_conflict') bookBound(tally, row, input.priceOf(row.model));
           dead.push({ index, reason: fate.reason, errorType: fate.errorType ?? null });
           break;
         default:
@@ -67,36 +60,42 @@ export function judge(input: JudgeInput): Judgement {
     const { tokensMax: _tokens, microUsdMax: _money, ...place } = range;
     return { ...place, ...tally };
   });
+  return {
+    v: 1,
+    archive: archive.archive,
+    run: archive.run,
+    dt: archive.dt,
+    account: archive.account ?? null,
+    batch: archive.batch ?? null,
+    rows: archive.rows,
+    resultsKey: results ? resultLinesKey(archive.run, archive.archive) : null,
+    resultsBytes: results?.sizeBytes ?? 0,
+    resultsSha256: results?.sha256 ?? '',
+    acceptedAtMs: run.openedAtMs,
+    submittedAtMs: archive.acceptedAtMs ?? null,
+    endedAtMs: archive.endedAtMs ?? null,
+    source: run.source,
+    priceVersion,
+    prices: Object.fromEntries([...prices].sort(([a], [b]) => (a < b ? -1 : 1))),
+    chunks,
+    retried: rangesOfIndexes(retriedRows),
+    dead,
+  };
+}
+
+/** Archive indexes of the rows that go round again, ascending. */
+export function retriedRowsOf(outcome: ArchiveOutcome): readonly number[] {
+  return outcome.retried.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, offset) => first + offset));
+}
+
+/** The sums of an outcome, for the log. */
+export function summaryOf({ chunks }: ArchiveOutcome): { readonly succeeded: number; readonly retried: number; readonly deadLettered: number; readonly microUsd: number } {
   const sum = (of: (chunk: (typeof chunks)[number]) => number): number => chunks.reduce((total, chunk) => total + of(chunk), 0);
   return {
-    outcome: {
-      v: 1,
-      archive: archive.archive,
-      run: archive.run,
-      dt: archive.dt,
-      account: archive.account ?? null,
-      batch: archive.batch ?? null,
-      rows: archive.rows,
-      resultsKey: results ? resultLinesKey(archive.run, archive.archive) : null,
-      resultsBytes: results?.sizeBytes ?? 0,
-      resultsSha256: results?.sha256 ?? '',
-      acceptedAtMs: run.openedAtMs,
-      submittedAtMs: archive.acceptedAtMs ?? null,
-      endedAtMs: archive.endedAtMs ?? null,
-      source: run.source,
-      priceVersion,
-      prices: Object.fromEntries([...prices].sort(([a], [b]) => (a < b ? -1 : 1))),
-      chunks,
-      retried: rangesOfIndexes(retriedRows),
-      dead,
-    },
-    retriedRows,
-    summary: {
-      succeeded: sum((chunk) => chunk.succeeded),
-      retried: retriedRows.length,
-      deadLettered: dead.length,
-      microUsd: sum((chunk) => chunk.microUsd),
-    },
+    succeeded: sum((chunk) => chunk.succeeded),
+    retried: sum((chunk) => chunk.retried),
+    deadLettered: sum((chunk) => chunk.deadLettered),
+    microUsd: sum((chunk) => chunk.microUsd),
   };
 }
 
@@ -146,6 +145,17 @@ function book(tally: Tally, usage: Usage, row: ChunkRow, price: ModelPrice): voi
   tally.microUsd += microUsd;
   tally.standardMicroUsd += rowMicroUsd(usage, price, 'standard', isGeoPinned);
   if (microUsd > row.usd || totalTokens(usage) > row.in + row.out) tally.overBound += 1;
+}
+
+/**
+ * Books the bound of a row whose result is not known: the provider may have billed it (reliability.md 4.7). It cannot
+ * have billed more, so the budget holds; the cost report names the difference to the confirmed rows.
+ */
+function bookBound(tally: Tally, row: ChunkRow, price: ModelPrice | undefined): void {
+  const usage: Usage = { ...noUsage, inputTokens: row.in, outputTokens: row.out };
+  tally.usage = addUsage(tally.usage, usage);
+  tally.microUsd += row.usd;
+  tally.standardMicroUsd += Math.max(row.usd, price ? rowMicroUsd(usage, price, 'standard', row.geo === 1) : 0);
 }
 
 /** Ascending indexes as inclusive ranges. */

@@ -88,7 +88,7 @@ class PackLoop {
     const job = await queues.fetch(segment);
     const chunk = job?.chunk ?? (await ledger.oldestQueued(segment))?.chunk;
     if (chunk !== undefined) await this.#place(chunk, segment);
-    // Only now: a crash before this leaves the job to be delivered again, which is harmless.
+    // Only now: after a crash before this the ledger names the chunk again.
     await job?.finish();
   }
 
@@ -108,7 +108,8 @@ class PackLoop {
           return await this.#flushIfDue(chunk, admission.isFlushDue);
         case 'overfull': {
           const room = { rows: admission.rowsFree, bytes: admission.bytesFree, tokens: undefined, microUsd: undefined };
-          if (await this.#cut(chunk, room)) return;
+          // A first prompt that is larger than an empty archive goes alone: the provider's refusal makes it a dead letter.
+          if (await this.#cut(chunk, room, admission.archive === '' ? 1 : 0)) return;
           // Not even the first prompt fits: the archive is as full as it can be.
           isFillEnough = true;
           break;
@@ -144,13 +145,16 @@ class PackLoop {
     return true;
   }
 
-  /** Splits a queued chunk at the last row that fits the room; false when there is no such row or nothing to split. */
-  async #cut(chunk: ChunkId, room: Room): Promise<boolean> {
+  /**
+   * Splits a queued chunk at the last row that fits the room, or after `rowsMin` rows when fewer fit; false when there is
+   * no such row or nothing to split.
+   */
+  async #cut(chunk: ChunkId, room: Room, rowsMin = 0): Promise<boolean> {
     const { ledger, now } = this.#dependencies;
     const record = await ledger.readChunk(chunk);
     if (!record || record.state !== 'queued') return true;
     const rows = await this.#rowsOf(record);
-    const fitting = rowsThatFit(rows.map(sizeOf), room);
+    const fitting = Math.max(rowsThatFit(rows.map(sizeOf), room), rowsMin);
     if (fitting === 0 || fitting === rows.length) return false;
     const children = await ledger.split(chunk, ...partsOf(record, rows, fitting), now());
     await this.#enqueue(children);

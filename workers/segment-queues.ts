@@ -3,7 +3,8 @@
  * may be hundreds of segments; a handle costs a connection, so the least recently used one is closed when the set is full.
  *
  * Invariants
- *   W1  A fetched job is finished only after its chunk was placed; a crash in between delivers it again.
+ *   W1  A fetched job is finished only after its chunk was placed. After a crash in between the job stays where it is and
+ *       costs a few bytes; the ledger names its chunk again.
  *   W2  A job that is not understood (evicted, or of a newer version) is put aside, never guessed at.
  */
 import { Worker, type Job } from 'bullmq';
@@ -72,6 +73,6 @@ function chunkOf(job: Job<JobPayload>): ChunkId | undefined {
 }
 
 async function finish(job: Job<JobPayload>, token: string): Promise<void> {
-  // A lock that was lost meanwhile means that the job will be delivered once more, which is harmless (W1).
+  // A lock that was lost meanwhile leaves the job behind; what it said is in the ledger (W1).
   await job.moveToCompleted('', token, false).catch(() => undefined);
 }

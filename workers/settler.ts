@@ -5,8 +5,9 @@
  * It owns: the outcome of each row. The ledger owns the money that moves with it.
  *
  * Invariants
- *   O1  Results are booked only as a complete set, or after the last re-download with every hole named.
- *   O2  The outcome is a function of recorded things (results, index, recorded times): a rerun writes the same bytes.
+ *   O1  Results are booked only as a complete set, or after the last re-download with every hole named. A download that
+ *       broke off proves no hole: its rows are at the provider still, and the stage tries again later.
+ *   O2  The outcome is decided once: a rerun takes the one in the lake, whatever settings and prices say by then.
  *   O3  Everything is durable in the lake before the ledger is settled; a crash before that repeats it harmlessly.
  *   O4  A row that can succeed goes round again with its own bytes, as attempt + 1, at most `attemptsMax` times.
  */
@@ -17,7 +18,8 @@ import { join } from 'node:path';
 import type { ChunkRow } from '../segments/chunk.ts';
 import { errnoOf, invariant, PlimsollError } from '../segments/errors.ts';
 import { acceptedKey, outcomeKey, resultLinesKey } from '../segments/lake.ts';
-import type { ArchiveRecord, Ledger } from '../segments/ledger/ledger.ts';
+import type { ArchiveRecord, Ledger, RunRecord } from '../segments/ledger/ledger.ts';
+import { decodeOutcome, type ArchiveOutcome } from '../segments/outcome.ts';
 import type { ModelPrice } from '../segments/price.ts';
 import { checkResults, type ResultsCheck } from '../segments/results.ts';
 import type { ArchiveId } from '../segments/segment.ts';
@@ -27,7 +29,7 @@ import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import type { Claude } from './claude.ts';
-import { judge } from './judge.ts';
+import { judge, retriedRowsOf, summaryOf } from './judge.ts';
 import { writeRetries } from './retries.ts';
 import { rangesOf, type SealedChunkRange } from './sealer.ts';
 
@@ -71,20 +73,36 @@ export function makeSettler(dependencies: SettlerDependencies): StageHandler {
         // The submitter writes this too; it may have died in between.
         await putDocument(store, acceptedKey(archive.account, archive.intent), { v: 1, intent: archive.intent, archive: id, run: archive.run, account: archive.account, batch: archive.batch });
       }
-      const results = archive.batch === undefined ? undefined : await bringResults(dependencies, archive, rows, signal);
       const run = await ledger.readRun(archive.run);
       invariant(run !== undefined, `the run of ${id} is in the ledger`);
-      const judgement = judge({ ...dependencies, archive, run, ranges, rows, results });
-      const retries = await writeRetries({ ...dependencies, archive, run, ranges, rows, retried: judgement.retriedRows });
-      await putDocument(store, outcomeKey(archive.run, id), judgement.outcome);
-      const settled = await ledger.settle({ archive: id, chunks: judgement.outcome.chunks, retries, nowMs: now() });
+      const outcome = await decide(dependencies, archive, run, ranges, rows, signal);
+      const retries = await writeRetries({ ...dependencies, archive, run, ranges, rows, retried: retriedRowsOf(outcome) });
+      const settled = await ledger.settle({ archive: id, chunks: outcome.chunks, retries, nowMs: now() });
       for (const chunk of settled.queued) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
-      if (settled.isSettled) log({ level: 'info', event: 'archive.settled', subject: id, detail: judgement.summary });
+      if (settled.isSettled) log({ level: 'info', event: 'archive.settled', subject: id, detail: summaryOf(outcome) });
       for (const chunk of await ledger.resumeHeld(now())) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
       await wake.wake({ stage: 'export', entity: id, epoch: 0 });
       return done;
     },
   };
+}
+
+/** The outcome of an archive: the one that an earlier try wrote down, or a new one, written down before it is acted on (O2). */
+async function decide(
+  dependencies: SettlerDependencies,
+  archive: ArchiveRecord,
+  run: RunRecord,
+  ranges: readonly SealedChunkRange[],
+  rows: readonly ChunkRow[],
+  signal: AbortSignal,
+): Promise<ArchiveOutcome> {
+  const { store } = dependencies;
+  const key = outcomeKey(archive.run, archive.archive);
+  if (await store.head(key)) return decodeOutcome(await store.readWhole(key));
+  const results = archive.batch === undefined ? undefined : await bringResults(dependencies, archive, rows, signal);
+  const outcome = judge({ ...dependencies, archive, run, ranges, rows, results });
+  await putDocument(store, key, outcome);
+  return outcome;
 }
 
 async function readRows(store: Store, ranges: readonly SealedChunkRange[]): Promise<readonly ChunkRow[]> {
@@ -105,11 +123,19 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
   if (await store.head(key)) return await checkResults(store.read(key), expected);
 
   const { counts } = await claude.retrieveBatch(archive.batch, signal);
+  let isEachWhole = true;
   for (let download = 1; ; download += 1) {
     const path = join(dependencies.scratchDirectory, `${archive.archive}-${randomUUID()}.jsonl`);
     try {
-      await writeScratch(path, claude.readResults(archive.batch, signal));
+      if (!(await writeScratch(path, claude.readResults(archive.batch, signal)))) isEachWhole = false;
       const check = await checkResults(createReadStream(path, { highWaterMark: 1024 * 1024 }), expected, counts);
+      if (!check.isComplete && !isEachWhole && download === downloadsMax) {
+        throw new PlimsollError('results_incomplete', {
+          message: `the results of ${archive.batch} are not complete after ${downloadsMax} downloads, and some of them broke off`,
+          where: key,
+          hint: 'They are downloaded again in a while; the provider keeps them for 29 days.',
+        });
+      }
       if (check.isComplete || download === downloadsMax) {
         if (!check.isComplete) log({ level: 'error', event: 'results.incomplete', subject: archive.batch, detail: { archive: archive.archive, ...check.faultCounts } });
         await store.putFile(key, path, { sizeBytes: check.sizeBytes, sha256: check.sha256 });
@@ -122,15 +148,17 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
   }
 }
 
-/** Streams the results to a local file. A stream that breaks off leaves a short file, which the check finds. */
-async function writeScratch(path: string, blocks: AsyncIterable<Buffer>): Promise<void> {
+/** Streams the results to a local file. Returns false when the stream broke off: what is missing then proves nothing (O1). */
+async function writeScratch(path: string, blocks: AsyncIterable<Buffer>): Promise<boolean> {
   try {
     await mkdir(join(path, '..'), { recursive: true });
     const file = await open(path, 'wx');
     try {
       for await (const block of blocks) await file.appendFile(block);
+      return true;
     } catch (error) {
       if (!(error instanceof PlimsollError) || error.code !== 'provider_unavailable') throw error;
+      return false;
     } finally {
       await file.close();
     }

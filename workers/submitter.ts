@@ -16,9 +16,10 @@
  *   S2  The last byte leaves only while the lane is held, and after the intent is `sent`.
  *   S3  A create is sent once per intent; nothing retries it.
  *   S4  What is neither proven accepted nor proven refused is in doubt, keeps its reservation, and is not sent again.
+ *   S5  An intent that the lake knows and this process did not just write is from before Redis was set back: it may have
+ *       been sent, so it is in doubt.
  */
-import { invariant } from '../segments/errors.ts';
-import { PlimsollError } from '../segments/errors.ts';
+import { invariant, PlimsollError } from '../segments/errors.ts';
 import { acceptedKey, intentKey } from '../segments/lake.ts';
 import type { ArchiveRecord, Ledger } from '../segments/ledger/ledger.ts';
 import { assertNever, type ArchiveId, type IntentId } from '../segments/segment.ts';
@@ -30,7 +31,7 @@ import type { Wake } from '../segments/wake.ts';
 import { archiveBody } from './body.ts';
 import type { Claude, CreateOutcome } from './claude.ts';
 import { gateBody } from './gate.ts';
-import { holdLane } from './lane.ts';
+import { holdLane, type HeldLane } from './lane.ts';
 import { partsOf } from './packer.ts';
 import { rangesOf } from './sealer.ts';
 
@@ -68,6 +69,8 @@ class Submitter {
   readonly #dependencies: SubmitterDependencies;
   #faultsInARow = 0;
   #refusalsInARow = 0;
+  /** Intents that this process has journaled and whose upload has not begun (S5). */
+  readonly #unsent = new Set<IntentId>();
 
   constructor(dependencies: SubmitterDependencies) {
     this.#dependencies = dependencies;
@@ -105,7 +108,7 @@ class Submitter {
     invariant(archive !== undefined && archive.bodyBytes !== undefined && archive.bodySha256 !== undefined, `${archiveId} is in line but not sealed`);
     const lane = holdLane({ ledger, account: claude.account, owner, intent, leaseMs, now, signal });
     try {
-      const outcome = await this.#send(intent, archive, lane.signal);
+      const outcome = await this.#send(intent, archive, lane);
       await this.#conclude(intent, archive, outcome);
     } finally {
       await lane.release();
@@ -113,10 +116,11 @@ class Submitter {
   }
 
   /** Steps probe to classify. Whatever fails before the upload is a refusal of this intent: nothing was sent. */
-  async #send(intent: IntentId, archive: ArchiveRecord, signal: AbortSignal): Promise<CreateOutcome> {
+  async #send(intent: IntentId, archive: ArchiveRecord, lane: HeldLane): Promise<CreateOutcome> {
     const { ledger, store, claude, owner, replyTimeoutMs, now } = this.#dependencies;
     const { bodyBytes: sizeBytes, bodySha256: sha256 } = archive;
     invariant(sizeBytes !== undefined && sha256 !== undefined, `${archive.archive} is not sealed`);
+    const { signal } = lane;
     let chunks;
     try {
       const providerDateMs = await claude.probe(signal);
@@ -125,13 +129,18 @@ class Submitter {
         v: 1, intent, archive: archive.archive, run: archive.run, account: claude.account, owner, rows: archive.rows,
         bodyBytes: sizeBytes, bodySha256: sha256, providerDateMs, preparedAtMs: now(),
       });
+      this.#unsent.add(intent);
       if (!(await ledger.armIntent(intent, owner, providerDateMs, now()))) return notSent('lane_lost');
     } catch (error) {
+      if (error instanceof PlimsollError && error.code === 'lake_conflict' && !this.#unsent.has(intent)) return { kind: 'in_doubt', reason: 'journaled_before' };
       return this.#notReached(error);
     }
+    this.#unsent.delete(intent);
     const body = gateBody(archiveBody(store, archive.archive, chunks), { sizeBytes, sha256 }, async () => {
       // Asked of the ledger, not of this process's memory: it may have slept past its lease (S2).
-      return !signal.aborted && (await ledger.sendIntent(intent, owner, now()));
+      if (signal.aborted || !(await ledger.sendIntent(intent, owner, now()))) return false;
+      lane.keepWaiting();
+      return true;
     });
     return await claude.createBatch(body, replyTimeoutMs, signal);
   }
@@ -183,7 +192,7 @@ class Submitter {
       this.#refusalsInARow += 1;
       if (this.#refusalsInARow < refusalsInARowMax) return await this.#divide(intent, archive, refusal.reason);
     }
-    if (refusal.scope === 'account' && refusal.status !== undefined) onAccountFault(accountFault(refusal.status));
+    if (refusal.scope !== 'moment' && refusal.status !== undefined) onAccountFault(accountFault(refusal.status));
     this.#faultsInARow += 1;
     const restMsNow = Math.min(restMs * 2 ** (this.#faultsInARow - 1), restMaxMs);
     const pauseUntilMs = now() + (refusal.retryAfterMs ?? (refusal.scope === 'moment' ? restMsNow : restMaxMs));

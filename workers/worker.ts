@@ -49,6 +49,7 @@ export function startWorker(dependencies: WorkerDependencies): Worker {
   const { handlers, redis, queuePrefix, log } = dependencies;
   const abort = new AbortController();
   const running = new Set<Promise<void>>();
+  const busy = new Set<string>();
   const names = new Set(handlers.map((handler) => handler.stage));
   if (names.size !== handlers.length) throw new Error('a stage has two handlers');
 
@@ -59,7 +60,7 @@ export function startWorker(dependencies: WorkerDependencies): Worker {
         log({ level: 'warn', event: 'job.not_understood', subject: String(job.id), detail: { stage: handler.stage, version: Number(v) } });
         return;
       }
-      const run = runStage(dependencies, handler, entity, abort.signal);
+      const run = runStage(dependencies, handler, entity, busy, abort.signal);
       running.add(run);
       await run.finally(() => running.delete(run));
     };
@@ -91,10 +92,14 @@ export function startWorker(dependencies: WorkerDependencies): Worker {
   };
 }
 
-/** Handles one entity once: claim, act, release. Never throws (D1). */
-async function runStage(dependencies: WorkerDependencies, handler: StageHandler, entity: string, signal: AbortSignal): Promise<void> {
+/** Handles one entity once: claim, act, release. Never throws (D1). `busy` names what this process is at. */
+async function runStage(dependencies: WorkerDependencies, handler: StageHandler, entity: string, busy: Set<string>, signal: AbortSignal): Promise<void> {
   const { ledger, owner, claimLeaseMs, now, log } = dependencies;
   const { stage } = handler;
+  const task = `${stage}|${entity}`;
+  // The ledger's claim belongs to the process: it would give the same entity to two jobs of one process (D2).
+  if (handler.isClaimed && busy.has(task)) return;
+  busy.add(task);
   let renewal: NodeJS.Timeout | undefined;
   try {
     if (handler.isClaimed) {
@@ -115,6 +120,8 @@ async function runStage(dependencies: WorkerDependencies, handler: StageHandler,
       detail: { stage, code: isExpected ? error.code : 'defect', where: isExpected ? error.where : undefined, message: messageOf(error) },
     });
     if (handler.isClaimed) await ledger.release(stage, entity, owner, now() + (isPassing ? passingFaultMs : lastingFaultMs)).catch(() => undefined);
+  } finally {
+    busy.delete(task);
   }
 }
 

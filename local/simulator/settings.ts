@@ -125,6 +125,7 @@ export function resolveSettings(options: SimulatorOptions): Settings {
   check('port', settings.port, 0, 65_535, true);
   check('seed', settings.seed, 0, 4_294_967_295, true);
   check('time scale', settings.timeScale, 0, 10_000_000, false);
+  check('simulated start in epoch ms', settings.startMs ?? 0, 0, 8.64e15, false);
   check('batch duration in ms', settings.batchMs ?? 0, 0, Number.MAX_SAFE_INTEGER, false);
   check('cancel latency in ms', settings.cancelMs, 0, Number.MAX_SAFE_INTEGER, false);
   check('share finished after a cancel', settings.finishAfterCancel, 0, 1, false);

@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { dirname, join } from 'node:path';
 import { BatchRunner } from './batchrunner.ts';
 import { SimulatedClock, instantText } from './clock.ts';
@@ -33,40 +33,47 @@ export interface Simulator {
  */
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
   const settings = resolveSettings(options);
-  const world = openWorld(settings);
-  if (options.faults !== undefined) {
-    world.faults.add(options.faults);
-  }
+  let open: (world: World) => void = () => undefined;
+  const opened = new Promise<World>((resolve) => {
+    open = resolve;
+  });
   const server = createServer((request, response) => {
-    response.sendDate = false;
-    response.on('error', () => undefined);
-    serve(world, request, response).catch((cause: unknown) => {
-      const what = cause instanceof Error ? cause.message : String(cause);
-      world.truth.append({ kind: 'simulator_defect', what });
-      response.socket?.destroy();
-    });
+    void opened.then((world) => receive(world, request, response));
   });
   server.requestTimeout = 0;
   server.headersTimeout = 60_000;
   server.keepAliveTimeout = 120_000;
-  try {
-    await listen(server, settings);
-  } catch (cause) {
-    world.clock.stop();
-    world.truth.close();
+  // The port comes first: a second simulator that is refused the port must not have touched the folder of the first.
+  await listen(server, settings);
+  const world = await openWorld(settings).catch(async (cause: unknown) => {
+    server.close();
     throw cause;
-  }
+  });
+  world.faults.add(options.faults ?? { faults: [] });
+  open(world);
   const port = portOf(server);
-  world.truth.append({ kind: 'simulator_started', at: instantText(world.clock.nowUs()), seed: settings.seed, tier: settings.tier });
-  await world.runner.recover();
   return { url: `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`, port, stop: () => stop(world, server) };
 }
 
-function openWorld(settings: Settings): World {
+/** Serves one call. A failure of the simulator itself is told in the truth log and closes the connection; it never looks like an answer. */
+function receive(world: World, request: IncomingMessage, response: ServerResponse): void {
+  response.sendDate = false;
+  response.on('error', () => undefined);
+  serve(world, request, response).catch((cause: unknown) => {
+    const kind = request.errored === null ? 'simulator_defect' : 'client_gone';
+    world.truth.append({ kind, what: cause instanceof Error ? cause.message : String(cause) });
+    response.socket?.destroy();
+  });
+}
+
+async function openWorld(settings: Settings): Promise<World> {
   try {
     mkdirSync(settings.stateDir, { recursive: true });
     mkdirSync(dirname(settings.truthFile), { recursive: true });
-    return buildWorld(settings);
+    const world = buildWorld(settings);
+    world.truth.append({ kind: 'simulator_started', at: instantText(world.clock.nowUs()), seed: settings.seed, tier: settings.tier });
+    await world.runner.recover();
+    return world;
   } catch (cause) {
     const what = cause instanceof Error ? cause.message : String(cause);
     throw new SimulatorUsageError(`The simulator cannot use the folder ${settings.stateDir}: ${what}. Name a folder that can be written.`);

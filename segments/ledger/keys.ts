@@ -16,7 +16,9 @@
  * | segments, segment:<name> | set, hash | counters and state                                    | for ever             |
  * | queued:<segment>         | zset   | queued chunks by order                                   | while queued         |
  * | ready:<priority>         | zset   | segments with queued chunks by their oldest              | while queued         |
+ * | order                    | string | the order given to the next chunk                        | for ever             |
  * | stops, stop:<scope>(:held) | set, hash, zset | why something stands still, and what           | while it does        |
+ * | stops:count              | string | how many stops there were; makes their events' ids       | for ever             |
  * | budgets, budget:<target> | set, hash | limits                                                | for ever             |
  * | accounts, account:<name> | set, hash | reserved and spent                                    | for ever             |
  * | lanes, lane:<account>    | set, hash | who may post, how much the provider's queue holds     | for ever             |

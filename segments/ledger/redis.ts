@@ -91,8 +91,8 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
     deferPoll: async (archive, pollAtMs) => void (await call('defer-poll', { archive, pollAtMs })),
     endArchive: async (archive, reason, nowMs) => ((await call('end-archive', { archive, reason, nowMs })) as { isEnded: boolean }).isEnded,
     settle: async (request) => (await call('settle', { ...request })) as Awaited<ReturnType<Ledger['settle']>>,
-    exportArchive: async (archive, event, nowMs) => (await call('export-archive', { archive, event, nowMs })) as { isRunDone: boolean },
-    completeRun: async (request) => ((await call('complete-run', { ...request })) as { isComplete: boolean }).isComplete,
+    exportArchive: async (archive, event, nowMs) => (await call('export-archive', { archive, event: JSON.stringify(event), nowMs })) as { isRunDone: boolean },
+    completeRun: async (request) => ((await call('complete-run', { ...request, event: JSON.stringify(request.event) })) as { isComplete: boolean }).isComplete,
 
     claim: async (stage, entity, owner, leaseMs, nowMs) =>
       ((await call('claim', { stage, entity, owner, leaseMs, nowMs })) as { isClaimed: boolean }).isClaimed,

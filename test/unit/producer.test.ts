@@ -318,6 +318,13 @@ test('an aborted producer leaves no write under way and can be started again', a
   expect((await world.rows()).length).toBe(16_000);
 });
 
+test('an abort ends the wait for a pipe that stays silent', async () => {
+  const abort = new AbortController();
+  const silent = new Readable({ read: () => setImmediate(() => abort.abort(new Error('interrupted'))) });
+  silent.push(many(3));
+  await expect(world.produce({ kind: 'stdin', stream: silent }, {}, abort.signal)).rejects.toThrow('interrupted');
+});
+
 test('lines made by a program need no newline of their own', async () => {
   const rows = Readable.from([Buffer.from(line('a')), Buffer.from(`${line('b')}\n`), Buffer.from(line('c'))]);
   expect(await world.produce({ kind: 'rows', uri: 'demo:', rows })).toMatchObject({ accepted: 3 });

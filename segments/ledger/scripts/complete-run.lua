@@ -1,5 +1,5 @@
 -- Completes a run whose manifest and _SUCCESS are in the lake.
--- request  {run, result, event, nowMs}
+-- request  {run, result, event: JSON text, nowMs}
 -- returns  {isComplete}
 -- Atomic because the completion event must be written exactly once, with the state.
 local key = P .. 'run:' .. q.run

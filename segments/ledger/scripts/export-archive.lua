@@ -1,5 +1,5 @@
 -- Notes that an archive's files are committed: its chunks are done, and perhaps its run.
--- request  {archive, event, nowMs}
+-- request  {archive, event: JSON text, nowMs}
 -- returns  {isExported, isRunDone}
 -- Atomic because the event must exist exactly when the commit does.
 local key = P .. 'archive:' .. q.archive

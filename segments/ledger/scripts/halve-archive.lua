@@ -9,8 +9,12 @@ if not target('intent', key, 'refuse') or not target('archive', archiveKey, 'hal
 local run, priority = get(archiveKey, 'run'), get(archiveKey, 'priority')
 local isLeft = {}
 for _, chunk in ipairs(q.leftChunks) do isLeft[chunk] = true end
+local chunks = redis.call('LRANGE', archiveKey .. ':chunks', 0, -1)
+local lefts = 0
+for _, chunk in ipairs(chunks) do if isLeft[chunk] then lefts = lefts + 1 end end
+if lefts == 0 or lefts == #chunks then error('a half of ' .. archive .. ' would be empty') end
 local left, right = createArchive(run, priority, '', q.nowMs), createArchive(run, priority, '', q.nowMs)
-for _, chunk in ipairs(redis.call('LRANGE', archiveKey .. ':chunks', 0, -1)) do
+for _, chunk in ipairs(chunks) do
   appendChunk(isLeft[chunk] and left or right, chunk)
 end
 change('intent', key, 'refuse', q.reason)

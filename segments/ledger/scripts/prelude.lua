@@ -64,10 +64,12 @@ local function undue(stage, entity)
   redis.call('HDEL', P .. 'epochs', stage .. '|' .. entity)
 end
 
--- Writes an event into the outbox; numbered without gaps, so a consumer sees when one is missing.
+-- Writes an event into the outbox; numbered without gaps, so a consumer sees when one is missing. `data` is a table, or
+-- JSON text that the caller has made: cjson would turn its empty lists into objects and round its long numbers.
 local function emit(id, kind, subject, at, data)
   local sequence = redis.call('INCR', P .. 'events:sequence')
-  redis.call('XADD', P .. 'events', sequence .. '-0', 'id', id, 'type', kind, 'subject', subject, 'time', int(at), 'data', cjson.encode(data))
+  redis.call('XADD', P .. 'events', sequence .. '-0', 'id', id, 'type', kind, 'subject', subject, 'time', int(at),
+    'data', type(data) == 'string' and data or cjson.encode(data))
 end
 
 local function priorityOf(segment)
@@ -259,7 +261,8 @@ local function closeArchive(archive, reason, at)
   local run, priority = get(key, 'run'), get(key, 'priority')
   redis.call('HSET', key, 'closing', reason)
   if get(key, 'segment') ~= '' then redis.call('HDEL', P .. 'run:' .. run .. ':open', get(key, 'segment')) end
-  add(P .. 'run:' .. run, 'archivesOpen:' .. priority, -1)
+  -- Without an open archive there are no tails to share.
+  if add(P .. 'run:' .. run, 'archivesOpen:' .. priority, -1) == 0 then undue('pack', priority .. '|' .. run) end
   due('seal', archive, at)
 end
 
@@ -293,10 +296,22 @@ local function finishIfDone(run, at)
   return true
 end
 
+-- The submitter has nothing in line. It is still due when a lane's lease ends: whoever holds it may have died, and only
+-- another look at the lane finds that out.
+local function restSubmit()
+  local wakeAt
+  for _, account in ipairs(redis.call('SMEMBERS', P .. 'lanes')) do
+    local lane = P .. 'lane:' .. account
+    local untilMs = num(lane, 'untilMs')
+    if get(lane, 'intent') ~= '' and (not wakeAt or untilMs < wakeAt) then wakeAt = untilMs end
+  end
+  if wakeAt then due('submit', 'next', wakeAt) else undue('submit', 'next') end
+end
+
 -- Frees the lane of an account and lets the next archive be submitted.
 local function freeLane(account, at)
   redis.call('HSET', P .. 'lane:' .. account, 'intent', '', 'owner', '', 'untilMs', 0)
-  if redis.call('ZCARD', P .. 'sealed') > 0 then due('submit', 'next', at) else undue('submit', 'next') end
+  if redis.call('ZCARD', P .. 'sealed') > 0 then due('submit', 'next', at) else restSubmit() end
 end
 
 local ranks = { high = 0, normal = 1, low = 2, fallback = 3 }
@@ -325,4 +340,25 @@ local function doubt(intent, reason, at)
   if get(P .. 'lane:' .. account, 'intent') == intent then freeLane(account, at) end
   emit(archive .. ':in_doubt:' .. intent, 'batch.in_doubt', archive, at,
     { run_key = get(archiveKey, 'run'), archive = archive, intent = intent, reason = reason })
+end
+
+-- Looks at a lane whose owner may be gone. What was not sent is refused: its last byte never left and never can, because
+-- the gate is shut for the old owner from now on. What was sent is in doubt.
+local function expire(account, at)
+  local lane = P .. 'lane:' .. account
+  local intent = get(lane, 'intent')
+  if intent == '' then return 'free', 0 end
+  if num(lane, 'untilMs') > at then return 'held', num(lane, 'untilMs') end
+  local key = P .. 'intent:' .. intent
+  if get(key, 'state') == 'sent' then
+    doubt(intent, 'owner_lost', at)
+    return 'in_doubt', 0
+  end
+  local archive = get(key, 'archive')
+  change('intent', key, 'refuse', 'owner_lost')
+  change('archive', P .. 'archive:' .. archive, 'refuse', 'owner_lost')
+  leaveProviderQueue(account, archive)
+  freeLane(account, at)
+  queueSealed(archive, at)
+  return 'refused', 0
 end

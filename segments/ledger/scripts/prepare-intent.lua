@@ -4,9 +4,15 @@
 --        | {kind: "queue_full", rows, rowsFree} | {kind: "paused", untilMs, reason}
 -- Atomic because two submitters must never hold one lane, nor two intents one archive (G3, G4).
 local lane = P .. 'lane:' .. q.account
+-- The lane of another account may be left behind, after a key was changed for example: nobody else would look at it.
+for _, account in ipairs(redis.call('SMEMBERS', P .. 'lanes')) do
+  if account ~= q.account then expire(account, q.nowMs) end
+end
 local held = get(lane, 'intent')
 if held ~= '' then
   if get(lane, 'owner') == q.owner and get(P .. 'intent:' .. held, 'state') == 'prepared' then
+    redis.call('HSET', lane, 'untilMs', int(q.nowMs + q.leaseMs))
+    due('submit', 'next', q.nowMs + q.leaseMs)
     return reply({ kind = 'prepared', intent = held, archive = get(P .. 'intent:' .. held, 'archive') })
   end
   return reply({ kind = 'lane_busy', untilMs = num(lane, 'untilMs') })
@@ -17,7 +23,7 @@ if num(lane, 'pausedUntilMs') > q.nowMs then
 end
 local archive = redis.call('ZRANGE', P .. 'sealed', 0, 0)[1]
 if not archive then
-  undue('submit', 'next')
+  restSubmit()
   return '{"kind":"nothing"}'
 end
 local key = P .. 'archive:' .. archive

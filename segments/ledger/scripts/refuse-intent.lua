@@ -20,7 +20,10 @@ else
   return '{"isRefused":false}'
 end
 local lane = P .. 'lane:' .. account
-if q.pauseUntilMs then redis.call('HSET', lane, 'pausedUntilMs', int(q.pauseUntilMs), 'pauseReason', q.reason) end
+-- A pause that the provider asked for is not cut short by a later, milder one.
+if q.pauseUntilMs and q.pauseUntilMs > num(lane, 'pausedUntilMs') then
+  redis.call('HSET', lane, 'pausedUntilMs', int(q.pauseUntilMs), 'pauseReason', q.reason)
+end
 leaveProviderQueue(account, archive)
 if get(lane, 'intent') == q.intent then freeLane(account, q.nowMs) end
 queueSealed(archive, q.pauseUntilMs or q.nowMs)

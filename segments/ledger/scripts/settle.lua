@@ -7,12 +7,21 @@
 local archiveKey = P .. 'archive:' .. q.archive
 if not target('archive', archiveKey, 'settle') then return '{"isSettled":false,"queued":[]}' end
 local run = P .. 'run:' .. get(archiveKey, 'run')
+-- Everything is looked at before anything is written: an error in the middle would leave half of the money moved.
+if #q.chunks ~= redis.call('LLEN', archiveKey .. ':chunks') then
+  error(#q.chunks .. ' outcomes do not settle all chunks of ' .. q.archive)
+end
+local isNamed = {}
+for _, outcome in ipairs(q.chunks) do
+  local key = P .. 'chunk:' .. outcome.chunk
+  if isNamed[key] or get(key, 'reservation') ~= 'reserved' or get(key, 'archive') ~= q.archive then
+    error('chunk ' .. outcome.chunk .. ' has no reservation to settle in ' .. q.archive)
+  end
+  isNamed[key] = true
+end
 local classes = { 'inputTokens', 'outputTokens', 'cacheReadInputTokens', 'cacheWriteInputTokens', 'cacheWrite1hInputTokens' }
 for _, outcome in ipairs(q.chunks) do
   local key = P .. 'chunk:' .. outcome.chunk
-  if get(key, 'reservation') ~= 'reserved' or get(key, 'archive') ~= q.archive then
-    error('chunk ' .. outcome.chunk .. ' has no reservation to settle in ' .. q.archive)
-  end
   local usage = outcome.usage
   local tokens = usage.inputTokens + usage.outputTokens + usage.cacheReadInputTokens + usage.cacheWriteInputTokens
   for _, name in ipairs(cjson.decode(get(key, 'accounts'))) do

@@ -1,0 +1,127 @@
+/** A client resends a call whose reply was lost. So every script is sent twice here, and the second time nothing may change. */
+import { createHash } from 'node:crypto';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { openRedisLedger } from '../../segments/ledger/redis.ts';
+import { scriptNames } from '../../segments/ledger/scripts.ts';
+import type { Ledger } from '../../segments/ledger/ledger.ts';
+import type { BatchId, IntentId } from '../../segments/segment.ts';
+import { account, footerOf, input, ledgerForTest, limits, normal, nowMs, outcomeOf, partsAfter, runA, runB, snapshot, type LedgerWorld } from '../ledger-world.ts';
+
+let world: LedgerWorld;
+beforeEach(async () => void (world = await ledgerForTest()));
+afterEach(async () => await world.close());
+
+/** A ledger that sends every script twice and compares everything that Redis holds after each; it answers the first reply. */
+function doubling(seen: Set<string>): Ledger {
+  const doubled = (name: 'eval' | 'evalsha') => async (script: string, keys: number, prefix: string, request: string): Promise<unknown> => {
+    const first: unknown = await world.redis[name](script, keys, prefix, request);
+    const after = await snapshot(world);
+    await world.redis[name](script, keys, prefix, request);
+    expect(await snapshot(world), `a script changed something when it was sent again: ${request}`).toEqual(after);
+    seen.add(name === 'evalsha' ? script : createHash('sha1').update(script).digest('hex'));
+    return first;
+  };
+  const redis = new Proxy(world.redis, {
+    get: (target, name) => {
+      if (name === 'eval' || name === 'evalsha') return doubled(name);
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+  return openRedisLedger(redis, world.keys);
+}
+
+it('every script is harmless when it is sent twice, along a whole life with budgets, splits, doubts, halves and retries', async () => {
+  const seen = new Set<string>();
+  const ledger = doubling(seen);
+  const open = { tag: '00000000b0', dt: '2026-11-21', source: 's', cutSha256: 'c', nowMs };
+  const claimed = async (stage: 'seal' | 'settle', entity: string): Promise<void> => {
+    expect(await ledger.claim(stage, entity, 'me', 1_000, nowMs)).toBe(true);
+    await ledger.release(stage, entity, 'me', nowMs + 5);
+  };
+
+  // Two runs; one keeps its chunks until the flush.
+  expect((await ledger.openRun({ run: runB, ...open })).kind).toBe('opened');
+  await ledger.setBudget({ target: 'all', tokens: 200, microUsd: 1_000, window: 'total' }, 'operator', nowMs);
+  const checkpoint = { bytes: 50, rows: 10, sha256: 'aa' };
+  const first = footerOf(10, 1, { run: runB });
+  const second = footerOf(10, 11, { run: runB });
+  const third = footerOf(4, 21, { run: runB });
+  expect((await ledger.addChunk({ footer: first, spoolKey: 'a', previousRow: 0, checkpoint, isReleased: true, nowMs })).kind).toBe('added');
+  expect((await ledger.addChunk({ footer: second, spoolKey: 'b', previousRow: 10, checkpoint, isReleased: false, nowMs })).kind).toBe('added');
+  expect((await ledger.addChunk({ footer: third, spoolKey: 'c', previousRow: 20, checkpoint, isReleased: false, nowMs })).kind).toBe('added');
+  expect((await ledger.flushRun({ run: runB, accepted: 24, rejected: 0, input, nowMs })).queued).toHaveLength(2);
+
+  // The first fits, the second fits in part, the rest is held.
+  expect(await ledger.nextSegment([])).toBe(normal);
+  expect((await ledger.admit(first.chunk, limits, false, nowMs)).kind).toBe('packed');
+  const [left, right] = await ledger.split(second.chunk, ...partsAfter(8, 0, 9), nowMs);
+  if (!left || !right) throw new Error('the split queued no children');
+  expect((await ledger.admit(left.chunk, limits, false, nowMs)).kind).toBe('packed');
+  expect((await ledger.admit(third.chunk, limits, false, nowMs)).kind).toBe('refused');
+  const stop = await ledger.stopOnBudget({ chunk: third.chunk, target: 'all', reason: 'budget_tokens', tokensNeeded: 30, microUsdNeeded: 20, nowMs });
+  expect(stop.kind).toBe('stopped');
+  expect((await ledger.admit(right.chunk, limits, false, nowMs)).kind).toBe('held');
+  expect(await ledger.listSegments(nowMs)).toMatchObject([{ segment: normal, state: 'stopped', chunksHeld: 2, rowsHeld: 6 }]);
+
+  // Flush, seal, claim, sweep.
+  const [archive] = await ledger.flushArchives(runB, 'normal', limits, nowMs);
+  if (!archive) throw new Error('no archive was flushed');
+  await claimed('seal', archive);
+  expect((await ledger.overdue(nowMs + 10, 1_000, 10)).map((each) => each.entity)).toContain(archive);
+  expect(await ledger.sealArchive({ archive, bodyBytes: 10, bodySha256: 'x', nowMs })).toBe(true);
+
+  // Refused once, expired once, halved; one half accepted late, the other rejected.
+  const take = async (owner = 'me'): Promise<IntentId> => {
+    const prepared = await ledger.prepareIntent({ account, owner, leaseMs: 1_000, queueRowsMax: 1_000, nowMs });
+    if (prepared.kind !== 'prepared') throw new Error(prepared.kind);
+    expect(await ledger.renewLane(account, owner, prepared.intent, 1_000, nowMs)).toBe(true);
+    expect(await ledger.armIntent(prepared.intent, owner, nowMs, nowMs)).toBe(true);
+    expect(await ledger.sendIntent(prepared.intent, owner, nowMs)).toBe(true);
+    return prepared.intent;
+  };
+  expect(await ledger.refuseIntent({ intent: await take(), reason: 'status_429', pauseUntilMs: nowMs, nowMs })).toBe(true);
+  const halves = await ledger.halveArchive(await take(), [first.chunk], 'status_400', nowMs);
+  for (const half of halves) await ledger.sealArchive({ archive: half, bodyBytes: 10, bodySha256: 'x', nowMs });
+  const lost = await take();
+  expect((await ledger.expireLane(account, nowMs + 1_000)).kind).toBe('in_doubt');
+  expect(await ledger.acceptIntent({ intent: lost, batch: 'msgbatch_1' as BatchId, pollAtMs: nowMs, nowMs })).toBe(true);
+  const doubted = await take();
+  expect(await ledger.doubtIntent(doubted, 'no_reply', nowMs)).toBe(true);
+  expect(await ledger.refuseIntent({ intent: doubted, reason: 'late', pauseUntilMs: undefined, nowMs })).toBe(true);
+  expect(await ledger.rejectArchive(await take(), 'status_400', nowMs)).toBe(true);
+
+  // Ended, settled with a retry, exported.
+  const [one, two] = halves;
+  if (!one || !two) throw new Error('there are not two halves');
+  await ledger.deferPoll(one, nowMs + 5);
+  expect(await ledger.endArchive(one, undefined, nowMs)).toBe(true);
+  await claimed('settle', one);
+  const retry = { footer: { ...footerOf(2, 1, { run: runB, attempt: 2 }), chunk: `${first.chunk}.again` as typeof first.chunk }, spoolKey: 'r' };
+  await ledger.settle({ archive: one, chunks: [outcomeOf(first.chunk, 10, 60, { succeeded: 8, retried: 2, overBound: 0 })], retries: [retry], nowMs });
+  await ledger.settle({ archive: two, chunks: [outcomeOf(left.chunk, 8, 0, { succeeded: 0, deadLettered: 8 })], retries: [], nowMs });
+  await ledger.exportArchive(one, { archive: one, none: null, list: [], text: 'ü' }, nowMs);
+  await ledger.exportArchive(two, {}, nowMs);
+
+  // Room is back: the held ones and the retry go out, and the run ends.
+  expect((await ledger.resumeHeld(nowMs)).map((each) => each.chunk)).toEqual([right.chunk, third.chunk]);
+  for (const chunk of [right.chunk, third.chunk, retry.footer.chunk]) expect((await ledger.admit(chunk, limits, false, nowMs)).kind).toBe('packed');
+  const lastArchives = await ledger.listArchives(runB);
+  const open3 = lastArchives[lastArchives.length - 1];
+  if (!open3) throw new Error('there is no open archive');
+  await ledger.closeArchive(open3, 'linger', nowMs);
+  await ledger.sealArchive({ archive: open3, bodyBytes: 10, bodySha256: 'x', nowMs });
+  await ledger.acceptIntent({ intent: await take(), batch: 'msgbatch_2' as BatchId, pollAtMs: nowMs, nowMs });
+  await ledger.endArchive(open3, undefined, nowMs);
+  await ledger.settle({ archive: open3, chunks: [outcomeOf(right.chunk, 2, 5), outcomeOf(third.chunk, 4, 5), outcomeOf(retry.footer.chunk, 2, 5)], retries: [], nowMs });
+  expect(await ledger.exportArchive(open3, {}, nowMs)).toMatchObject({ isRunDone: true });
+  expect(await ledger.completeRun({ run: runB, result: 'partial', event: { cost_usd: 0.1234567 }, nowMs })).toBe(true);
+
+  expect(await ledger.readRun(runB)).toMatchObject({ state: 'complete', accepted: 24, succeeded: 16, deadLettered: 8, retried: 2, chunksOpen: 0, chunksHeld: 0, archivesInDoubt: 0, rowsQueued: 0, rowsHeld: 0 });
+  const events = await ledger.readEvents(0, 100);
+  expect(events.map((event) => event.sequence)).toEqual(events.map((_, index) => index + 1));
+  expect(new Set(events.map((event) => event.id)).size).toBe(events.length);
+  expect(events.find((event) => event.subject === one && event.type === 'batch.exported')?.data).toEqual({ archive: one, none: null, list: [], text: 'ü' });
+  expect(await ledger.overdue(nowMs + 1e9, 1, 100)).toEqual([]);
+  expect(seen.size).toBe(scriptNames.length);
+});

@@ -1,0 +1,149 @@
+import { describe, expect, it } from 'vitest';
+import { JsonScanner } from '../../../local/simulator/scanner.ts';
+import { asJson, at, batchBody, create, params, rig, sendPart, until } from './rig.ts';
+
+/** claude-batches.md 1.2, 1.4, 1.9: what is checked before a batch is accepted, and what is not. */
+
+const entry = (extra: object = {}): object => ({ custom_id: 'a', params: params(), ...extra });
+
+const REFUSED: readonly (readonly [name: string, body: unknown, message: string | RegExp])[] = [
+  ['a body that is not JSON', '{"requests":', /^The request body is not valid JSON: /],
+  ['an empty body', '', /^The request body is not valid JSON: /],
+  ['a trailing comma', '{"requests":[],}', /^The request body is not valid JSON: /],
+  ['a control character in a string', '{"requests":["a\nb"]}', /^The request body is not valid JSON: /],
+  ['bytes that are not UTF-8', Buffer.from('{"requests":["\xff"]}', 'latin1'), /^The request body is not valid JSON: /],
+  ['half a surrogate pair', '{"requests":[{"custom_id":"a","params":{"x":"\\ud83d"}}]}', 'The request body is not valid JSON: no low surrogate in string: line 1 column 53 (char 52)'],
+  ['no requests key', {}, 'requests: Field required'],
+  ['an empty list', { requests: [] }, 'requests: List should have at least 1 item after validation, not 0'],
+  ['a key beside requests', { requests: [entry()], x: 1 }, 'x: Extra inputs are not permitted'],
+  ['no custom_id', { requests: [{ params: params() }] }, 'requests.0.custom_id: Field required'],
+  ['no params', { requests: [{ custom_id: 'a' }] }, 'requests.0.params: Field required'],
+  ['a custom_id of 65 characters', { requests: [entry({ custom_id: 'x'.repeat(65) })] }, 'requests.0.custom_id: String should have at most 64 characters'],
+  ['a custom_id with other characters', { requests: [entry({ custom_id: 'a b' })] }, "requests.0.custom_id: String should match pattern '^[a-zA-Z0-9_-]{1,64}$'"],
+  ['an empty custom_id', { requests: [entry({ custom_id: '' })] }, 'requests.0.custom_id: String should have at least 1 character'],
+  ['a custom_id that is a number', { requests: [entry({ custom_id: 7 })] }, 'requests.0.custom_id: Input should be a valid string'],
+  ['a key beside custom_id and params', { requests: [entry(), entry({ custom_id: 'b', x: 1 })] }, 'requests.1.x: Extra inputs are not permitted'],
+  ['params that are no object', { requests: [entry({ params: 'x' })] }, 'requests.0.params: Input should be a valid dictionary'],
+  ['a repeated custom_id', { requests: [entry({ custom_id: 'dup' }), entry({ custom_id: 'dup' })] }, "requests: custom_id's must be unique within a batch. Duplicate custom_id found: dup"],
+];
+
+describe('checked before a batch is accepted', () => {
+  it.each(REFUSED)('%s is refused with its text', async (_name, body, message) => {
+    const on = await rig();
+    const reply = await on.call('POST', '/v1/messages/batches', body);
+    expect([reply.status, at(reply.json, 'error.type')]).toEqual([400, 'invalid_request_error']);
+    expect(at(reply.json, 'error.message')).toEqual(typeof message === 'string' ? message : expect.stringMatching(message));
+    expect(on.truth('batch_accepted')).toEqual([]);
+  });
+
+  it('100,001 requests are refused with their number', async () => {
+    const requests = Array.from({ length: 100_001 }, (_, index) => `{"custom_id":"${index}","params":{}}`).join(',');
+    const reply = await (await rig()).call('POST', '/v1/messages/batches', `{"requests":[${requests}]}`);
+    expect(at(reply.json, 'error.message')).toBe('requests: List should have at most 100000 items after validation, not 100001');
+  });
+
+  it('a custom_id of 64 characters is accepted', async () => {
+    expect(await create(await rig(), { requests: [entry({ custom_id: 'x'.repeat(64) })] })).toMatch(/^msgbatch_/);
+  });
+
+  it('nothing inside params is looked at', async () => {
+    const { json } = await (await rig()).call('POST', '/v1/messages/batches', { requests: [entry({ params: { nonsense: [1, { deep: null }] } })] });
+    expect([json.processing_status, at(json, 'request_counts.processing')]).toEqual(['in_progress', 1]);
+  });
+
+  it('escapes in keys and ids are decoded before they are judged', async () => {
+    const on = await rig();
+    const id = await create(on, '{"requests":[{"\\u0063ustom_id":"\\u0061b","params":{}}]}');
+    await on.advance(61_000);
+    expect((await on.call('GET', `/v1/messages/batches/${id}/results`)).text).toContain('"custom_id":"ab"');
+  });
+});
+
+describe('size and encoding', () => {
+  it('a declared length over the limit is refused by the edge while the body still comes', async () => {
+    const reply = await (await rig({ batchBodyBytes: 1_000 })).call('POST', '/v1/messages/batches', batchBody(50));
+    expect([reply.status, at(reply.json, 'error.type'), reply.headers.get('request-id')]).toEqual([413, 'request_too_large', null]);
+  });
+
+  it('received bytes count when no length is declared', async () => {
+    const on = await rig({ batchBodyBytes: 1_000 });
+    const reply = await fetch(`${on.simulator.url}/v1/messages/batches`, {
+      method: 'POST',
+      headers: { 'x-api-key': 'k', 'anthropic-version': '2023-06-01' },
+      body: new Blob([JSON.stringify(batchBody(50))]).stream(),
+      duplex: 'half',
+    });
+    expect(reply.status).toBe(413);
+  });
+
+  it('a body of exactly the limit is accepted, one byte more is not', async () => {
+    const body = JSON.stringify(batchBody(5));
+    const on = await rig({ batchBodyBytes: Buffer.byteLength(body) });
+    expect(await create(on, body)).toMatch(/^msgbatch_/);
+    expect((await on.call('POST', '/v1/messages/batches', `${body} `)).status).toBe(413);
+  });
+
+  it('a gzip body is refused for batches, and accepted when asked for', async () => {
+    const { gzipSync } = await import('node:zlib');
+    const body = gzipSync(JSON.stringify(batchBody(2)));
+    const refused = await (await rig()).call('POST', '/v1/messages/batches', body, { 'content-encoding': 'gzip' });
+    expect([refused.status, at(refused.json, 'error.details.error_code')]).toEqual([400, 'request_body_encoding_unsupported']);
+    const accepted = await (await rig({ acceptGzipBatches: true })).call('POST', '/v1/messages/batches', body, { 'content-encoding': 'gzip' });
+    expect(accepted.status).toBe(200);
+  });
+
+  it('a body whose connection ends early is never a batch, whatever had arrived', async () => {
+    const on = await rig();
+    const body = JSON.stringify(batchBody(3));
+    await sendPart(on, body.length + 1, body);
+    await until(() => on.truth('body_incomplete').length === 1);
+    expect(on.truth('batch_accepted')).toEqual([]);
+    expect((await on.call('GET', '/v1/messages/batches')).json.data).toEqual([]);
+  });
+});
+
+describe('the scanner behind it', () => {
+  const DOCUMENTS = [
+    '{"requests":[{"custom_id":"a","params":{"t":"é\\"\\\\ \\u00e9 \\ud83d\\ude00 😀 end"}}]}',
+    ' [1, -2.5e+10, true, false, null, "", {}, []] ',
+    '{"a":{"b":{"c":{"d":"a string of more than thirty-two bytes, so that whole vectors are compared \\n\\t"}}}}',
+  ];
+  const BROKEN = ['[1,]', '{"a" 1}', '{"a":1,}', '[01]', '[1.]', '[tru]', '["\\x"]', '["\\u12g4"]', '["\\udc00"]', '["\\ud800\\u0041"]', '["\\ud800x"]', '[1] 2', '["a', '{', '[}', '"\u0001"', '+1', '[1 2]', "['a']"];
+
+  const verdictOf = (chunks: readonly Buffer[]): { fault: string | undefined; events: string } => {
+    const events: string[] = [];
+    const scanner = new JsonScanner({
+      key: (depth, text) => events.push(`k${depth}${text}`),
+      open: (depth, kind, offset) => events.push(`o${depth}${kind}${offset}`),
+      close: (depth, offset) => events.push(`c${depth}-${offset}`),
+      scalar: (depth, text) => events.push(`s${depth}${text ?? ''}`),
+    });
+    chunks.forEach((chunk) => scanner.write(chunk));
+    scanner.end();
+    return { fault: scanner.fault?.what, events: events.join('|') };
+  };
+
+  it.each(DOCUMENTS)('J1: says the same of %s wherever it is split', (text) => {
+    const bytes = Buffer.from(text);
+    const whole = verdictOf([bytes]);
+    expect(whole.fault).toBeUndefined();
+    for (let cut = 1; cut < bytes.length; cut += 1) {
+      expect(verdictOf([bytes.subarray(0, cut), bytes.subarray(cut)])).toEqual(whole);
+    }
+    expect(verdictOf(Array.from(bytes, (byte) => Buffer.from([byte])))).toEqual(whole);
+  });
+
+  it.each(BROKEN)('refuses %s, split or whole', (text) => {
+    const bytes = Buffer.from(text);
+    const whole = verdictOf([bytes]).fault;
+    expect(whole).toBeDefined();
+    expect(verdictOf(Array.from(bytes, (byte) => Buffer.from([byte]))).fault).toBe(whole);
+  });
+
+  it('agrees with JSON.parse about what is JSON, surrogates aside', () => {
+    for (const text of [...DOCUMENTS, ...BROKEN.filter((broken) => !/\\u[dD]/.test(broken))]) {
+      const isJson = Object.keys(asJson(text)).length > 0;
+      expect([text, verdictOf([Buffer.from(text)]).fault === undefined]).toEqual([text, isJson]);
+    }
+  });
+});

@@ -1,0 +1,281 @@
+import { describe, expect, it } from 'vitest';
+import { at, batchBody, create, params, rig } from './rig.ts';
+
+/** claude-batches.md 1.1, 1.3, 1.6, 1.8: transport, headers, ids, shapes. */
+
+describe('transport and access', () => {
+  it.each([
+    ['x-api-key', { 'x-api-key': 'k' }],
+    ['Authorization: Bearer', { authorization: 'Bearer k' }],
+  ])('accepts a key sent as %s', async (_name, headers) => {
+    const { simulator } = await rig();
+    const reply = await fetch(`${simulator.url}/v1/messages/batches`, { headers: { ...headers, 'anthropic-version': '2023-06-01' } });
+    expect(reply.status).toBe(200);
+  });
+
+  it('refuses a call without any key with 401', async () => {
+    const { simulator } = await rig();
+    const reply = await fetch(`${simulator.url}/v1/messages/batches`, { headers: { 'anthropic-version': '2023-06-01' } });
+    expect([reply.status, at(await reply.json(), 'error.type')]).toEqual([401, 'authentication_error']);
+  });
+
+  it('refuses a key that is not accepted with the captured text', async () => {
+    const on = await rig({ apiKeys: ['right'] });
+    const reply = await on.call('GET', '/v1/messages/batches');
+    expect([reply.status, at(reply.json, 'error.message')]).toEqual([401, 'API key is invalid.']);
+    expect((await on.call('GET', '/v1/messages/batches', undefined, { 'x-api-key': 'right' })).status).toBe(200);
+  });
+
+  it.each(['2023-06-01', '2026-10-21'])('accepts API version %s', async (version) => {
+    const on = await rig();
+    expect((await on.call('GET', '/v1/messages/batches', undefined, { 'anthropic-version': version })).status).toBe(200);
+  });
+
+  it('refuses a call without API version', async () => {
+    const { simulator } = await rig();
+    const reply = await fetch(`${simulator.url}/v1/models`, { headers: { 'x-api-key': 'k' } });
+    expect(at(await reply.json(), 'error.message')).toBe('anthropic-version: header is required');
+  });
+
+  it('ignores ?beta=true and betas it does not know', async () => {
+    const on = await rig();
+    const reply = await on.call('POST', '/v1/messages/batches?beta=true', batchBody(1), { 'anthropic-beta': 'message-batches-2024-09-24,made-up-2026-01-01' });
+    expect(reply.status).toBe(200);
+  });
+
+  it('answers 404 not_found_error for a path it does not have', async () => {
+    const reply = await (await rig()).call('GET', '/v1/nothing');
+    expect([reply.status, at(reply.json, 'error.type')]).toEqual([404, 'not_found_error']);
+  });
+
+  it('shows a batch only to the workspace of its key', async () => {
+    const on = await rig({ workspaces: { other: 'second' } });
+    const id = await create(on);
+    expect((await on.call('GET', `/v1/messages/batches/${id}`, undefined, { 'x-api-key': 'other' })).status).toBe(404);
+    expect(at((await on.call('GET', '/v1/messages/batches', undefined, { 'x-api-key': 'other' })).json, 'data')).toEqual([]);
+  });
+
+  it('refuses a workspace header that is not the workspace of the key', async () => {
+    const on = await rig();
+    expect((await on.call('GET', '/v1/messages/batches', undefined, { 'anthropic-workspace-id': 'wrkspc_01other' })).status).toBe(403);
+  });
+});
+
+describe('headers of every reply', () => {
+  it.each([
+    ['request-id', /^req_01[0-9A-Za-z]{22}$/],
+    ['anthropic-organization-id', /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/],
+    ['anthropic-workspace-id', /^wrkspc_01[0-9A-Za-z]{22}$/],
+    ['anthropic-ratelimit-requests-limit', /^1000$/],
+    ['anthropic-ratelimit-requests-remaining', /^999$/],
+    ['anthropic-ratelimit-requests-reset', /^2026-11-21T08:00:00Z$/],
+    ['content-type', /^application\/json$/],
+    ['date', /^Sat, 21 Nov 2026 08:00:00 GMT$/],
+  ])('%s has its form', async (name, form) => {
+    const reply = await (await rig()).call('GET', '/v1/messages/batches');
+    expect(reply.headers.get(name)).toMatch(form);
+  });
+
+  it('an error repeats the request id of the header in its body', async () => {
+    const reply = await (await rig()).call('GET', '/v1/messages/batches/msgbatch_01none');
+    expect(reply.json.request_id).toBe(reply.headers.get('request-id'));
+  });
+});
+
+describe('the MessageBatch object', () => {
+  it('has the captured keys in the captured order', async () => {
+    const reply = await (await rig()).call('POST', '/v1/messages/batches', batchBody(2));
+    expect(reply.text).toMatch(
+      /^\{"id":"msgbatch_01[0-9A-Za-z]{22}","type":"message_batch","processing_status":"in_progress","request_counts":\{"processing":2,"succeeded":0,"errored":0,"canceled":0,"expired":0\},"ended_at":null,"created_at":"[^"]+","expires_at":"[^"]+","archived_at":null,"cancel_initiated_at":null,"results_url":null\}$/,
+    );
+  });
+
+  it('prints instants with microseconds and +00:00', async () => {
+    const { json } = await (await rig()).call('POST', '/v1/messages/batches', batchBody(1));
+    expect(json.created_at).toMatch(/^2026-11-21T08:00:00\.\d{6}\+00:00$/);
+  });
+
+  it('expires exactly 24 hours after its creation, microseconds included', async () => {
+    const { json } = await (await rig()).call('POST', '/v1/messages/batches', batchBody(1));
+    expect(json.expires_at).toBe(String(json.created_at).replace('2026-11-21', '2026-11-22'));
+  });
+
+  it('keeps the counters at zero until the end and jumps then', async () => {
+    const on = await rig();
+    const id = await create(on, batchBody(3));
+    await on.advance(59_000);
+    expect((await on.call('GET', `/v1/messages/batches/${id}`)).json.request_counts).toEqual({ processing: 3, succeeded: 0, errored: 0, canceled: 0, expired: 0 });
+    await on.advance(2_000);
+    expect((await on.call('GET', `/v1/messages/batches/${id}`)).json.request_counts).toEqual({ processing: 0, succeeded: 3, errored: 0, canceled: 0, expired: 0 });
+  });
+
+  it('moves the counters gradually when asked to, their sum unchanged', async () => {
+    const on = await rig({ counters: 'gradual' });
+    const id = await create(on, batchBody(10));
+    await on.advance(30_000);
+    const { json } = await on.call('GET', `/v1/messages/batches/${id}`);
+    expect(json.request_counts).toEqual({ processing: 5, succeeded: 5, errored: 0, canceled: 0, expired: 0 });
+  });
+
+  it('ends although every row errored: there is no failed batch', async () => {
+    const on = await rig();
+    const id = await create(on, { requests: [{ custom_id: 'a', params: {} }] });
+    await on.advance(61_000);
+    const { json } = await on.call('GET', `/v1/messages/batches/${id}`);
+    expect([json.processing_status, at(json, 'request_counts.errored')]).toEqual(['ended', 1]);
+  });
+
+  it('prints its own origin in results_url', async () => {
+    const on = await rig();
+    const id = await create(on);
+    await on.advance(61_000);
+    const { json } = await on.call('GET', `/v1/messages/batches/${id}`);
+    expect(json.results_url).toBe(`${on.simulator.url}/v1/messages/batches/${id}/results`);
+  });
+
+  it('ends at the instant its duration says, not when it is asked', async () => {
+    const on = await rig();
+    const { json: created } = await on.call('POST', '/v1/messages/batches', batchBody(1));
+    await on.advance(500_000);
+    const { json } = await on.call('GET', `/v1/messages/batches/${String(created.id)}`);
+    expect(Date.parse(String(json.ended_at)) - Date.parse(String(created.created_at))).toBe(60_000);
+  });
+});
+
+describe('retrieve', () => {
+  it('hints retry-after 10 on an unfinished batch and nothing on an ended one', async () => {
+    const on = await rig();
+    const id = await create(on);
+    expect((await on.call('GET', `/v1/messages/batches/${id}`)).headers.get('retry-after')).toBe('10');
+    await on.advance(61_000);
+    expect((await on.call('GET', `/v1/messages/batches/${id}`)).headers.get('retry-after')).toBeNull();
+  });
+
+  it('leaves the hint out when it is set to 0', async () => {
+    const on = await rig({ retryAfterSeconds: 0 });
+    expect((await on.call('GET', `/v1/messages/batches/${await create(on)}`)).headers.get('retry-after')).toBeNull();
+  });
+
+  it.each([
+    ['GET', ''],
+    ['POST', '/cancel'],
+    ['DELETE', ''],
+    ['GET', '/results'],
+  ])('%s of an unknown id%s answers the captured 404', async (method, tail) => {
+    const reply = await (await rig()).call(method, `/v1/messages/batches/msgbatch_01unknown${tail}`);
+    expect([reply.status, at(reply.json, 'error.type'), at(reply.json, 'error.message')]).toEqual([404, 'not_found_error', 'Message Batch msgbatch_01unknown not found.']);
+  });
+});
+
+describe('list', () => {
+  it('is empty with null cursors on a new account', async () => {
+    const { json } = await (await rig()).call('GET', '/v1/messages/batches');
+    expect(json).toEqual({ data: [], has_more: false, first_id: null, last_id: null });
+  });
+
+  it('shows newest first, 20 at a time', async () => {
+    const on = await rig();
+    const ids: string[] = [];
+    for (let index = 0; index < 21; index += 1) {
+      ids.unshift(await create(on, batchBody(1)));
+    }
+    const { json } = await on.call('GET', '/v1/messages/batches');
+    expect([at(json, 'data.length'), json.has_more, json.first_id, json.last_id]).toEqual([20, true, ids[0], ids[19]]);
+  });
+
+  it('pages towards older entries by after_id and towards newer ones by before_id', async () => {
+    const on = await rig();
+    const [oldest, second, third, newest] = [await create(on), await create(on), await create(on), await create(on)];
+    const older = (await on.call('GET', `/v1/messages/batches?limit=2&after_id=${newest}`)).json;
+    const newer = (await on.call('GET', `/v1/messages/batches?limit=2&before_id=${oldest}`)).json;
+    expect([older.first_id, older.last_id, older.has_more]).toEqual([third, second, true]);
+    expect([newer.first_id, newer.last_id, newer.has_more]).toEqual([third, second, true]);
+  });
+
+  it.each(['0', '1001', 'x'])('refuses limit=%s', async (limit) => {
+    expect((await (await rig()).call('GET', `/v1/messages/batches?limit=${limit}`)).status).toBe(400);
+  });
+});
+
+describe('cancel and delete', () => {
+  it('cancel answers canceling with the counters unchanged', async () => {
+    const on = await rig();
+    const { json } = await on.call('POST', `/v1/messages/batches/${await create(on, batchBody(3))}/cancel`);
+    expect([json.processing_status, at(json, 'request_counts.processing'), typeof json.cancel_initiated_at]).toEqual(['canceling', 3, 'string']);
+  });
+
+  it.each([['no body', undefined], ['{}', {}]])('cancel accepts %s', async (_name, body) => {
+    const on = await rig();
+    expect((await on.call('POST', `/v1/messages/batches/${await create(on)}/cancel`, body)).status).toBe(200);
+  });
+
+  it('a canceled batch ends after its latency and its results can be read', async () => {
+    const on = await rig({ finishAfterCancel: 0 });
+    const id = await create(on, batchBody(4));
+    await on.call('POST', `/v1/messages/batches/${id}/cancel`);
+    await on.advance(999);
+    expect((await on.call('GET', `/v1/messages/batches/${id}`)).json.processing_status).toBe('canceling');
+    await on.advance(2);
+    expect(at((await on.call('GET', `/v1/messages/batches/${id}`)).json, 'request_counts.canceled')).toBe(4);
+    expect((await on.call('GET', `/v1/messages/batches/${id}/results`)).text).toContain('{"custom_id":"row-0","result":{"type":"canceled"}}\n');
+  });
+
+  it('rows that had finished before the cancel stay succeeded and billed', async () => {
+    const on = await rig({ finishAfterCancel: 0 });
+    const id = await create(on, batchBody(40));
+    await on.advance(30_000);
+    await on.call('POST', `/v1/messages/batches/${id}/cancel`);
+    await on.advance(2_000);
+    const counts = (await on.call('GET', `/v1/messages/batches/${id}`)).json.request_counts;
+    expect(at(counts, 'succeeded')).toBeGreaterThan(5);
+    expect(at(counts, 'canceled')).toBeGreaterThan(5);
+    expect(on.truth('row_billed')).toHaveLength(Number(at(counts, 'succeeded')));
+  });
+
+  it('a second cancel, and one after the end, change nothing', async () => {
+    const on = await rig();
+    const id = await create(on);
+    const first = (await on.call('POST', `/v1/messages/batches/${id}/cancel`)).json;
+    expect((await on.call('POST', `/v1/messages/batches/${id}/cancel`)).json).toEqual(first);
+    await on.advance(5_000);
+    expect((await on.call('POST', `/v1/messages/batches/${id}/cancel`)).json.processing_status).toBe('ended');
+  });
+
+  it('delete of an unfinished batch is refused with the captured text', async () => {
+    const on = await rig();
+    const reply = await on.call('DELETE', `/v1/messages/batches/${await create(on)}`);
+    expect([reply.status, at(reply.json, 'error.message')]).toEqual([400, 'In progress batches cannot be deleted. Consider canceling the batch instead.']);
+  });
+
+  it('delete of an ended batch answers its captured body, and the batch is gone', async () => {
+    const on = await rig();
+    const id = await create(on);
+    await on.advance(61_000);
+    expect((await on.call('DELETE', `/v1/messages/batches/${id}`)).text).toBe(`{"id":"${id}","type":"message_batch_deleted"}`);
+    expect((await on.call('GET', `/v1/messages/batches/${id}`)).status).toBe(404);
+    expect((await on.call('GET', '/v1/messages/batches')).json.data).toEqual([]);
+  });
+});
+
+describe('models', () => {
+  it('lists the models an account can use and finds one by its alias', async () => {
+    const on = await rig();
+    const list = (await on.call('GET', '/v1/models?limit=100')).json;
+    expect(JSON.stringify(list.data)).not.toContain('claude-3-haiku');
+    const one = (await on.call('GET', '/v1/models/claude-haiku-4-5')).json;
+    expect([one.id, one.max_tokens, at(one, 'capabilities.batch.supported')]).toEqual(['claude-haiku-4-5-20251001', 64_000, true]);
+  });
+
+  it('answers not_found_error for a model it does not know', async () => {
+    const reply = await (await rig()).call('GET', '/v1/models/claude-none');
+    expect([reply.status, at(reply.json, 'error.message')]).toEqual([404, 'model: claude-none']);
+  });
+
+  it('retires a model on its day', async () => {
+    const on = await rig();
+    const ask = async (): Promise<number> => (await on.call('POST', '/v1/messages', params({ model: 'claude-sonnet-4-5' }))).status;
+    expect(await ask()).toBe(200);
+    await on.control('POST', '/clock', { to: '2026-11-30T00:00:00Z' });
+    expect(await ask()).toBe(404);
+  });
+});

@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { gateBody, GateShut } from '../../workers/gate.ts';
+
+const bytes = Buffer.from('{"requests":[1,2,3]}');
+const sealed = { sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+
+async function* inBlocks(source: Buffer, step: number): AsyncGenerator<Uint8Array> {
+  for (let from = 0; from < source.length; from += step) yield source.subarray(from, from + step);
+}
+
+/** Drains a gated body; what came before an error is kept. */
+async function drain(blocks: AsyncIterable<Uint8Array>): Promise<{ readonly received: Buffer; readonly error: unknown }> {
+  const received: Uint8Array[] = [];
+  try {
+    for await (const block of blocks) received.push(Buffer.from(block));
+  } catch (error) {
+    return { received: Buffer.concat(received), error };
+  }
+  return { received: Buffer.concat(received), error: undefined };
+}
+
+describe('the last-byte gate', () => {
+  it.each([1, 3, 20, 64])('lets the whole body through when the ledger says so (blocks of %i)', async (step) => {
+    const body = gateBody(inBlocks(bytes, step), sealed, async () => true);
+    const { received, error } = await drain(body.blocks);
+    expect(error).toBeUndefined();
+    expect(received.equals(bytes)).toBe(true);
+    expect(body.isReleased()).toBe(true);
+  });
+
+  it('asks once, with everything but the last byte on its way, and is not released before the answer (A1)', async () => {
+    let asked = 0;
+    const received: number[] = [];
+    const body = gateBody(inBlocks(bytes, 6), sealed, async () => {
+      asked += 1;
+      expect(received.reduce((sum, length) => sum + length, 0)).toBe(bytes.length - 1);
+      expect(body.isReleased()).toBe(false);
+      return true;
+    });
+    for await (const block of body.blocks) received.push(block.length);
+    expect(asked).toBe(1);
+    expect(received.at(-1)).toBe(1);
+  });
+
+  it.each([1, 6, 64])('keeps the last byte when the lane is lost (A2, blocks of %i)', async (step) => {
+    const body = gateBody(inBlocks(bytes, step), sealed, async () => false);
+    const { received, error } = await drain(body.blocks);
+    expect(error).toBeInstanceOf(GateShut);
+    expect(received.equals(bytes.subarray(0, -1))).toBe(true);
+    expect(body.isReleased()).toBe(false);
+  });
+
+  it('keeps the last byte when the ledger cannot be asked', async () => {
+    const body = gateBody(inBlocks(bytes, 6), sealed, async () => await Promise.reject(new Error('no ledger')));
+    const { received, error } = await drain(body.blocks);
+    expect(error).toMatchObject({ message: 'no ledger' });
+    expect(received.length).toBe(bytes.length - 1);
+    expect(body.isReleased()).toBe(false);
+  });
+
+  it.each([
+    ['another byte', Buffer.from('{"requests":[1,2,4]}')],
+    ['a byte more', Buffer.from('{"requests":[1,2,33]}')],
+    ['a byte less', Buffer.from('{"requests":[1,2,]}')],
+  ])('never completes a body that differs from the sealed one by %s, and does not even ask', async (_what, other) => {
+    let asked = 0;
+    const body = gateBody(inBlocks(other, 6), sealed, async () => {
+      asked += 1;
+      return true;
+    });
+    const { received, error } = await drain(body.blocks);
+    expect(error).toBeInstanceOf(GateShut);
+    expect(received.length).toBe(other.length - 1);
+    expect(asked).toBe(0);
+    expect(body.isReleased()).toBe(false);
+  });
+
+  it('ends with the error of a source that breaks', async () => {
+    const broken = async function* (): AsyncGenerator<Uint8Array> {
+      yield bytes.subarray(0, 10);
+      throw new Error('the disk is gone');
+    };
+    const body = gateBody(broken(), sealed, async () => true);
+    expect((await drain(body.blocks)).error).toMatchObject({ message: 'the disk is gone' });
+    expect(body.isReleased()).toBe(false);
+  });
+
+  it('refuses an empty body', async () => {
+    const body = gateBody(inBlocks(Buffer.alloc(0), 1), sealed, async () => true);
+    expect((await drain(body.blocks)).error).toBeInstanceOf(Error);
+  });
+});

@@ -1,0 +1,49 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { movesTable, scriptNames } from '../../segments/ledger/scripts.ts';
+import { lifecycle } from '../../segments/lifecycle.ts';
+
+const folder = resolve(import.meta.dirname, '../../segments/ledger/scripts');
+const textOf = (name: string): string => readFileSync(join(folder, `${name}.lua`), 'utf8');
+
+describe('the scripts of the ledger', () => {
+  it('are the files on the disk, and each of them is loaded', () => {
+    const files = readdirSync(folder).filter((name) => name.endsWith('.lua')).map((name) => name.replace('.lua', ''));
+    expect(files.filter((name) => name !== 'prelude').sort()).toEqual([...scriptNames].sort());
+  });
+
+  it.each([...scriptNames])('%s opens with its request, its answer and why it is atomic', (name) => {
+    const header = textOf(name).split('\n');
+    const end = header.findIndex((line) => !line.startsWith('--'));
+    const comment = header.slice(0, end).join('\n');
+    expect(header[0]).toMatch(/^-- [A-Z].*/);
+    expect(comment).toMatch(/\n-- request {2}\{/);
+    expect(comment).toMatch(/\n-- returns {2}[[{]/);
+    expect(comment).toMatch(/Atomic because/);
+  });
+
+  it.each([...scriptNames])('%s never asks the clock or a random number: both would make a resend differ', (name) => {
+    expect(textOf(name)).not.toMatch(/'TIME'|os\.|math\.random|'RANDOMKEY'|'SRANDMEMBER'/);
+  });
+
+  it.each([...scriptNames, 'prelude'])('%s builds every key from the prefix, so that a cluster keeps them in one slot', (name) => {
+    const calls = [...textOf(name).matchAll(/redis\.call\('[A-Z]+',\s*([^,)]+)/g)].map((match) => match[1] ?? '');
+    const foreign = calls.filter((key) => key.startsWith("'") || key.startsWith('"'));
+    expect(foreign).toEqual([]);
+  });
+
+  it('are given every move of the state machine and no other', () => {
+    const table = movesTable();
+    let count = 0;
+    for (const [noun, machine] of Object.entries(lifecycle)) {
+      const ofNoun = table.slice(table.indexOf(`['${noun}']={`));
+      for (const move of machine.moves) {
+        count += 1;
+        const ofState = ofNoun.slice(ofNoun.indexOf(`['${move.from}']={`));
+        expect(ofState.slice(0, ofState.indexOf('}'))).toContain(`['${move.event}']='${move.to}'`);
+      }
+    }
+    expect([...table.matchAll(/\]='/g)]).toHaveLength(count);
+  });
+});
