@@ -1,86 +1,126 @@
 /**
  * The result lines of one archive, readable in the order of its rows. The provider returns them shuffled, so they are
- * copied once from the lake to a scratch file while they are indexed, and each line is then read at its place: from the
- * page cache of the machine, with one line in memory.
+ * copied once from the lake to a scratch file while their places are noted, and each line is then read at its place: from
+ * the page cache of the machine, with one line in memory.
+ *
+ * The set was verified when it was settled, and its digest is compared here; so noting a line's place takes no more than
+ * a look at its `custom_id`. Each line is read in full, and its id is checked against its prompt, when its row's turn comes.
+ *
+ * Invariants
+ *   A1  A line answers a row only if its `custom_id` carries the archive, the row and the checksum of the row's prompt.
  */
-import { open, type FileHandle } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { CustomIdReader } from '../segments/custom-id.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { ArchiveOutcome } from '../segments/outcome.ts';
 import { ResultLine } from '../segments/result-line.ts';
-import { ResultIndex } from '../segments/result-index.ts';
-import { checkResults } from '../segments/results.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { SourceLine } from './encode.ts';
+import { LinePlaces } from './line-places.ts';
 
 const newline = 0x0a;
 
 /** Random access to the lines of an archive. */
 export class Answers {
-  readonly index: ResultIndex;
+  readonly #where: string;
+  readonly #places: LinePlaces;
+  readonly #ids: CustomIdReader;
   readonly #file: FileHandle | undefined;
   readonly #line = new ResultLine();
   #bytes = Buffer.allocUnsafeSlow(64 * 1024);
 
-  private constructor(index: ResultIndex, file: FileHandle | undefined) {
-    this.index = index;
+  private constructor(outcome: ArchiveOutcome, ids: CustomIdReader, places: LinePlaces, file: FileHandle | undefined) {
+    this.#where = outcome.resultsKey ?? outcome.archive;
+    this.#ids = ids;
+    this.#places = places;
     this.#file = file;
   }
 
   /**
-   * Copies the archive's results to `path` and indexes them. An archive that was never accepted has none.
+   * Copies the archive's results to `path` and notes where each line stands. An archive that was never accepted has none.
    * @throws PlimsollError `lake_conflict` when the object is not the one that was settled.
    */
-  static async open(outcome: ArchiveOutcome, shaOf: (index: number) => string, store: Store, path: string): Promise<Answers> {
-    if (outcome.resultsKey === null) return new Answers(new ResultIndex(outcome.rows), undefined);
+  static async open(outcome: ArchiveOutcome, store: Store, path: string): Promise<Answers> {
+    const ids = new CustomIdReader(outcome.archive);
+    const places = new LinePlaces(outcome.rows, ids);
+    if (outcome.resultsKey === null) return new Answers(outcome, ids, places, undefined);
     const file = await open(path, 'wx+');
     try {
-      const copied = copying(store.read(outcome.resultsKey), file);
-      const check = await checkResults(copied, { archive: outcome.archive, rows: outcome.rows, shaOf });
-      if (check.sha256 !== outcome.resultsSha256 || check.sizeBytes !== outcome.resultsBytes) {
-        throw new PlimsollError('lake_conflict', {
-          message: `the results of an archive are not the ones that were settled (${check.sizeBytes} bytes, ${outcome.resultsBytes} expected)`,
-          where: outcome.resultsKey,
-          hint: 'Objects under journal/ must never change. Restore the object from a version or a backup.',
-        });
-      }
-      return new Answers(check.index, file);
+      await copy(store.read(outcome.resultsKey), file, places, outcome);
+      const answers = new Answers(outcome, ids, places, file);
+      answers.#placeUnrecognised();
+      return answers;
     } catch (error) {
       await file.close();
       throw error;
     }
   }
 
-  /** The line that answers a row; undefined when none can be trusted. Valid until the next call. */
-  lineOf(index: number): SourceLine | undefined {
-    const length = this.index.lengthOf(index);
-    if (length === 0 || !this.#file) return undefined;
-    if (this.#bytes.length < length + 1) this.#bytes = Buffer.allocUnsafeSlow(length + 1);
-    let read = 0;
-    const offset = this.index.offsetOf(index);
-    while (read < length) {
-      const count = readSync(this.#file.fd, this.#bytes, read, length - read, offset + read);
-      if (count === 0) throw new Error(`the scratch copy of the results ends before byte ${offset + length}`);
-      read += count;
-    }
-    this.#bytes[length] = newline;
-    // Its encoding was checked when it was indexed.
-    return this.#line.read(this.#bytes, 0, length, true) ? { bytes: this.#bytes, line: this.#line } : undefined;
+  /**
+   * The line that answers a row whose params have this digest; undefined when there is none. Valid until the next call.
+   * @throws PlimsollError `ledger_corrupt` when the line is not what was verified (A1)
+   */
+  lineOf(index: number, promptSha256: string): SourceLine | undefined {
+    const length = this.#places.lengthOf(index);
+    if (length === 0) return undefined;
+    const source = this.#read(this.#places.offsetOf(index), length);
+    const id = this.#line.customId;
+    const isOurs =
+      source &&
+      this.#ids.indexOf(source.bytes, id.from, id.to) === index &&
+      this.#ids.matches(source.bytes, id.from, index, promptSha256);
+    if (isOurs) return source;
+    throw new PlimsollError('ledger_corrupt', {
+      message: `the result line of row ${index} does not answer the row's prompt`,
+      where: this.#where,
+      hint: 'The results, the outcome document and the spool contradict each other; nothing of this archive was committed.',
+    });
   }
 
   async close(): Promise<void> {
     await this.#file?.close();
   }
+
+  /** Lines that do not begin with their id are read whole. */
+  #placeUnrecognised(): void {
+    for (const { offset, length } of this.#places.unrecognised) {
+      const source = this.#read(offset, length);
+      if (!source) continue;
+      const { customId } = source.line;
+      this.#places.place(this.#ids.indexOf(source.bytes, customId.from, customId.to), offset, length);
+    }
+  }
+
+  #read(offset: number, length: number): SourceLine | undefined {
+    if (!this.#file) return undefined;
+    if (this.#bytes.length < length + 1) this.#bytes = Buffer.allocUnsafeSlow(length + 1);
+    for (let read = 0; read < length; ) {
+      const count = readSync(this.#file.fd, this.#bytes, read, length - read, offset + read);
+      if (count === 0) throw new Error(`the scratch copy of the results ends before byte ${offset + length}`);
+      read += count;
+    }
+    this.#bytes[length] = newline;
+    return this.#line.read(this.#bytes, 0, length, false) ? { bytes: this.#bytes, line: this.#line } : undefined;
+  }
 }
 
-async function* copying(blocks: AsyncIterable<Buffer>, file: FileHandle): AsyncIterable<Buffer> {
-  let written: Promise<unknown> = Promise.resolve();
+/** Writes each block while its lines are noted. */
+async function copy(blocks: AsyncIterable<Buffer>, file: FileHandle, places: LinePlaces, outcome: ArchiveOutcome): Promise<void> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
   for await (const block of blocks) {
-    // The block is on its way to the file while it is being checked.
+    const written = file.appendFile(block);
+    hash.update(block);
+    places.add(block);
+    sizeBytes += block.length;
     await written;
-    written = file.appendFile(block);
-    written.catch(() => undefined);
-    yield block;
   }
-  await written;
+  if (hash.digest('hex') === outcome.resultsSha256 && sizeBytes === outcome.resultsBytes) return;
+  throw new PlimsollError('lake_conflict', {
+    message: `the results of an archive are not the ones that were settled (${sizeBytes} bytes, ${outcome.resultsBytes} expected)`,
+    where: outcome.resultsKey ?? outcome.archive,
+    hint: 'Objects under journal/ must never change. Restore the object from a version or a backup.',
+  });
 }

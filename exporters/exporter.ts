@@ -9,14 +9,13 @@
  *   E1  Files first, then the archive's manifest: a crash in between leaves files that no manifest lists, and the next
  *       export meets them as its own.
  *   E2  The same outcome gives the same bytes under the same keys. Nothing is overwritten.
- *   E3  Memory is bounded: one chunk's index, a few compression blocks, one row, and the archive's row index.
+ *   E3  Memory is bounded: one chunk's index, a few compression blocks, one row, and the places of the archive's lines.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { archiveManifestKey } from '../segments/lake.ts';
 import type { ArchiveOutcome } from '../segments/outcome.ts';
 import { putDocument } from '../segments/store/document.ts';
-import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import { Answers } from './answers.ts';
 import { RowEncoder } from './encode.ts';
@@ -41,8 +40,6 @@ export interface ExportRequest {
   readonly settings: ExporterSettings;
 }
 
-const shaBytes = 32;
-
 /**
  * Writes an archive's data and error files and then its manifest, which commits them (E1).
  * @throws PlimsollError `lake_conflict`, `lake_missing`, `ledger_corrupt` and the store's passing faults
@@ -61,9 +58,7 @@ export async function exportArchive({ outcome, store, settings }: ExportRequest)
 }
 
 async function exportTopics({ outcome, store, settings }: ExportRequest, folder: string): Promise<readonly ExportedTopic[]> {
-  const shas = await readPromptShas(outcome, store);
-  const shaOf = (index: number): string => shas.toString('hex', index * shaBytes, (index + 1) * shaBytes);
-  const answers = await Answers.open(outcome, shaOf, store, join(folder, 'results.jsonl'));
+  const answers = await Answers.open(outcome, store, join(folder, 'results.jsonl'));
   try {
     const shared = {
       outcome,
@@ -79,14 +74,4 @@ async function exportTopics({ outcome, store, settings }: ExportRequest, folder:
   } finally {
     await answers.close();
   }
-}
-
-/** The digests of all params of an archive, 32 bytes each, in the order of its rows. */
-async function readPromptShas(outcome: ArchiveOutcome, store: Store): Promise<Buffer> {
-  const shas = Buffer.alloc(outcome.rows * shaBytes);
-  for (const chunk of outcome.chunks) {
-    const { rows } = await readSpoolRows(store, chunk);
-    for (const [place, row] of rows.entries()) shas.write(row.sha, (chunk.firstIndex + place) * shaBytes, shaBytes, 'hex');
-  }
-  return shas;
 }

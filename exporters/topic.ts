@@ -135,15 +135,16 @@ class TopicRows {
 
   #encodeSucceeded(index: number, row: ChunkRow, attempt: number): Buffer {
     const { answers, encoder, outcome } = this.#shared;
-    const verdict = answers.index.verdictOf(index);
-    const source = answers.lineOf(index);
-    if (verdict.kind !== 'succeeded' || !source) {
+    const source = answers.lineOf(index, row.sha);
+    const model = source?.line.textOf(source.line.model);
+    if (source?.line.kind !== 'succeeded' || model === undefined) {
       throw new PlimsollError('ledger_corrupt', {
         message: `row ${index} was settled as succeeded, but its result is not a succeeded one`,
         where: outcome.resultsKey ?? outcome.archive,
         hint: 'The outcome document and the results contradict each other; nothing of this archive was committed.',
       });
     }
+    const usage = source.line.usage();
     const { stopReason } = source.line;
     // Both kinds of truncation end an answer early; neither is an error on the wire.
     const isTruncated =
@@ -151,12 +152,14 @@ class TopicRows {
     if (isTruncated) this.#truncated++;
     if (source.line.isText(stopReason, 'refusal')) this.#refused++;
     this.#succeeded++;
-    const microUsd = this.#spend.add(verdict.model, verdict.usage, outcome.prices[verdict.model], row.geo === 1);
-    return encoder.succeeded(row, attempt, source, verdict.model, verdict.usage, microUsd);
+    const microUsd = this.#spend.add(model, usage, outcome.prices[model], row.geo === 1);
+    return encoder.succeeded(row, attempt, source, model, usage, microUsd);
   }
 
   #encodeDead(row: ChunkRow, attempt: number, dead: DeadRow): Buffer {
     this.#deadLettered++;
-    return this.#shared.encoder.deadLettered(row, attempt, this.#shared.answers.lineOf(dead.index), dead);
+    // Of two lines that contradict each other none is repeated; both are in the journal.
+    const source = dead.reason === 'result_conflict' ? undefined : this.#shared.answers.lineOf(dead.index, row.sha);
+    return this.#shared.encoder.deadLettered(row, attempt, source, dead);
   }
 }

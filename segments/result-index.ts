@@ -119,13 +119,13 @@ export class ResultIndex {
   }
 
   #usageOf(index: number): Usage {
-    const token = (place: number): number => this.#tokens[index * 5 + place] ?? 0;
+    const at = index * 5;
     return {
-      inputTokens: token(0),
-      outputTokens: token(1),
-      cacheReadInputTokens: token(2),
-      cacheWriteInputTokens: token(3),
-      cacheWrite1hInputTokens: token(4),
+      inputTokens: this.#tokens[at] ?? 0,
+      outputTokens: this.#tokens[at + 1] ?? 0,
+      cacheReadInputTokens: this.#tokens[at + 2] ?? 0,
+      cacheWriteInputTokens: this.#tokens[at + 3] ?? 0,
+      cacheWrite1hInputTokens: this.#tokens[at + 4] ?? 0,
     };
   }
 

@@ -12,6 +12,7 @@ import { isUtf8 } from 'node:buffer';
 import { malformed } from './json-bytes.ts';
 import { JsonScanner } from './json-scan.ts';
 import { clearSpan, noSpan, type Span } from './json-span.ts';
+import type { Usage } from './segment.ts';
 
 /** What became of a request, in the provider's words. */
 export const resultKinds = ['succeeded', 'errored', 'canceled', 'expired'] as const;
@@ -88,6 +89,17 @@ export class ResultLine {
       if (error === malformed) return false;
       throw error;
     }
+  }
+
+  /** What a succeeded row consumed. */
+  usage(): Usage {
+    return {
+      inputTokens: this.inputTokens,
+      outputTokens: this.outputTokens,
+      cacheReadInputTokens: this.cacheReadInputTokens,
+      cacheWriteInputTokens: this.cacheWriteInputTokens,
+      cacheWrite1hInputTokens: this.cacheWrite1hInputTokens,
+    };
   }
 
   /** The string of one of this line's spans, unescaped; undefined when there is none. */

@@ -41,6 +41,9 @@ export async function receiveBody(request: IncomingMessage, plan: IntakePlan): P
   const file = createWriteStream(join(plan.folder, 'body.json'), { highWaterMark: WAITING_BYTES });
   try {
     const ending = await pump(request, plan, scanner, file);
+    if (ending === 'undecodable') {
+      return { kind: 'malformed', message: 'The request body could not be decoded as gzip.' };
+    }
     if (ending !== 'complete') {
       return ending === 'incomplete' ? { kind: 'incomplete', bytes: scanner.bytes } : { kind: ending };
     }
@@ -60,7 +63,7 @@ export async function receiveBody(request: IncomingMessage, plan: IntakePlan): P
   return verdict === undefined ? { kind: 'complete', bytes: scanner.bytes, index: envelope.index() } : { kind: 'malformed', message: verdict };
 }
 
-type Ending = 'complete' | 'incomplete' | 'too_large' | 'stopped';
+type Ending = 'complete' | 'incomplete' | 'too_large' | 'stopped' | 'undecodable';
 
 /** Listens to chunks directly: at 4,000 chunks per body the promises of an iterator are felt. */
 function pump(request: IncomingMessage, plan: IntakePlan, scanner: JsonScanner, file: WriteStream): Promise<Ending> {
@@ -94,8 +97,12 @@ function pump(request: IncomingMessage, plan: IntakePlan, scanner: JsonScanner, 
       }
     });
     source.once('end', () => finish(request.complete ? 'complete' : 'incomplete'));
-    source.once('error', () => finish('incomplete'));
-    request.once('close', () => finish('incomplete'));
+    source.once('error', () => finish(source === request ? 'incomplete' : 'undecodable'));
+    request.once('close', () => {
+      if (!request.complete || request.errored !== null) {
+        finish('incomplete');
+      }
+    });
     file.once('error', () => finish('incomplete'));
   });
 }

@@ -5,7 +5,7 @@ import { openRedisLedger } from '../../segments/ledger/redis.ts';
 import { scriptNames } from '../../segments/ledger/scripts.ts';
 import type { Ledger } from '../../segments/ledger/ledger.ts';
 import type { BatchId, IntentId } from '../../segments/segment.ts';
-import { account, footerOf, input, ledgerForTest, limits, normal, nowMs, outcomeOf, partsAfter, runA, runB, snapshot, type LedgerWorld } from '../ledger-world.ts';
+import { account, footerOf, input, ledgerForTest, limits, normal, nowMs, outcomeOf, partsAfter, runB, snapshot, type LedgerWorld } from '../ledger-world.ts';
 
 let world: LedgerWorld;
 beforeEach(async () => void (world = await ledgerForTest()));

@@ -12,7 +12,7 @@ const REFUSED: readonly (readonly [name: string, body: unknown, message: string 
   ['a trailing comma', '{"requests":[],}', /^The request body is not valid JSON: /],
   ['a control character in a string', '{"requests":["a\nb"]}', /^The request body is not valid JSON: /],
   ['bytes that are not UTF-8', Buffer.from('{"requests":["\xff"]}', 'latin1'), /^The request body is not valid JSON: /],
-  ['half a surrogate pair', '{"requests":[{"custom_id":"a","params":{"x":"\\ud83d"}}]}', 'The request body is not valid JSON: no low surrogate in string: line 1 column 53 (char 52)'],
+  ['half a surrogate pair', '{"requests":[{"custom_id":"a","params":{"x":"\\ud83d"}}]}', 'The request body is not valid JSON: no low surrogate in string: line 1 column 52 (char 51)'],
   ['no requests key', {}, 'requests: Field required'],
   ['an empty list', { requests: [] }, 'requests: List should have at least 1 item after validation, not 0'],
   ['a key beside requests', { requests: [entry()], x: 1 }, 'x: Extra inputs are not permitted'],

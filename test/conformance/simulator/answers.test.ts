@@ -1,0 +1,134 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { loadAnswers } from '../../../local/simulator/answersource.ts';
+import { valueFor } from '../../../local/simulator/schema.ts';
+import { generator } from '../../../local/simulator/seeded.ts';
+import { at, params, rig, rowFor, scratchFolder, type Json } from './rig.ts';
+
+/** Answers: deterministic, plausible, as long as asked for, in the form asked for; and answers of one's own. */
+
+const say = (content: string, extra: Json = {}): Json => params({ messages: [{ role: 'user', content }], ...extra });
+const message = (row: Json, path: string): unknown => at(row, `result.message.${path}`);
+
+describe('the default answer', () => {
+  it('is the same for the same seed and prompt, in batches and Messages alike', async () => {
+    const texts = new Set<unknown>();
+    for (const on of [await rig({ seed: 5 }), await rig({ seed: 5 })]) {
+      texts.add(message(await rowFor(on, say('One prompt.')), 'content.0.text'));
+      texts.add(at((await on.call('POST', '/v1/messages', say('One prompt.'))).json, 'content.0.text'));
+    }
+    expect(texts.size).toBe(1);
+  });
+
+  it('differs for another seed and for another prompt', async () => {
+    const texts = new Set<unknown>();
+    for (const [seed, prompt] of [[5, 'One prompt.'], [6, 'One prompt.'], [5, 'Another prompt.']] as const) {
+      texts.add(message(await rowFor(await rig({ seed }), say(prompt, { max_tokens: 2_000 })), 'content.0.text'));
+    }
+    expect(texts.size).toBe(3);
+  });
+
+  it('grows with the prompt', async () => {
+    const on = await rig();
+    const short = Number(message(await rowFor(on, say('Short.', { max_tokens: 4_000 })), 'usage.output_tokens'));
+    const long = Number(message(await rowFor(on, say('A long document. '.repeat(2_000), { max_tokens: 4_000 })), 'usage.output_tokens'));
+    expect(long).toBeGreaterThan(3 * short);
+  });
+
+  it('never takes more output tokens than max_tokens', async () => {
+    const on = await rig();
+    for (let most = 1; most <= 40; most += 3) {
+      expect(Number(message(await rowFor(on, say('A long document. '.repeat(200), { max_tokens: most })), 'usage.output_tokens'))).toBeLessThanOrEqual(most);
+    }
+  });
+
+  it('a truncated answer is a succeeded row with stop_reason max_tokens and all its tokens used', async () => {
+    const on = await rig({ faults: { faults: [{ fault: 'truncated' }] } });
+    const row = await rowFor(on, say('Tell me more.', { max_tokens: 3 }));
+    expect([at(row, 'result.type'), message(row, 'stop_reason'), message(row, 'usage.output_tokens')]).toEqual(['succeeded', 'max_tokens', 3]);
+  });
+
+  it('stops at a stop sequence and says which', async () => {
+    const on = await rig({ answers: () => 'one two STOP three' });
+    const row = await rowFor(on, say('x', { stop_sequences: ['STOP'] }));
+    expect([message(row, 'stop_reason'), message(row, 'stop_sequence'), message(row, 'content.0.text')]).toEqual(['stop_sequence', 'STOP', 'one two ']);
+  });
+
+  it('a refusal is a succeeded row with stop_reason refusal', async () => {
+    const row = await rowFor(await rig(), say('ANTHROPIC_MAGIC_STRING_TRIGGER_REFUSAL_1FAEFB6177B4672DEE07F9D3AFC62588CCD2631EDCF22E8CCC1FB35B501C9C86'));
+    expect([at(row, 'result.type'), message(row, 'stop_reason'), message(row, 'stop_details.type')]).toEqual(['succeeded', 'refusal', 'refusal']);
+  });
+
+  it('a forced tool is used with an input that fits its schema', async () => {
+    const tools = [{ name: 'save', input_schema: { type: 'object', properties: { total: { type: 'number' }, kind: { enum: ['a', 'b'] } }, required: ['total', 'kind'] } }];
+    const row = await rowFor(await rig(), say('x', { model: 'claude-opus-5', tools, tool_choice: { type: 'tool', name: 'save' } }));
+    expect([message(row, 'stop_reason'), message(row, 'content.0.name'), message(row, 'content.0.caller.type')]).toEqual(['tool_use', 'save', 'direct']);
+    expect(typeof message(row, 'content.0.input.total')).toBe('number');
+    expect(['a', 'b']).toContain(message(row, 'content.0.input.kind'));
+  });
+
+  it('thinking comes first, inside max_tokens', async () => {
+    const row = await rowFor(await rig(), say('x', { model: 'claude-sonnet-4-6', max_tokens: 3_000, thinking: { type: 'enabled', budget_tokens: 1_024 } }));
+    expect([message(row, 'content.0.type'), message(row, 'content.1.type')]).toEqual(['thinking', 'text']);
+    expect(Number(message(row, 'usage.output_tokens'))).toBeLessThanOrEqual(3_000);
+  });
+
+  it('a requested output format gives JSON of that schema', async () => {
+    const schema = { type: 'object', properties: { name: { type: 'string' }, lines: { type: 'array', items: { type: 'integer' }, minItems: 2 } }, required: ['name', 'lines'], additionalProperties: false };
+    const row = await rowFor(await rig(), say('x', { output_config: { format: { type: 'json_schema', schema } } }));
+    const value: unknown = JSON.parse(String(message(row, 'content.0.text')));
+    expect(typeof at(value, 'name')).toBe('string');
+    expect(Number(at(value, 'lines.length'))).toBeGreaterThanOrEqual(2);
+  });
+});
+
+describe('values for schemas', () => {
+  it.each([
+    ['const', { const: 7 }, (value: unknown) => value === 7],
+    ['integer bounds', { type: 'integer', minimum: 3, maximum: 5 }, (value: unknown) => Number.isInteger(value) && Number(value) >= 3 && Number(value) <= 5],
+    ['exclusive bounds', { type: 'number', exclusiveMinimum: 0, exclusiveMaximum: 1 }, (value: unknown) => Number(value) > 0 && Number(value) < 1],
+    ['multiples', { type: 'integer', multipleOf: 5, minimum: 11 }, (value: unknown) => Number(value) % 5 === 0 && Number(value) >= 11],
+    ['anyOf', { anyOf: [{ type: 'boolean' }, { type: 'null' }] }, (value: unknown) => value === null || typeof value === 'boolean'],
+    ['allOf', { allOf: [{ type: 'object', properties: { a: { type: 'string' } } }, { properties: { b: { type: 'integer' } } }] }, (value: unknown) => typeof at(value, 'a') === 'string' && typeof at(value, 'b') === 'number'],
+    ['a reference', { $defs: { n: { type: 'integer' } }, type: 'object', properties: { a: { $ref: '#/$defs/n' } } }, (value: unknown) => Number.isInteger(at(value, 'a'))],
+    ['a definition that holds itself', { $defs: { t: { type: 'object', properties: { next: { anyOf: [{ $ref: '#/$defs/t' }, { type: 'null' }] } }, required: ['next'] } }, $ref: '#/$defs/t' }, (value: unknown) => typeof value === 'object'],
+    ['text lengths', { type: 'string', minLength: 30, maxLength: 31 }, (value: unknown) => [30, 31].includes(String(value).length)],
+    ['formats', { type: 'string', format: 'date' }, (value: unknown) => /^\d{4}-\d\d-\d\d$/.test(String(value))],
+  ])('%s', (_name, schema, holds) => {
+    for (let seed = 0; seed < 40; seed += 1) {
+      expect(holds(valueFor(schema, generator(seed)))).toBe(true);
+    }
+  });
+});
+
+describe('answers of one\'s own', () => {
+  it('from a module, where it has one', async () => {
+    const path = join(scratchFolder(), 'answers.mjs');
+    writeFileSync(path, 'export const answer = ({ prompt }) => (prompt.includes("total") ? `The total is ${prompt.length}.` : undefined);\n');
+    const on = await rig({ answers: await loadAnswers(path) });
+    expect(message(await rowFor(on, say('the total?')), 'content.0.text')).toBe('The total is 10.');
+    expect(message(await rowFor(on, say('something else')), 'content.0.text')).not.toContain('total is');
+  });
+
+  it('from a file of rules, errors included', async () => {
+    const path = join(scratchFolder(), 'answers.json');
+    writeFileSync(path, JSON.stringify({ answers: [{ match: 'invoice', text: '{"total":1}' }, { custom_id: '^only$', error: { type: 'overloaded_error', message: 'Overloaded' } }] }));
+    const on = await rig({ answers: await loadAnswers(path) });
+    expect(message(await rowFor(on, say('an invoice')), 'content.0.text')).toBe('{"total":1}');
+    expect(at(await rowFor(on, say('a letter')), 'result.error.error.type')).toBe('overloaded_error');
+  });
+
+  it.each([
+    ['a file that is not there', '/nowhere/answers.json', /cannot be read/],
+    ['a module that is not there', '/nowhere/answers.mjs', /cannot be loaded/],
+  ])('%s is told in one line', async (_name, path, what) => {
+    await expect(loadAnswers(path)).rejects.toThrow(what);
+  });
+
+  it('a module without the function is told in one line', async () => {
+    const path = join(scratchFolder(), 'empty.mjs');
+    writeFileSync(path, 'export const other = 1;\n');
+    await expect(loadAnswers(path)).rejects.toThrow(/exports no function named "answer"/);
+  });
+});
