@@ -24,15 +24,13 @@ const newline = 0x0a;
 
 /** Random access to the lines of an archive. */
 export class Answers {
-  readonly #where: string;
   readonly #places: LinePlaces;
   readonly #ids: CustomIdReader;
   readonly #file: FileHandle | undefined;
   readonly #line = new ResultLine();
   #bytes = Buffer.allocUnsafeSlow(64 * 1024);
 
-  private constructor(outcome: ArchiveOutcome, ids: CustomIdReader, places: LinePlaces, file: FileHandle | undefined) {
-    this.#where = outcome.resultsKey ?? outcome.archive;
+  private constructor(ids: CustomIdReader, places: LinePlaces, file: FileHandle | undefined) {
     this.#ids = ids;
     this.#places = places;
     this.#file = file;
@@ -45,11 +43,11 @@ export class Answers {
   static async open(outcome: ArchiveOutcome, store: Store, path: string): Promise<Answers> {
     const ids = new CustomIdReader(outcome.archive);
     const places = new LinePlaces(outcome.rows, ids);
-    if (outcome.resultsKey === null) return new Answers(outcome, ids, places, undefined);
+    if (outcome.resultsKey === null) return new Answers(ids, places, undefined);
     const file = await open(path, 'wx+');
     try {
       await copy(store.read(outcome.resultsKey), file, places, outcome);
-      const answers = new Answers(outcome, ids, places, file);
+      const answers = new Answers(ids, places, file);
       answers.#placeUnrecognised();
       return answers;
     } catch (error) {
@@ -58,25 +56,16 @@ export class Answers {
     }
   }
 
-  /**
-   * The line that answers a row whose params have this digest; undefined when there is none. Valid until the next call.
-   * @throws PlimsollError `ledger_corrupt` when the line is not what was verified (A1)
-   */
+  /** The line that answers a row whose params have this digest (A1); undefined when there is none. Valid until the next call. */
   lineOf(index: number, promptSha256: string): SourceLine | undefined {
-    const length = this.#places.lengthOf(index);
-    if (length === 0) return undefined;
-    const source = this.#read(this.#places.offsetOf(index), length);
-    const id = this.#line.customId;
-    const isOurs =
-      source &&
-      this.#ids.indexOf(source.bytes, id.from, id.to) === index &&
-      this.#ids.matches(source.bytes, id.from, index, promptSha256);
-    if (isOurs) return source;
-    throw new PlimsollError('ledger_corrupt', {
-      message: `the result line of row ${index} does not answer the row's prompt`,
-      where: this.#where,
-      hint: 'The results, the outcome document and the spool contradict each other; nothing of this archive was committed.',
-    });
+    for (const { offset, length } of this.#places.placesOf(index)) {
+      const source = this.#read(offset, length);
+      if (!source) continue;
+      const { from, to } = source.line.customId;
+      const isOurs = this.#ids.indexOf(source.bytes, from, to) === index && this.#ids.matches(source.bytes, from, index, promptSha256);
+      if (isOurs) return source;
+    }
+    return undefined;
   }
 
   async close(): Promise<void> {

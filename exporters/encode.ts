@@ -110,11 +110,6 @@ export class RowEncoder {
   }
 }
 
-/** Usage under the names that the provider uses. */
-export function usageJson(usage: Usage): string {
-  return JSON.stringify(usageDocument(usage));
-}
-
 /** The four token counts of a document, in their fixed order. */
 export interface UsageDocument {
   readonly input_tokens: number;
@@ -135,6 +130,14 @@ export function usageDocument(usage: Usage): UsageDocument {
 /** ISO 8601 with milliseconds, UTC; null stays null. */
 export function isoTime(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
+}
+
+/** The JSON of {@link usageDocument}, without the object: there is one per row. */
+function usageJson(usage: Usage): string {
+  return (
+    `{"input_tokens":${usage.inputTokens},"output_tokens":${usage.outputTokens},` +
+    `"cache_read_input_tokens":${usage.cacheReadInputTokens},"cache_write_input_tokens":${usage.cacheWriteInputTokens}}`
+  );
 }
 
 function jsonOf(value: string | number | null | undefined): string {

@@ -23,6 +23,8 @@ export class LinePlaces {
   readonly #ids: CustomIdReader;
   readonly #offsets: Float64Array;
   readonly #lengths: Uint32Array;
+  /** Further lines of a row; a sound set has none. */
+  readonly #others = new Map<number, LinePlace[]>();
   /** The first bytes of a line that began in an earlier block. */
   #head: Buffer = Buffer.alloc(0);
   #lineOffset = 0;
@@ -34,13 +36,11 @@ export class LinePlaces {
     this.#lengths = new Uint32Array(rows);
   }
 
-  offsetOf(index: number): number {
-    return this.#offsets[index] ?? 0;
-  }
-
-  /** 0: there is no line. */
-  lengthOf(index: number): number {
-    return this.#lengths[index] ?? 0;
+  /** The lines that claim to answer a row, in the order of the stream; usually one. */
+  placesOf(index: number): readonly LinePlace[] {
+    const length = this.#lengths[index] ?? 0;
+    if (length === 0) return [];
+    return [{ offset: this.#offsets[index] ?? 0, length }, ...(this.#others.get(index) ?? [])];
   }
 
   /** Notes the lines that end in this block. */
@@ -62,11 +62,15 @@ export class LinePlaces {
     this.#sizeBytes += block.length;
   }
 
-  /** Places a line; the first of two identical ones stays. An index of -1 or beyond the rows is ignored. */
+  /** Places a line. An index of -1 or beyond the rows is ignored. */
   place(index: number, offset: number, length: number): void {
-    if (index < 0 || index >= this.#lengths.length || this.#lengths[index] !== 0) return;
-    this.#offsets[index] = offset;
-    this.#lengths[index] = length;
+    if (index < 0 || index >= this.#lengths.length) return;
+    if (this.#lengths[index] === 0) {
+      this.#offsets[index] = offset;
+      this.#lengths[index] = length;
+    } else {
+      this.#others.set(index, [...(this.#others.get(index) ?? []), { offset, length }]);
+    }
   }
 
   #note(bytes: Buffer, from: number, length: number): void {

@@ -69,8 +69,16 @@ export interface Fixture {
   readonly rows: readonly ChunkRow[];
 }
 
-/** Puts chunks, results and outcome into a lake: one chunk for each run of rows of one topic. `firstRow` numbers the source. */
-export async function makeArchive(store: Store, rows: readonly FixtureRow[], options: { ordinal?: number; isRejected?: boolean; firstRow?: number } = {}): Promise<Fixture> {
+/** `disturb` changes the result lines before they are stored; `firstRow` numbers the source. */
+export interface FixtureOptions {
+  readonly ordinal?: number;
+  readonly isRejected?: boolean;
+  readonly firstRow?: number;
+  readonly disturb?: (lines: readonly string[]) => string;
+}
+
+/** Puts chunks, results and outcome into a lake: one chunk for each run of rows of one topic. */
+export async function makeArchive(store: Store, rows: readonly FixtureRow[], options: FixtureOptions = {}): Promise<Fixture> {
   const archive = archiveId(tag, options.ordinal ?? 1);
   const chunks: ArchiveChunkOutcome[] = [];
   const chunkRows: ChunkRow[] = [];
@@ -81,7 +89,7 @@ export async function makeArchive(store: Store, rows: readonly FixtureRow[], opt
     chunks.push(await putChunk(store, rows.slice(first, last + 1), topic, first, (options.firstRow ?? 1) + first, chunkRows));
     first = last + 1;
   }
-  const lines = options.isRejected ? undefined : resultLines(archive, rows, chunkRows);
+  const lines = options.isRejected ? undefined : Buffer.from((options.disturb ?? joined)(resultLines(archive, rows, chunkRows)));
   const resultsKey = resultLinesKey(run, archive);
   const sha256 = lines ? await putBytes(store, resultsKey, lines) : '';
   const outcome: ArchiveOutcome = {
@@ -125,10 +133,14 @@ async function putChunk(store: Store, rows: readonly FixtureRow[], topic: string
 }
 
 /** The result lines in an order that is not the archive's. */
-function resultLines(archive: ArchiveId, rows: readonly FixtureRow[], chunkRows: readonly ChunkRow[]): Buffer {
+function resultLines(archive: ArchiveId, rows: readonly FixtureRow[], chunkRows: readonly ChunkRow[]): readonly string[] {
   const lines = rows.flatMap(({ result }, index) =>
-    result ? [`${JSON.stringify({ custom_id: customId(archive, index, must(chunkRows[index]).sha), result })}\n`] : []);
-  return Buffer.from([...lines.filter((_, place) => place % 2 === 1).reverse(), ...lines.filter((_, place) => place % 2 === 0)].join(''));
+    result ? [`${JSON.stringify({ custom_id: customId(archive, index, must(chunkRows[index]).sha), result })}`] : []);
+  return [...lines.filter((_, place) => place % 2 === 1).reverse(), ...lines.filter((_, place) => place % 2 === 0)];
+}
+
+function joined(lines: readonly string[]): string {
+  return lines.map((line) => `${line}\n`).join('');
 }
 
 /** Creates an object from bytes; returns its digest. */

@@ -161,6 +161,32 @@ describe('the export of an archive', () => {
     await expect(exportArchive({ outcome: forged, store, settings })).rejects.toMatchObject({ code: 'ledger_corrupt' });
   });
 
+  it('finds its answers among lines that are spaced, repeated, foreign, broken or meant for another prompt', async () => {
+    const rows = ['a', 'b', 'c'].map((text) => ({ topic: 'invoices', result: succeeded(text) }));
+    const disturb = (lines: readonly string[]): string => {
+      const [, idOfFirst] = /"custom_id":"([^"]*)"/.exec(lines.find((line) => line.includes('"text":"a"')) ?? '') ?? [];
+      const forged = `${String(idOfFirst).slice(0, -7)}zzzzzzz`;
+      const stray = [`{"custom_id":"${forged}","result":${JSON.stringify(succeeded('forged'))}}`, `{"custom_id":"${idOfFirst}",`, '{"custom_id":"doc-1","result":{"type":"expired"}}', ''];
+      const spaced = lines.map((line) => line.replace('{"custom_id":', ' { "result":{"type":"expired"}, "custom_id" : '));
+      return `${[...stray, ...spaced, ...lines].join('\r\n')}\r\n{"custom_id":"`;
+    };
+    const fixture = await makeArchive(store, rows, { disturb });
+    const [entry] = (await exportIt(fixture)).entries;
+    const found = await rowsOf(String(entry?.url.slice(store.uri.length + 1)));
+    expect(found.map((row) => row['text'])).toEqual(['a', 'b', 'c']);
+  });
+
+  it('exports the row of a line that the provider garbled as the dead letter that was settled', async () => {
+    const rows: readonly FixtureRow[] = [
+      { topic: 'invoices', result: succeeded('one'), fate: { reason: 'result_conflict', errorType: null } },
+      { topic: 'invoices', result: succeeded('two'), fate: { reason: 'result_missing', errorType: null } },
+    ];
+    const fixture = await makeArchive(store, rows, { disturb: (lines) => `${lines.join('\n').replace('"two"', '"two')}\n` });
+    const [entry] = (await exportIt(fixture)).entries;
+    const found = await rowsOf(String(entry?.url.slice(store.uri.length + 1)));
+    expect(found.map((row) => [row['reason'], row['result']])).toEqual([['result_conflict', null], ['result_missing', null]]);
+  });
+
   it('exports an archive that no batch ever took as dead letters alone', async () => {
     const fixture = await makeArchive(store, [{ topic: 'invoices', fate: { reason: 'too_large', errorType: 'status_413' } }], { isRejected: true });
     const manifest = await exportIt(fixture);

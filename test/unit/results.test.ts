@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { CustomIdReader } from '../../segments/custom-id.ts';
 import { archiveId, customId } from '../../segments/pack.ts';
 import { ResultLine, resultKinds, type ResultKind } from '../../segments/result-line.ts';
 import { errorVerdict, type ResultCounts } from '../../segments/result-index.ts';
@@ -134,6 +135,21 @@ describe('an errored row', () => {
     ['timeout_error', 'retryable', 'provider_fault'], ['something_new', 'retryable', 'provider_fault'],
   ])('of type %s is %s: %s', (type, kind, why) => {
     expect(errorVerdict(type)).toEqual(kind === 'dead' ? { kind, reason: why, errorType: type } : { kind, cause: why, errorType: type });
+  });
+});
+
+describe('the reader of a custom_id', () => {
+  it('takes exactly the ids that are made for the archive, the row and its prompt', () => {
+    const reader = new CustomIdReader(archive);
+    fc.assert(fc.property(fc.nat(99_999), fc.nat(3), fc.nat(30), fc.constantFrom(...'0az_-9'), (index, prompt, place, character) => {
+      const id = customId(archive, index, shaOf(prompt));
+      const bytes = Buffer.from(`xx${id}"`);
+      expect([reader.indexOf(bytes, 2, bytes.length - 1), reader.matches(bytes, 2, index, shaOf(prompt))]).toEqual([index, true]);
+      expect(reader.matches(bytes, 2, index, shaOf(prompt + 1))).toBe(false);
+      const forged = Buffer.from(`xx${id.slice(0, place)}${character}${id.slice(place + 1)}"`);
+      const found = reader.indexOf(forged, 2, forged.length - 1);
+      expect(found >= 0 && reader.matches(forged, 2, found, shaOf(prompt))).toBe(forged.equals(bytes));
+    }));
   });
 });
 

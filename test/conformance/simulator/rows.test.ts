@@ -7,41 +7,45 @@ const NEW = { 'anthropic-version': '2026-10-21' };
 const tool = { name: 'look_up', input_schema: { type: 'object', properties: { id: { type: 'integer' } }, required: ['id'] } };
 const picture = (data: string): Json => ({ messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'base64', media_type: 'image/png', data } }] }] });
 
-const DEFERRED: readonly (readonly [name: string, extra: Json, type: string, message: string | RegExp, headers?: Record<string, string>])[] = [
-  ['no messages', { messages: undefined }, 'invalid_request_error', 'messages: Field required'],
-  ['stream: true', { stream: true }, 'invalid_request_error', '"stream=True" is not supported in the Message Batches API'],
-  ['max_tokens: 0', { max_tokens: 0 }, 'invalid_request_error', 'max_tokens: must be greater than or equal to 1'],
-  ['max_tokens over the model', { max_tokens: 9_999_999 }, 'invalid_request_error', 'max_tokens: 9999999 > 64000, which is the maximum allowed number of output tokens for claude-haiku-4-5-20251001'],
-  ['an unknown model', { model: 'claude-does-not-exist-9' }, 'not_found_error', 'model: claude-does-not-exist-9'],
-  ['a picture that cannot be fetched', { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'url', url: 'https://nowhere.invalid/a.png' } }] }] }, 'invalid_request_error', 'Unable to download the file. Please verify the URL and try again.'],
-  ['an unknown tool field', { tools: [{ type: 'web_fetch_20250910', name: 'web_fetch', _requestedType: 'x' }] }, 'invalid_request_error', 'tools.0.web_fetch_20250910._requestedType: Extra inputs are not permitted'],
-  ['a tool_choice that is not there', { tools: [tool], tool_choice: { type: 'tool', name: 'x' } }, 'invalid_request_error', "Tool 'x' not found in provided tools"],
-  ['billing to a user profile', { billing_policy: { bill_to: 'user_profile' } }, 'invalid_request_error', /billing_policy/],
-  ['fast mode', { speed: 'fast' }, 'invalid_request_error', /speed/],
-  ['store', { store: true }, 'invalid_request_error', /store/],
-  ['fallbacks', { fallbacks: [] }, 'invalid_request_error', /fallbacks/],
-  ['cache_hint', { cache_hint: {} }, 'invalid_request_error', /cache_hint/],
-  ['research preview', { research_preview_2026_02: 'active' }, 'invalid_request_error', /research_preview/],
-  ['an unknown key', { nonsense: 1 }, 'invalid_request_error', 'nonsense: Extra inputs are not permitted'],
-  ['temperature under the newer version', { temperature: 0.5 }, 'invalid_request_error', 'temperature: Extra inputs are not permitted', NEW],
-  ['top_p under the newer version', { top_p: 0.5 }, 'invalid_request_error', /top_p/, NEW],
-  ['top_k under the newer version', { top_k: 5 }, 'invalid_request_error', /top_k/, NEW],
-  ['a document in an assistant turn, newer version', { messages: [{ role: 'user', content: 'a' }, { role: 'assistant', content: [{ type: 'document', source: { type: 'text', data: 'x' } }] }, { role: 'user', content: 'b' }] }, 'invalid_request_error', /document blocks/, NEW],
-  ['citations on user text, newer version', { messages: [{ role: 'user', content: [{ type: 'text', text: 'a', citations: [{}] }] }] }, 'invalid_request_error', /citations/, NEW],
-  ['thinking enabled from 4.7 on', { model: 'claude-opus-4-7', max_tokens: 4096, thinking: { type: 'enabled', budget_tokens: 2000 } }, 'invalid_request_error', /thinking.type.enabled/],
-  ['thinking adaptive up to 4.5', { thinking: { type: 'adaptive' } }, 'invalid_request_error', /thinking.type.adaptive/],
-  ['thinking disabled on Opus 5.5', { model: 'claude-opus-5-5', thinking: { type: 'disabled' } }, 'invalid_request_error', /thinking.type.disabled/],
-  ['a thinking budget below 1024', { max_tokens: 4096, thinking: { type: 'enabled', budget_tokens: 1000 } }, 'invalid_request_error', /1024/],
-  ['a thinking budget not below max_tokens', { max_tokens: 2000, thinking: { type: 'enabled', budget_tokens: 2000 } }, 'invalid_request_error', /max_tokens/],
-  ['prefill from 4.6 on', { model: 'claude-sonnet-4-6', messages: [{ role: 'user', content: 'a' }, { role: 'assistant', content: '{' }] }, 'invalid_request_error', /prefill/],
-  ['a picture of 8001 pixels', picture(png(8001, 10)), 'invalid_request_error', /8000 pixels/],
-  ['bytes that are no picture', picture('AAAA'), 'invalid_request_error', 'Could not process image'],
-  ['five cache markers', { system: Array.from({ length: 5 }, () => ({ type: 'text', text: 'x', cache_control: { type: 'ephemeral' } })) }, 'invalid_request_error', /maximum of 4 blocks/],
-  ['a one-hour marker after a five-minute one', { system: [{ type: 'text', text: 'x', cache_control: { type: 'ephemeral' } }, { type: 'text', text: 'y', cache_control: { type: 'ephemeral', ttl: '1h' } }] }, 'invalid_request_error', /ttl/],
+type Deferred = readonly [name: string, extra: Json, type: string, message: string | RegExp, headers: Readonly<Record<string, string>>];
+
+const deferred = (name: string, extra: Json, type: string, message: string | RegExp, headers: Readonly<Record<string, string>> = {}): Deferred => [name, extra, type, message, headers];
+
+const DEFERRED: readonly Deferred[] = [
+  deferred('no messages', { messages: undefined }, 'invalid_request_error', 'messages: Field required'),
+  deferred('stream: true', { stream: true }, 'invalid_request_error', '"stream=True" is not supported in the Message Batches API'),
+  deferred('max_tokens: 0', { max_tokens: 0 }, 'invalid_request_error', 'max_tokens: must be greater than or equal to 1'),
+  deferred('max_tokens over the model', { max_tokens: 9_999_999 }, 'invalid_request_error', 'max_tokens: 9999999 > 64000, which is the maximum allowed number of output tokens for claude-haiku-4-5-20251001'),
+  deferred('an unknown model', { model: 'claude-does-not-exist-9' }, 'not_found_error', 'model: claude-does-not-exist-9'),
+  deferred('a picture that cannot be fetched', { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'url', url: 'https://nowhere.invalid/a.png' } }] }] }, 'invalid_request_error', 'Unable to download the file. Please verify the URL and try again.'),
+  deferred('an unknown tool field', { tools: [{ type: 'web_fetch_20250910', name: 'web_fetch', _requestedType: 'x' }] }, 'invalid_request_error', 'tools.0.web_fetch_20250910._requestedType: Extra inputs are not permitted'),
+  deferred('a tool_choice that is not there', { tools: [tool], tool_choice: { type: 'tool', name: 'x' } }, 'invalid_request_error', "Tool 'x' not found in provided tools"),
+  deferred('billing to a user profile', { billing_policy: { bill_to: 'user_profile' } }, 'invalid_request_error', /billing_policy/),
+  deferred('fast mode', { speed: 'fast' }, 'invalid_request_error', /speed/),
+  deferred('store', { store: true }, 'invalid_request_error', /store/),
+  deferred('fallbacks', { fallbacks: [] }, 'invalid_request_error', /fallbacks/),
+  deferred('cache_hint', { cache_hint: {} }, 'invalid_request_error', /cache_hint/),
+  deferred('research preview', { research_preview_2026_02: 'active' }, 'invalid_request_error', /research_preview/),
+  deferred('an unknown key', { nonsense: 1 }, 'invalid_request_error', 'nonsense: Extra inputs are not permitted'),
+  deferred('temperature under the newer version', { temperature: 0.5 }, 'invalid_request_error', 'temperature: Extra inputs are not permitted', NEW),
+  deferred('top_p under the newer version', { top_p: 0.5 }, 'invalid_request_error', /top_p/, NEW),
+  deferred('top_k under the newer version', { top_k: 5 }, 'invalid_request_error', /top_k/, NEW),
+  deferred('a document in an assistant turn, newer version', { messages: [{ role: 'user', content: 'a' }, { role: 'assistant', content: [{ type: 'document', source: { type: 'text', data: 'x' } }] }, { role: 'user', content: 'b' }] }, 'invalid_request_error', /document blocks/, NEW),
+  deferred('citations on user text, newer version', { messages: [{ role: 'user', content: [{ type: 'text', text: 'a', citations: [{}] }] }] }, 'invalid_request_error', /citations/, NEW),
+  deferred('thinking enabled from 4.7 on', { model: 'claude-opus-4-7', max_tokens: 4096, thinking: { type: 'enabled', budget_tokens: 2000 } }, 'invalid_request_error', /thinking.type.enabled/),
+  deferred('thinking adaptive up to 4.5', { thinking: { type: 'adaptive' } }, 'invalid_request_error', /thinking.type.adaptive/),
+  deferred('thinking disabled on Opus 5.5', { model: 'claude-opus-5-5', thinking: { type: 'disabled' } }, 'invalid_request_error', /thinking.type.disabled/),
+  deferred('a thinking budget below 1024', { max_tokens: 4096, thinking: { type: 'enabled', budget_tokens: 1000 } }, 'invalid_request_error', /1024/),
+  deferred('a thinking budget not below max_tokens', { max_tokens: 2000, thinking: { type: 'enabled', budget_tokens: 2000 } }, 'invalid_request_error', /max_tokens/),
+  deferred('prefill from 4.6 on', { model: 'claude-sonnet-4-6', messages: [{ role: 'user', content: 'a' }, { role: 'assistant', content: '{' }] }, 'invalid_request_error', /prefill/),
+  deferred('a picture of 8001 pixels', picture(png(8001, 10)), 'invalid_request_error', /8000 pixels/),
+  deferred('bytes that are no picture', picture('AAAA'), 'invalid_request_error', 'Could not process image'),
+  deferred('five cache markers', { system: Array.from({ length: 5 }, () => ({ type: 'text', text: 'x', cache_control: { type: 'ephemeral' } })) }, 'invalid_request_error', /maximum of 4 blocks/),
+  deferred('a one-hour marker after a five-minute one', { system: [{ type: 'text', text: 'x', cache_control: { type: 'ephemeral' } }, { type: 'text', text: 'y', cache_control: { type: 'ephemeral', ttl: '1h' } }] }, 'invalid_request_error', /ttl/),
 ];
 
 describe('faults in params become errored rows', () => {
-  it.each(DEFERRED)('%s', async (_name, extra, type, message, headers = {}) => {
+  it.each(DEFERRED)('%s', async (_name, extra, type, message, headers) => {
     const row = await rowFor(await rig(), params(extra), headers);
     expect(at(row, 'result.type')).toBe('errored');
     expect(at(row, 'result.error.error.type')).toBe(type);
