@@ -1,6 +1,7 @@
 /** `budget`: what a topic, a segment, a client or the installation may spend, and what it has. */
 import { Command } from 'commander';
 import { parseBudget } from '../config/budget-set.ts';
+import { durationText } from '../config/quantity.ts';
 import type { ExitCode } from '../segments/errors.ts';
 import type { Budget } from '../segments/ledger/ledger.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
@@ -10,6 +11,8 @@ import { microUsdToUsd } from '../segments/price.ts';
 interface SetOptions extends CommonOptions {
   readonly tokens?: string;
   readonly usd?: string;
+  readonly runtime?: string;
+  readonly onLate?: string;
   readonly window?: string;
 }
 
@@ -21,24 +24,28 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
     .argument('<target>', 'all, topic:NAME, client:NAME or segment:TOPIC.CLASS.PRIORITY')
     .option('--tokens <n>', 'tokens, input and output together')
     .option('--usd <x>', 'dollars, at most six decimals')
+    .option('--runtime <duration>', 'upper bound on the wall time of the work within the window, for example 6h')
+    .option('--on-late <policy>', 'what is done with a batch that outlives the runtime: wait or cancel (default: as it was, else wait)')
     .option('--window <window>', 'run, total, or a span such as 1h or 1d (UTC); default: as it was, else total')
-    .addHelpText('after', '\nExamples:\n  plimsoll budget set topic:invoices --usd 5\n  plimsoll budget set segment:invoices.8k.high --tokens 2000000 --window 1d')
+    .addHelpText('after', '\nExamples:\n  plimsoll budget set topic:invoices --usd 5\n  plimsoll budget set segment:invoices.8k.high --tokens 2000000 --window 1d\n  plimsoll budget set topic:mails --runtime 6h --on-late cancel --window run\n\nExit codes: 0 set, 2 usage')
     .action(async (target: string, options: SetOptions) => {
       exit(
         await withInstallation(options, 'words', async ({ ledger, wake, now }) => {
           const known = (await ledger.listBudgets()).find((each) => each.target === target);
-          const parsed = parseBudget(target, { tokens: options.tokens, usd: options.usd, window: options.window ?? known?.window }, 'plimsoll budget set');
+          const parsed = parseBudget(target, { tokens: options.tokens, usd: options.usd, runtime: options.runtime, window: options.window ?? known?.window, onLate: options.onLate ?? known?.onLate }, 'plimsoll budget set');
           // A limit that is not named stays as it was.
           const merged: Budget = {
             target,
             tokens: parsed.tokens ?? known?.tokens,
             microUsd: parsed.microUsd ?? known?.microUsd,
+            runtimeMs: parsed.runtimeMs ?? known?.runtimeMs,
+            onLate: parsed.onLate,
             window: parsed.window,
           };
           await ledger.setBudget(merged, 'operator', now());
           const resumed = await ledger.resumeHeld(now());
           for (const chunk of resumed) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
-          if (options.json) printJson({ target, tokens: merged.tokens ?? null, usd: merged.microUsd === undefined ? null : microUsdToUsd(merged.microUsd), window: merged.window, resumed_chunks: resumed.length });
+          if (options.json) printJson({ target, tokens: merged.tokens ?? null, usd: merged.microUsd === undefined ? null : microUsdToUsd(merged.microUsd), runtime_ms: merged.runtimeMs ?? null, on_late: merged.onLate, window: merged.window, resumed_chunks: resumed.length });
           else if (!options.quiet) tell(`${target}: ${limitText(merged)}; ${resumed.length} held chunks flow again`);
           return 0;
         }),
@@ -46,7 +53,7 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
     });
   withCommon(budget.command('show'))
     .description('Show every budget and what is reserved and spent.')
-    .addHelpText('after', '\nExample:\n  plimsoll budget show --json')
+    .addHelpText('after', '\nExample:\n  plimsoll budget show --json\n\nExit codes: 0 ok, 2 configuration or Redis')
     .action(async (options: CommonOptions) => {
       exit(
         await withInstallation(options, 'words', async ({ ledger }) => {
@@ -62,6 +69,7 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
               over_bound_rows: account.overBound,
               tokens_limit: budgets.find((each) => each.target === account.target)?.tokens ?? null,
               usd_limit: usdLimit(budgets, account.target),
+              runtime_limit_ms: budgets.find((each) => each.target === account.target)?.runtimeMs ?? null,
             })));
             return 0;
           }
@@ -85,6 +93,7 @@ function limitText(budget: Budget): string {
   const parts = [
     ...(budget.tokens === undefined ? [] : [`${countText(budget.tokens)} tokens`]),
     ...(budget.microUsd === undefined ? [] : [dollarText(budget.microUsd)]),
+    ...(budget.runtimeMs === undefined ? [] : [`${durationText(budget.runtimeMs)} (late: ${budget.onLate ?? 'wait'})`]),
   ];
   return `${parts.join(' and ') || 'no limit'} per ${budget.window}`;
 }

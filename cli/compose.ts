@@ -3,13 +3,13 @@
  * stop order is its reverse; senders close before what they send to.
  */
 import { randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Config } from '../config/config.ts';
 import { priceTable, type PriceTable } from '../config/models.ts';
 import { openQueues } from '../config/queues.ts';
+import type { ExporterSettings } from '../exporters/exporter.ts';
 import { makeExporter, makeGatherer } from '../exporters/stages.ts';
 import { openHome, RedisUnavailable, type Home, type RedisAddress } from '../local/home.ts';
 import { shareServer } from '../local/shared-server.ts';
@@ -22,11 +22,12 @@ import { openRedisLedger } from '../segments/ledger/redis.ts';
 import { entryOverheadBytes, envelopeBytes } from '../segments/pack.ts';
 import type { Log } from '../segments/stage.ts';
 import { putDocument, readDocument } from '../segments/store/document.ts';
-import { openFolderStore } from '../segments/store/folder.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import { openClaude } from '../workers/anthropic.ts';
-import type { Claude } from '../workers/claude.ts';
+import { makeAdopter } from '../workers/adopter.ts';
+import type { BatchSearch, Claude } from '../workers/claude.ts';
+import { OpenCalls } from '../workers/fence.ts';
 import { makePacker } from '../workers/packer.ts';
 import { makeSealer } from '../workers/sealer.ts';
 import { openSegmentQueues } from '../workers/segment-queues.ts';
@@ -34,6 +35,8 @@ import { makeSettler } from '../workers/settler.ts';
 import { makeSubmitter } from '../workers/submitter.ts';
 import { makeTracker } from '../workers/tracker.ts';
 import { startWorker, type Worker } from '../workers/worker.ts';
+import { openStore } from './store.ts';
+import { isOwnerGone, ownerName } from './owner.ts';
 
 /** What every verb that touches the ledger needs. */
 export interface Installation {
@@ -82,16 +85,17 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
     await proveFit(redis);
     const clock = await openClock(redis);
     closers.push(() => clock.stop());
-    const store = await openFolderStore(lakeFolder(config), Date.now());
+    const store = await openStore(config, Date.now());
     closers.push(async () => await store.close());
     const keys = ledgerKeys(config.redis.tag);
     const ledger = openRedisLedger(redis, keys);
     const wake = openQueues(connect(), keys, log);
     closers.push(async () => await wake.close());
-    for (const budget of config.budgets) await ledger.setBudget({ target: budget.target, tokens: budget.tokens, microUsd: budget.microUsd, window: budget.window }, 'config', clock.now());
+    for (const budget of config.budgets) await ledger.setBudget({ ...budget }, 'config', clock.now());
+    const id = await installationId(store, config.redis.tag);
+    await proveTogether(ledger, id, config);
     return {
-      config, home, ledger, store, wake, keys, log, connect, close,
-      id: await installationId(store),
+      config, home, ledger, store, wake, keys, log, connect, close, id,
       prices: priceTable(),
       scratchDirectory: join(config.home, 'scratch'),
       now: () => clock.now(),
@@ -103,19 +107,24 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
 }
 
 /** Starts all stages in this process. `onAccountFault` is told when the account cannot work until a person acts. */
-export function startStages(installation: Installation, claude: Claude, onAccountFault: (fault: PlimsollError) => void): { readonly worker: Worker; close(graceMs: number): Promise<void> } {
+export function startStages(installation: Installation, claude: Claude & BatchSearch, onAccountFault: (fault: PlimsollError) => void): { readonly worker: Worker; close(graceMs: number): Promise<void> } {
   const { config, ledger, store, wake, keys, prices, scratchDirectory, now, log } = installation;
-  const owner = `${hostname()}/${process.pid}/${randomUUID().slice(0, 8)}`;
+  const owner = ownerName();
+  const calls = new OpenCalls();
   const queues = openSegmentQueues(installation.connect(), keys.queuePrefix);
   const shared = { ledger, store, wake, now, log };
-  const exporting = { partBytesMax: config.export.partBytes, gzipLevel: config.export.gzipLevel, scratchDirectory, priceOf: priceOf(prices), priceVersion: prices.version };
+  const exporting = exporterSettings(installation, config);
   const worker = startWorker({
     handlers: [
       makePacker({ ...shared, queues, limits: packLimits(config) }),
       makeSealer(shared),
       makeSubmitter({
-        ...shared, claude, owner, onAccountFault, leaseMs: config.submit.leaseMs, replyTimeoutMs: config.submit.timeoutMs,
+        ...shared, claude, owner, calls, onAccountFault, leaseMs: config.submit.leaseMs, replyTimeoutMs: config.submit.timeoutMs,
         queueRowsMax: config.submit.queueRows, pollMinMs: config.poll.minMs,
+      }),
+      makeAdopter({
+        ...shared, claude, fence: { owner, calls, isOwnerGone }, landingWaitMs: config.submit.landingWaitMs, orphansEveryMs: config.sweep.workspaceMs,
+        pollMinMs: config.poll.minMs, priceOf: priceOf(prices),
       }),
       makeTracker({ ...shared, claude, pollMinMs: config.poll.minMs, pollMaxMs: config.poll.maxMs }),
       makeSettler({
@@ -141,7 +150,7 @@ export function startStages(installation: Installation, claude: Claude, onAccoun
 }
 
 /** The provider behind the claude port: the real one, or the simulator of the home when the command says so. */
-export async function connectClaude(installation: Installation, options: { readonly isSimulated: boolean; readonly announce: (line: string) => void }): Promise<Claude & { close(): Promise<void> }> {
+export async function connectClaude(installation: Installation, options: { readonly isSimulated: boolean; readonly announce: (line: string) => void }): Promise<Claude & BatchSearch & { close(): Promise<void> }> {
   const { config, home } = installation;
   if (options.isSimulated) {
     const baseUrl = await simulatorUrl(home, config.searchPath, options);
@@ -209,24 +218,46 @@ async function proveFit(redis: Redis): Promise<void> {
   });
 }
 
-function lakeFolder(config: Config): string {
-  if (!config.lake.startsWith('s3://')) return resolve(config.lake);
-  throw new PlimsollError('config_invalid', { message: 'this version keeps its lake in a folder', where: `lake: ${config.lake}`, hint: 'Set PLIMSOLL_LAKE to a folder.' });
-}
-
-/** The lake's own id: made once, adopted by everyone who opens the lake later. */
-async function installationId(store: Store): Promise<string> {
-  const known = (await readDocument(store, installationKey)) as { id?: string } | undefined;
-  if (known?.id) return known.id;
+/**
+ * The lake's own id: made once, adopted by everyone who opens the lake later. The lake remembers the tag of its ledger:
+ * under another tag the same run key would make the same ids a second time.
+ * @throws PlimsollError `installation_differs`
+ */
+async function installationId(store: Store, tag: string): Promise<string> {
+  const known = (await readDocument(store, installationKey)) as { id?: string; tag?: string } | undefined;
+  if (known?.id) {
+    if (known.tag === undefined || known.tag === tag) return known.id;
+    throw new PlimsollError('installation_differs', {
+      message: `the lake ${store.uri} (id ${known.id}) belongs to the installation ${known.tag}, and this one is ${tag}`,
+      where: 'redis.tag',
+      hint: `Set PLIMSOLL_REDIS__TAG=${known.tag}, or give the installation ${tag} a lake and a home of its own (PLIMSOLL_LAKE, PLIMSOLL_HOME).`,
+    });
+  }
   try {
     const id = randomUUID();
-    await putDocument(store, installationKey, { v: 1, id });
+    await putDocument(store, installationKey, { v: 1, id, tag });
     return id;
   } catch (error) {
     // Another process was first; its id holds.
-    if (error instanceof PlimsollError && error.code === 'lake_conflict') return await installationId(store);
+    if (error instanceof PlimsollError && error.code === 'lake_conflict') return await installationId(store, tag);
     throw error;
   }
+}
+
+/** A ledger that points into another lake would call every chunk missing, or submit what is not there. */
+async function proveTogether(ledger: Ledger, id: string, config: Config): Promise<void> {
+  const owner = await ledger.claimLake(id);
+  if (owner === id) return;
+  throw new PlimsollError('installation_differs', {
+    message: `the ledger ${config.redis.tag} belongs to the lake with the id ${owner}, and the lake at hand (${config.lake}) has the id ${id}`,
+    where: config.origins.get('lake') === 'default' ? `home ${config.home}` : (config.origins.get('lake') ?? 'lake'),
+    hint: 'Point PLIMSOLL_LAKE to the lake that the ledger knows, or give this lake an installation of its own: another PLIMSOLL_HOME, or with a shared Redis another PLIMSOLL_REDIS__TAG.',
+  });
+}
+
+/** How files are cut and compressed; a replay must use the same. */
+export function exporterSettings({ scratchDirectory }: Pick<Installation, 'scratchDirectory'>, config: Config): ExporterSettings {
+  return { partBytesMax: config.export.partBytes, gzipLevel: config.export.gzipLevel, scratchDirectory };
 }
 
 export function packLimits(config: Config): PackLimits {

@@ -6,8 +6,10 @@ import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import type { Installation } from './compose.ts';
 import { dependencyFolder, generateDocuments, linesOf, readDocuments, type Document } from './corpus.ts';
 import { configOf, runKeyOf, withCommon, withInstallation, type CommonOptions } from './options.ts';
-import { exitOf, producerSettings, workRun, type RunEnd } from './run.ts';
+import { workRun } from './run.ts';
+import { producerSettings } from './source.ts';
 import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
+import { exitOf, type RunEnd } from './work-run.ts';
 import { runDocument } from '../exporters/exporter.ts';
 
 interface DemoOptions extends CommonOptions {
@@ -53,7 +55,7 @@ async function demo(installation: Installation, wanted: number, seed: number, op
   });
   if (options.json) printJson(runDocument(end.view.run, installation.store.uri));
   else await show(installation, end, performance.now() - startedAt);
-  return exitOf(end.view, end.isTimedOut);
+  return exitOf(end);
 }
 
 async function show(installation: Installation, { view, production }: RunEnd, elapsedMs: number): Promise<void> {
@@ -77,7 +79,7 @@ async function show(installation: Installation, { view, production }: RunEnd, el
     ['tokens', countText(run.usage.inputTokens + run.usage.outputTokens)],
     ['cost, estimated', dollarText(run.microUsd)],
     ['saved against one by one', dollarText(run.standardMicroUsd - run.microUsd)],
-    ['time', production.isNew ? `${(elapsedMs / 1000).toFixed(1)} s` : 'none: this run was complete already, nothing was submitted'],
+    ['time', production?.isNew ? `${(elapsedMs / 1000).toFixed(1)} s` : 'none: this run was complete already, nothing was submitted'],
   ]));
   print(`\nfiles     ${installation.store.uri}`);
   print('next');

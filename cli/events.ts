@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { tailEvents } from '../exporters/feed.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
-import { interruptSignal } from './run.ts';
+import { interruptSignal } from './interrupt.ts';
 import { printJson } from './terminal.ts';
 
 interface TailOptions extends CommonOptions {

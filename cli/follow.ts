@@ -28,9 +28,11 @@ export async function viewRun(ledger: Ledger, key: RunKey): Promise<RunView | un
 function standingOf(run: RunRecord, archives: readonly ArchiveRecord[]): Standing {
   if (run.state === 'complete') return 'complete';
   if (run.state === 'canceled') return 'canceled';
-  const isMoving = archives.some((archive) => !['in_doubt', 'exported', 'canceled'].includes(archive.state));
-  if (run.state !== 'open' || run.rowsQueued > 0 || isMoving) return 'moving';
-  if (run.rowsHeld > 0) return 'held';
+  // The sealed archives of a run that an operator holds wait for the operator.
+  const resting = ['in_doubt', 'exported', 'canceled', ...(run.heldAtMs === undefined ? [] : ['sealed'])];
+  const isMoving = archives.some((archive) => !resting.includes(archive.state));
+  if (run.state === 'ingesting' || run.rowsQueued > 0 || isMoving) return 'moving';
+  if (run.rowsHeld > 0 || archives.some((archive) => archive.state === 'sealed')) return 'held';
   return archives.some((archive) => archive.state === 'in_doubt') ? 'in_doubt' : 'moving';
 }
 
@@ -54,7 +56,8 @@ export async function followRun(
   }
 }
 
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Waits, or less when the signal aborts. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {
     const timer = setTimeout(end, ms);
     signal.addEventListener('abort', end, { once: true });

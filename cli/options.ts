@@ -16,7 +16,6 @@ export interface CommonOptions {
 }
 
 export interface SourceOptions {
-  readonly runKey: string;
   readonly topic?: string;
   readonly priority?: string;
   readonly client?: string;
@@ -39,8 +38,7 @@ export function withCommon(command: Command): Command {
 /** Adds what the verbs understand that read a source. */
 export function withSource(command: Command): Command {
   return command
-    .argument('<file>', 'JSONL file, plain or gzip; - reads standard input')
-    .requiredOption('--run-key <key>', 'name of this run; the same key twice costs nothing twice')
+    .argument('<file>', 'JSONL file, plain or gzip; - reads standard input; s3://bucket/key, prefix/ or glob reads objects')
     .option('--topic <topic>', 'topic of prompts that name none')
     .addOption(new Option('--priority <priority>', 'priority of prompts that name none').choices([...priorities]))
     .option('--client <client>', 'client of prompts that name none')
@@ -48,6 +46,11 @@ export function withSource(command: Command): Command {
     .option('--max-tokens <n>', 'max_tokens of prompts in the short shape')
     .option('--strict', 'queue nothing if any line is bad')
     .option('--max-bad-rows <n|p%>', 'stop when more lines than this are bad');
+}
+
+/** Adds the name of the run that a verb makes. */
+export function withRunKey(command: Command): Command {
+  return command.requiredOption('--run-key <key>', 'name of this run; the same key twice costs nothing twice');
 }
 
 /** Loads the configuration of a verb. @throws ConfigError with every fault */

@@ -4,13 +4,23 @@ import { Command, CommanderError } from 'commander';
 import { join, resolve } from 'node:path';
 import { readEnvironment } from '../config/env.ts';
 import type { ExitCode } from '../segments/errors.ts';
+import { applyCommand } from './apply.ts';
 import { budgetCommand } from './budget.ts';
+import { cancelCommand } from './cancel.ts';
+import { completionCommand } from './completion.ts';
+import { configCommand } from './config.ts';
 import { demoCommand } from './demo.ts';
 import { eventsCommand } from './events.ts';
+import { holdCommand, resumeCommand } from './hold.ts';
+import { initCommand } from './init.ts';
+import { planCommand } from './plan.ts';
+import { replayCommand } from './replay.ts';
+import { retryCommand } from './retry.ts';
 import { enqueueCommand, runCommand } from './run.ts';
 import { simulateCommand } from './simulate.ts';
 import { statusCommand } from './status.ts';
 import { tellError } from './terminal.ts';
+import { watchCommand } from './watch.ts';
 import { workCommand } from './work.ts';
 
 let code: ExitCode = 0;
@@ -22,16 +32,27 @@ const program = new Command('plimsoll')
   .description('A batch pipeline for Claude that never pays twice, never exceeds a budget and never loses a prompt.')
   .exitOverride()
   .showSuggestionAfterError()
-  .addHelpText('after', '\nExit codes: 0 ok, 1 failed, 2 usage or input, 3 finished with failed rows, 4 credentials, 5 held by a budget, 6 not finished, 130 interrupted');
+  .addHelpText('after', '\nExit codes: 0 ok, 1 failed, 2 usage or input, 3 finished with failed rows, 4 credentials, 5 held by a budget or an operator, 6 not finished, 130 interrupted');
 
 for (const command of [
   demoCommand(exit),
+  initCommand(exit),
+  planCommand(exit),
+  applyCommand(exit),
   runCommand(exit),
   enqueueCommand(exit),
   workCommand(exit),
   statusCommand(exit),
+  watchCommand(exit),
+  retryCommand(exit),
+  cancelCommand(exit),
+  holdCommand(exit),
+  resumeCommand(exit),
   budgetCommand(exit),
+  replayCommand(exit),
   eventsCommand(exit),
+  configCommand(exit),
+  completionCommand(exit, () => program),
   simulateCommand({ defaultStateDir: () => join(resolve(readEnvironment().variables.get('PLIMSOLL_HOME') ?? '.plimsoll'), 'simulator') }),
 ]) {
   program.addCommand(command);

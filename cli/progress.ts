@@ -10,9 +10,9 @@ export interface Progress {
 
 const repeatEveryMs = 10_000;
 
-/** Starts a progress line on stderr; `isShown` false shows nothing. */
-export function startProgress(isShown: boolean): Progress {
-  const isTerminal = process.stderr.isTTY === true;
+/** Starts a progress line on stderr. `isShown` false shows nothing; `isCi` true never rewrites a line: logs keep them all. */
+export function startProgress(isShown: boolean, isCi = false): Progress {
+  const isTerminal = process.stderr.isTTY === true && !isCi;
   let shownAt = Number.NEGATIVE_INFINITY;
   let isOpen = false;
   const line = (text: string): void => {
@@ -28,20 +28,24 @@ export function startProgress(isShown: boolean): Progress {
   };
   return {
     ingest: (rows, rejected) => line(`reading: ${countText(rows)} prompts${rejected > 0 ? `, ${countText(rejected)} rejected` : ''}`),
-    show({ run, archives }) {
-      const sent = archives.filter((archive) => archive.batch !== undefined);
-      const ended = sent.filter((archive) => archive.state !== 'accepted').length;
-      const done = run.succeeded + run.deadLettered;
-      const tokens = run.usage.inputTokens + run.usage.outputTokens;
-      line(
-        `${countText(done)}/${countText(run.accepted)} rows · ${sent.length} batches (${ended} ended) · ${countText(tokens)} tokens · ${dollarText(run.microUsd)}` +
-          (run.rowsHeld > 0 ? ` · ${countText(run.rowsHeld)} held` : '') +
-          (run.archivesInDoubt > 0 ? ` · ${run.archivesInDoubt} in doubt` : ''),
-      );
-    },
+    show: (view) => line(progressText(view)),
     end() {
       if (isOpen) process.stderr.write('\n');
       isOpen = false;
     },
   };
+}
+
+/** How far a run is, in one line. There is no estimate of its end: a batch takes from a minute to a day. */
+export function progressText({ run, archives }: RunView): string {
+  const sent = archives.filter((archive) => archive.batch !== undefined);
+  const ended = sent.filter((archive) => archive.state !== 'accepted').length;
+  const done = run.succeeded + run.deadLettered;
+  const tokens = run.usage.inputTokens + run.usage.outputTokens;
+  return (
+    `${countText(done)}/${countText(run.accepted)} rows · ${sent.length} batches (${ended} ended) · ${countText(tokens)} tokens · ${dollarText(run.microUsd)}` +
+    (run.rowsHeld > 0 ? ` · ${countText(run.rowsHeld)} held` : '') +
+    (run.archivesInDoubt > 0 ? ` · ${run.archivesInDoubt} in doubt` : '') +
+    (run.state === 'canceling' ? ' · canceling' : '')
+  );
 }

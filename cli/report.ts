@@ -1,10 +1,10 @@
 /** What a person reads at the end of a run: where the rows went, what it cost, where the files are, what to do next. */
-import type { StopRecord } from '../segments/ledger/ledger.ts';
 import { runManifestKey } from '../segments/lake.ts';
 import { urlOf } from '../segments/store/store.ts';
 import type { Production } from '../producers/producer.ts';
 import type { Installation } from './compose.ts';
 import type { RunView } from './follow.ts';
+import { heldText } from './held.ts';
 import { countText, dollarText, tell } from './terminal.ts';
 
 /** Tells how a run stands. */
@@ -17,33 +17,18 @@ export async function tellRun(installation: Installation, view: RunView, product
     `  tokens    ${countText(run.usage.inputTokens)} in, ${countText(run.usage.outputTokens)} out`,
     `  cost      ${dollarText(run.microUsd)} estimated; ${dollarText(run.standardMicroUsd - run.microUsd)} less than one by one`,
   ];
-  if (view.standing === 'complete') lines.push(`  manifest  ${urlOf(installation.store, runManifestKey(run.dt, run.run))}`);
+  if (run.retryOf !== undefined) lines.push(`  retry of  ${run.retryOf}`);
+  if (view.standing === 'complete' || view.standing === 'canceled') lines.push(`  manifest  ${urlOf(installation.store, runManifestKey(run.dt, run.run))}`);
   tell(lines.join('\n'));
-  if (run.rowsHeld > 0) await tellHeld(installation, view);
+  if (run.rowsHeld > 0 || view.standing === 'held') await tellHeld(installation, view);
   if (run.archivesInDoubt > 0) tellDoubts(view);
 }
 
 /** Tells what is held, by which limit, how much is missing, and what would make it fit. */
-export async function tellHeld(installation: Installation, view: RunView): Promise<void> {
-  const segments = await installation.ledger.listSegments(installation.now());
-  for (const stop of segments.flatMap((segment) => segment.stops)) {
-    if (stop.run !== undefined && stop.run !== view.run.run) continue;
-    tell(heldText(stop));
+async function tellHeld(installation: Installation, view: RunView): Promise<void> {
+  for (const stop of await installation.ledger.listStops(installation.now())) {
+    if (stop.run === undefined || stop.run === view.run.run) tell(heldText(stop));
   }
-}
-
-/** One stop in words. */
-export function heldText(stop: StopRecord): string {
-  const missing: string[] = [];
-  const tokensMissing = stop.tokensFree === undefined ? 0 : Math.max(0, stop.tokensHeld - stop.tokensFree);
-  const microUsdMissing = stop.microUsdFree === undefined ? 0 : Math.max(0, stop.microUsdHeld - stop.microUsdFree);
-  if (tokensMissing > 0) missing.push(`${countText(tokensMissing)} tokens`);
-  if (microUsdMissing > 0) missing.push(dollarText(microUsdMissing));
-  return [
-    `segment ${stop.segment} is stopped (${stop.reason}): the budget of ${stop.target} has no room for ${countText(stop.rowsHeld)} held rows`,
-    `  their upper bound needs ${countText(stop.tokensHeld)} tokens, ${dollarText(stop.microUsdHeld)}; missing: ${missing.join(' and ') || 'nothing any more, it flows again by itself'}`,
-    `  make room: plimsoll budget set ${stop.target} --tokens N | --usd X, or wait for settlements`,
-  ].join('\n');
 }
 
 function tellDoubts(view: RunView): void {
@@ -56,7 +41,7 @@ function tellDoubts(view: RunView): void {
 }
 
 function statusText(view: RunView): string {
-  return view.standing === 'complete' ? (view.run.result ?? 'complete') : view.standing === 'moving' ? 'running' : view.standing;
+  return view.standing === 'complete' ? (view.run.result ?? 'complete') : view.standing === 'moving' ? (view.run.state === 'canceling' ? 'canceling' : 'running') : view.standing;
 }
 
 function openText(open: number): string {

@@ -1,6 +1,7 @@
 /** `work`: the stages, until stopped. Any number of them share the work; SIGTERM drains within 30 seconds. */
 import { Command } from 'commander';
 import type { ExitCode } from '../segments/errors.ts';
+import { explainAccountFault } from './account-fault.ts';
 import { connectClaude, startStages } from './compose.ts';
 import { configOf, withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { tell } from './terminal.ts';
@@ -17,16 +18,17 @@ export function workCommand(exit: (code: ExitCode) => void): Command {
   return withCommon(new Command('work'))
     .description('Pack, submit, follow and export until stopped.')
     .option('--simulate', 'use the simulator of the home instead of the provider')
-    .addHelpText('after', '\nExample:\n  plimsoll work --simulate   # in one terminal\n  plimsoll enqueue invoices.jsonl --run-key nightly-2026-11-21   # in another')
+    .addHelpText('after', '\nExample:\n  plimsoll work --simulate   # in one terminal\n  plimsoll enqueue invoices.jsonl --run-key nightly-2026-11-21   # in another\n\nExit codes: 0 drained after SIGTERM or Ctrl-C, 2 configuration or Redis, 4 no credentials')
     .action(async (options: WorkOptions) => {
       const config = configOf(options);
       exit(
         await withInstallation(options, 'json', async (installation) => {
           const announce = options.quiet ? () => undefined : tell;
           const claude = await connectClaude(installation, { isSimulated: options.simulate === true, announce });
-          const stages = startStages(installation, claude, (fault) =>
-            installation.log({ level: 'error', event: 'account.fault', subject: claude.account, detail: { code: fault.code, message: fault.message, hint: fault.hint } }),
-          );
+          const stages = startStages(installation, claude, (raw) => {
+            const fault = explainAccountFault(raw, config, options.simulate === true);
+            installation.log({ level: 'error', event: 'account.fault', subject: claude.account, detail: { code: fault.code, message: fault.message, where: fault.where, hint: fault.hint } });
+          });
           installation.log({ level: 'info', event: 'worker.started', subject: String(process.pid), detail: { account: claude.account, lake: installation.store.uri } });
           await stopRequest();
           installation.log({ level: 'info', event: 'worker.draining', subject: String(process.pid) });

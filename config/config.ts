@@ -6,6 +6,7 @@
  * `loadConfig({ env: readEnvironment(), cwd: process.cwd() })` once and passes the result on.
  */
 import type { ContextClass, Priority } from '../segments/segment.ts';
+import type { S3Settings } from '../segments/store/s3-client.ts';
 import type { ConfiguredBudget } from './budget.ts';
 import { toConfig } from './effective.ts';
 import type { EffectiveSetting } from './effective.ts';
@@ -20,6 +21,7 @@ import { schema } from './schema.ts';
 import type { Values } from './schema.ts';
 import { environmentLayer, fileLayer, flagLayer, readFileIfAny } from './sources.ts';
 import type { Flag, ReadFile } from './sources.ts';
+import type { Sink } from './sinks.ts';
 import { settings } from './tree.ts';
 
 export { exampleYaml, jsonSchema } from './example.ts';
@@ -55,10 +57,28 @@ export interface Config {
   readonly poll: { readonly minMs: number; readonly maxMs: number };
   readonly submit: { readonly leaseMs: number; readonly queueRows: number; readonly timeoutMs: number; readonly landingWaitMs: number };
   readonly retry: { readonly attemptsMax: number };
-  readonly sweep: { readonly intervalMs: number; readonly leaseMs: number };
+  readonly sweep: { readonly intervalMs: number; readonly workspaceMs: number; readonly leaseMs: number };
   readonly work: { readonly concurrency: number };
   readonly input: { readonly lineBytesMax: number; readonly nestingMax: number; readonly expansionMax: number };
   readonly export: { readonly partBytes: number; readonly gzipLevel: number };
+  /** Topics whose archives are audited; `*` stands for all. */
+  readonly audit: { readonly topics: readonly string[] };
+  /** Every bucket is reached the same way. */
+  readonly s3: S3Settings;
+  readonly sqs: { readonly region: string | undefined; readonly endpoint: string | undefined };
+  readonly events: {
+    readonly sinks: readonly Sink[];
+    /** Secret, as above. */
+    readonly webhookSecret: string | undefined;
+    readonly timeoutMs: number;
+  };
+  readonly listen: {
+    readonly queue: string | undefined;
+    /** `s3://bucket/prefix`; a document is taken when its address begins with one of them. */
+    readonly sources: readonly string[];
+    readonly visibilityMs: number;
+    readonly concurrency: number;
+  };
   readonly budgets: readonly ConfiguredBudget[];
   readonly log: { readonly level: Values['log']['level'] };
   /** `PATH`: where executables are looked for. */

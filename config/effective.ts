@@ -11,6 +11,7 @@ import { maskSecret, maskUrl } from './fault.ts';
 import type { Given } from './given.ts';
 import { providerLimits } from './limits.ts';
 import type { Values } from './schema.ts';
+import { toSinks } from './sinks.ts';
 import { settings } from './tree.ts';
 
 /** One line of `plimsoll config`. */
@@ -47,7 +48,8 @@ export function toConfig(values: Values, chosen: ReadonlyMap<string, Given>, env
   const lake = lakeOf(values.lake, home, cwd);
   const lineBytesMax = lineBytesMaxOf(values);
   const derived = new Map<string, unknown>([['home', home], ['lake', lake], ['input.lineBytesMax', lineBytesMax]]);
-  const { redis, anthropic, defaults, archive, poll, submit, sweep, input } = values;
+  const { redis, aws, s3, anthropic, defaults, archive, poll, submit, sweep, input, events, listen } = values;
+  const endpoint = aws.endpoint?.replace(/\/+$/, '');
   return deepFreeze<Config>({
     home,
     lake,
@@ -71,10 +73,23 @@ export function toConfig(values: Values, chosen: ReadonlyMap<string, Given>, env
     poll: { minMs: poll.min, maxMs: poll.max },
     submit: { leaseMs: submit.lease, queueRows: submit.queueRows, timeoutMs: submit.timeout, landingWaitMs: submit.landingWait },
     retry: values.retry,
-    sweep: { intervalMs: sweep.interval, leaseMs: sweep.lease },
+    sweep: { intervalMs: sweep.interval, workspaceMs: sweep.workspace, leaseMs: sweep.lease },
     work: values.work,
     input: { lineBytesMax, nestingMax: input.nestingMax, expansionMax: input.expansionMax },
     export: values.export,
+    audit: values.audit,
+    s3: {
+      region: aws.region,
+      endpoint,
+      isPathStyle: s3.pathStyle === 'always' || (s3.pathStyle === 'auto' && endpoint !== undefined),
+      isChecksumMinimal: s3.checksums === 'required',
+      kmsKeyId: s3.kmsKeyId,
+      bucketOwner: s3.bucketOwner,
+      timeoutMs: s3.timeout,
+    },
+    sqs: { region: aws.region, endpoint },
+    events: { sinks: toSinks(events.sinks), webhookSecret: events.webhookSecret, timeoutMs: events.timeout },
+    listen: { queue: listen.queue, sources: listen.sources, visibilityMs: listen.visibility, concurrency: listen.concurrency },
     budgets: Object.entries(values.budgets).map(([target, given]) => toBudget(target, given)),
     log: values.log,
     searchPath: env.searchPath,

@@ -15,6 +15,8 @@ const ownersNames: ReadonlyMap<string, string> = new Map([
   ['anthropic.authToken', 'ANTHROPIC_AUTH_TOKEN'],
   ['anthropic.baseUrl', 'ANTHROPIC_BASE_URL'],
   ['redis.url', 'REDIS_URL'],
+  ['aws.region', 'AWS_REGION'],
+  ['aws.endpoint', 'AWS_ENDPOINT_URL'],
   ['log.level', 'LOG_LEVEL'],
 ]);
 

@@ -39,6 +39,7 @@ function pathTo(setting: Setting, at: readonly PropertyKey[]): string {
 const innerNames: ReadonlyMap<string, readonly string[]> = new Map([
   ['contexts', ['name', 'tokensMax']],
   ['budgets', ['tokens', 'usd', 'runtime', 'window', 'onLate']],
+  ['events.sinks', ['kind', 'url', 'group', 'types', 'from']],
 ]);
 
 function unknownNames(keys: readonly string[], within: readonly PropertyKey[], { setting, origin }: Given): readonly ConfigFault[] {
@@ -67,7 +68,7 @@ function targetFault(at: readonly PropertyKey[], allowed: string, { setting, ori
 
 function faultsOf(issue: z.core.$ZodIssue, given: Given): readonly ConfigFault[] {
   if (issue.code === 'unrecognized_keys') return unknownNames(issue.keys, issue.path, given);
-  if (issue.code === 'invalid_key') return [targetFault(issue.path, issue.message, given)];
+  if (issue.code === 'invalid_key' && given.setting.path === 'budgets') return [targetFault(issue.path, issue.message, given)];
   const { setting, value, origin } = given;
   const wrong = partAt(value, issue.path);
   const shown = showValue(wrong, setting.note.isSecret);

@@ -8,6 +8,7 @@ import { budgetsType, clientPattern } from './budget.ts';
 import { contexts, contextsInitial } from './contexts.ts';
 import { ownLimits, providerLimits } from './limits.ts';
 import { durationText } from './quantity.ts';
+import { accountId, bucketPlaces, sinksType, topicList } from './sinks.ts';
 import { choice, duration, group, integer, secret, setting, size, text, unset } from './setting.ts';
 
 const waitMost = durationText(ownLimits.waitMsMax);
@@ -40,6 +41,17 @@ export const schema = group('Settings of Plimsoll.', {
   redis: group('The ledger and the queues.', {
     url: unset(redisUrl, 'Redis to use; by default one is found or started in the home.', { mayHoldSecret: true, example: 'redis://localhost:6379' }),
     tag: setting(tag, 'plimsoll', 'Name of the installation: the hash tag that all its Redis keys share.'),
+  }),
+  aws: group("Amazon Web Services, or what stands in for them. Credentials come through the SDK's own chain.", {
+    region: unset(text(/^[a-z0-9-]{1,40}$/, 'a region such as eu-central-1'), 'Region of buckets and queues; by default that of the AWS profile.', { example: 'eu-central-1' }),
+    endpoint: unset(webUrl, 'Where S3 and SQS are, if not at AWS.', { example: 'http://localhost:9000' }),
+  }),
+  s3: group('Buckets: an s3:// lake, and sources.', {
+    pathStyle: setting(choice(['auto', 'always', 'never']), 'auto', 'Whether the bucket stands in the path of a URL; auto: where aws.endpoint is set.'),
+    checksums: setting(choice(['supported', 'required']), 'supported', 'When checksum headers are sent; required is for stores that refuse them.'),
+    kmsKeyId: unset(text(/^[\w:/-]{1,2048}$/, 'the id, alias or ARN of a KMS key'), 'KMS key that everything written is encrypted with (SSE-KMS); by default the encryption of the bucket.', { example: 'alias/plimsoll' }),
+    bucketOwner: unset(accountId, 'Account that must own every bucket that is touched.', { example: '123456789012' }),
+    timeout: setting(duration('1s', '10m'), '60s', 'Longest wait for a reply, and for a sign of life of a transfer.'),
   }),
   anthropic: group('The provider. Its keys come from the environment only.', {
     apiKey: unset(secret(ownLimits.secretBytesMax), 'API key.'),
@@ -74,13 +86,14 @@ export const schema = group('Settings of Plimsoll.', {
     lease: setting(duration(durationText(ownLimits.laneLeaseMsMin), waitMost), '10s', 'How long the lane of an account is kept without a sign of life from its holder.'),
     queueRows: setting(integer(1, 100_000_000), providerLimits.queueRowsByTier.start, "Requests that may wait in the provider's queue; the default is that of the tier Start."),
     timeout: setting(duration('1s', waitMost), '10m', 'How long an upload and its reply may take.'),
-    landingWait: setting(duration('0ms', waitMost), '15m', 'How long a submission whose reply was lost may still turn up at the provider.'),
+    landingWait: setting(duration('0ms', waitMost), '15m', 'How long after its sender has ended a submission without a reply may still turn up in the list of batches; only then may it be sent again.'),
   }),
   retry: group('Prompts that failed and may still succeed.', {
     attemptsMax: setting(integer(1, ownLimits.attemptsMax), 3, 'Attempts of one prompt, the first included.'),
   }),
   sweep: group('Finding work whose wake-up was lost.', {
     interval: setting(duration('20ms', waitMost), '2s', 'Wait between two sweeps.'),
+    workspace: setting(duration('20ms', waitMost), '3m', 'Wait between two searches of the workspace for batches that no archive claims.'),
     lease: setting(duration('50ms', waitMost), '10s', 'How long a stage keeps what it has claimed without a sign of life.'),
   }),
   work: group('The stages of one process.', {
@@ -94,6 +107,22 @@ export const schema = group('Settings of Plimsoll.', {
   export: group('The files that are handed on.', {
     partBytes: setting(size('1KB', ownLimits.exportPartBytesMax), '128MB', 'Uncompressed bytes of one file before a new part begins.'),
     gzipLevel: setting(integer(0, 9), 1, 'Compression of exported files, 0 to 9.'),
+  }),
+  audit: group('Proof of what was asked and answered, beside the results.', {
+    topics: setting(topicList, [], 'Topics whose archives are also kept whole, as one zip file of requests and results; * for all.', { example: ['invoices'] }),
+  }),
+  events: group('Who is told what happens.', {
+    sinks: setting(sinksType, {}, 'Destinations of events by name: an SQS queue or a signed webhook.', {
+      example: { etl: { kind: 'sqs', url: 'https://sqs.eu-central-1.amazonaws.com/123456789012/plimsoll.fifo' }, ops: { kind: 'webhook', url: 'https://hooks.example.com/plimsoll', types: ['run', 'budget'] } },
+    }),
+    webhookSecret: unset(secret(ownLimits.secretBytesMax), 'Signing secret of webhooks, whsec_ and base64 (Standard Webhooks).'),
+    timeout: setting(duration('1s', '5m'), '15s', 'Longest wait for a sink to take an event.'),
+  }),
+  listen: group('Documents that S3 announces through SQS.', {
+    queue: unset(webUrl, 'URL of the queue that receives the S3 events.', { example: 'https://sqs.eu-central-1.amazonaws.com/123456789012/documents' }),
+    sources: setting(bucketPlaces, [], 'Buckets or prefixes whose documents are taken; an event about anything else is left to the dead-letter queue.', { example: ['s3://my-bucket/in/'] }),
+    visibility: setting(duration('10s', '12h'), '60s', 'How long a message stays invisible without a sign of life of its reader.'),
+    concurrency: setting(integer(1, ownLimits.concurrencyMax), 2, 'Messages that one listener handles side by side.'),
   }),
   budgets: setting(budgetsType, {}, 'Limits by target: all, topic:NAME, client:NAME or segment:TOPIC.CLASS.PRIORITY.', {
     example: { 'topic:invoices': { usd: 250, window: '1d' }, 'segment:invoices.8k.high': { tokens: 40_000_000, runtime: '6h', onLate: 'cancel' } },

@@ -73,7 +73,11 @@ export class RowEncoder {
   }
 
   #head(row: ChunkRow, status: string, model: string): string {
-    return `${this.#runKey}${JSON.stringify(row.id)}${this.#source}${row.row},"status":"${status}","model":${JSON.stringify(model)}`;
+    const { origin } = row;
+    const source = origin === undefined
+      ? `${this.#source}${row.row}`
+      : `,"source_uri":${JSON.stringify(origin.uri)},"source_row":${origin.row},"source_etag":${JSON.stringify(origin.etag)},"source_version":${jsonOf(origin.version ?? null)}`;
+    return `${this.#runKey}${JSON.stringify(row.id)}${source},"status":"${status}","model":${JSON.stringify(model)}`;
   }
 
   #end(row: ChunkRow, attempt: number): string {

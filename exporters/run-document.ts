@@ -10,10 +10,12 @@ import { usageDocument, type UsageDocument } from './encode.ts';
 
 /** `held`: everything that is left waits for a budget or an operator. `in_doubt`: an archive may or may not have been
  *  accepted, and nobody posts it again before that is known. */
-export type RunStatus = 'succeeded' | 'partial' | 'held' | 'in_doubt' | 'running';
+export type RunStatus = 'succeeded' | 'partial' | 'canceled' | 'held' | 'in_doubt' | 'running';
 
 export interface RunDocument {
   readonly run_key: RunKey;
+  /** The run whose dead letters this one sends once more; absent for any other run. */
+  readonly retry_of?: RunKey;
   readonly status: RunStatus;
   readonly counts: {
     readonly accepted: number;
@@ -34,6 +36,7 @@ export interface RunDocument {
 export function runDocument(run: RunRecord, lakeUri: string): RunDocument {
   return {
     run_key: run.run,
+    ...(run.retryOf === undefined ? {} : { retry_of: run.retryOf }),
     status: statusOf(run),
     counts: { accepted: run.accepted, rejected: run.rejected, succeeded: run.succeeded, dead_lettered: run.deadLettered },
     batches: run.batches,
@@ -41,13 +44,13 @@ export function runDocument(run: RunRecord, lakeUri: string): RunDocument {
     cost_usd: microUsdToUsd(run.microUsd),
     standard_cost_usd: microUsdToUsd(run.standardMicroUsd),
     lake: lakeUri,
-    manifest: run.state === 'complete' ? `${lakeUri}/${runManifestKey(run.dt, run.run)}` : null,
+    manifest: run.state === 'complete' || run.state === 'canceled' ? `${lakeUri}/${runManifestKey(run.dt, run.run)}` : null,
   };
 }
 
 function statusOf(run: RunRecord): RunStatus {
   if (run.state === 'complete') return run.result ?? 'partial';
-  if (run.state === 'canceled') return 'partial';
+  if (run.state === 'canceled') return 'canceled';
   if (run.archivesInDoubt > 0) return 'in_doubt';
   const isAllHeld = run.state === 'open' && run.chunksHeld > 0 && run.chunksHeld === run.chunksOpen;
   return isAllHeld ? 'held' : 'running';

@@ -27,6 +27,8 @@ import {
 export interface RunReport {
   readonly schema_version: 1;
   readonly run_key: RunKey;
+  /** The run whose dead letters this one sent once more; absent for any other run. */
+  readonly retry_of?: RunKey;
   readonly status: 'succeeded' | 'partial';
   readonly dt: string;
   readonly source: string;
@@ -126,6 +128,7 @@ function reportOf(
   return {
     schema_version: schemaVersion,
     run_key: run.run,
+    ...(run.retryOf === undefined ? {} : { retry_of: run.retryOf }),
     status: succeeded === run.accepted && run.rejected === 0 ? 'succeeded' : 'partial',
     dt: run.dt,
     source: run.source,

@@ -60,7 +60,7 @@ export function makeGatherer({ ledger, store, now, log }: ExportDependencies): S
     async handle(entity) {
       const key = asRunKey(entity);
       const run = key === undefined ? undefined : await ledger.readRun(key);
-      if (!run || run.state !== 'open' || run.chunksOpen > 0) return done;
+      if (!run || !['open', 'canceling'].includes(run.state) || run.chunksOpen > 0) return done;
       invariant(run.completedAtMs !== undefined, `run ${run.run} is done but has no recorded end`);
       const report = await gatherRun({ run, archives: await ledger.listArchives(run.run), store, completedAtMs: run.completedAtMs });
       await ledger.completeRun({

@@ -105,6 +105,7 @@ export class Ingest {
     const flush = await ledger.flushRun({ run: runKey, accepted, rejected, input, nowMs: now() });
     const run = await ledger.readRun(runKey);
     invariant(run !== undefined, `the run ${runKey} has left the ledger while it was ingested`);
+    if (flush.kind === 'canceled') throw canceled(runKey);
     if (flush.kind === 'mismatch') throw inputDiffers(runKey, run.checkpoint, input);
     for (const chunk of flush.queued) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
     await wake.wake({ stage: 'pack', entity: 'all', epoch: now() });
@@ -127,6 +128,15 @@ export class Ingest {
     const { rejects, uri, runKey } = this.#request;
     return await tooManyRejects(rejects, this.#rows, uri, `nothing of the run ${runKey} was sent`);
   }
+}
+
+/** The error for a run that an operator has canceled. */
+export function canceled(run: RunKey): PlimsollError {
+  return new PlimsollError('run_canceled', {
+    message: `the run ${run} was canceled, so nothing more is added to it`,
+    where: run,
+    hint: `Send what it left: plimsoll retry ${run}; or use another run key to begin again.`,
+  });
 }
 
 function configDiffers(run: RunKey): PlimsollError {

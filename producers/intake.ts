@@ -9,10 +9,10 @@
  */
 import { estimateParams } from '../segments/estimate.ts';
 import { segmentName } from '../segments/segment.ts';
-import type { ContextClass, Prompt, SegmentName } from '../segments/segment.ts';
+import type { ContextClass, Prompt, SegmentName, SourceOrigin } from '../segments/segment.ts';
 import { fault } from './faults.ts';
 import type { Fault } from './faults.ts';
-import type { Line } from './lines.ts';
+import type { Line, LineOrigin } from './lines.ts';
 import { SeenIds } from './seen-ids.ts';
 import { readShape } from './shapes.ts';
 import type { ShapeDefaults } from './shapes.ts';
@@ -75,11 +75,15 @@ export class Intake {
       metadataJson: draft.metadataJson,
       params: draft.params,
       model: model.model,
-      source: { uri: this.#uri, row: line.row, byteOffset: line.byteOffset },
+      source: { uri: this.#uri, row: line.row, byteOffset: line.byteOffset, ...(line.origin && { origin: originOf(line.origin) }) },
       estimate,
     };
     return { kind: 'prompt', prompt, segment: segmentName(draft.topic, contextClass.name, draft.priority), isGeoPinned: estimation.isGeoPinned };
   }
+}
+
+function originOf({ uri, row, etag, version }: LineOrigin): SourceOrigin {
+  return { uri, row, etag, ...(version === undefined ? {} : { version }) };
 }
 
 function rejected(found: Fault): Verdict {

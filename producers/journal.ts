@@ -18,6 +18,8 @@ const openSchema = z.object({
   openedAtMs: z.int(),
   source: z.string(),
   cutSha256: z.string(),
+  /** The run whose dead letters this one sends once more; absent for any other run. */
+  retryOf: z.string().optional(),
 });
 
 const ingestedSchema = z.object({
@@ -49,10 +51,10 @@ export async function readIngestion(store: Store, run: RunKey): Promise<RunInges
  */
 export async function openJournal(
   store: Store,
-  opening: { readonly run: RunKey; readonly installationId: string; readonly nowMs: number; readonly source: string; readonly cutSha256: string },
+  opening: { readonly run: RunKey; readonly installationId: string; readonly nowMs: number; readonly source: string; readonly cutSha256: string; readonly retryOf?: RunKey },
 ): Promise<RunOpening> {
-  const { run, installationId, nowMs, source, cutSha256 } = opening;
-  const fresh: RunOpening = { v: 1, run, tag: runTag(installationId, run), dt: dateOf(nowMs), openedAtMs: nowMs, source, cutSha256 };
+  const { run, installationId, nowMs, source, cutSha256, retryOf } = opening;
+  const fresh: RunOpening = { v: 1, run, tag: runTag(installationId, run), dt: dateOf(nowMs), openedAtMs: nowMs, source, cutSha256, ...(retryOf === undefined ? {} : { retryOf }) };
   try {
     await putDocument(store, runOpenKey(run), fresh);
     return fresh;

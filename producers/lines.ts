@@ -13,6 +13,17 @@ import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
 import type { Checkpoint } from '../segments/ledger/ledger.ts';
 
+/** A place in one object of a source. */
+export interface LineOrigin {
+  readonly uri: string;
+  readonly etag: string;
+  readonly version: string | undefined;
+  /** 1-based line of the object. */
+  readonly row: number;
+  /** Offset of the first byte in the decompressed object. */
+  readonly byteOffset: number;
+}
+
 /** One line without its line end. `bytes` is valid until the next block is read. */
 export interface Line {
   /** 1-based. */
@@ -21,6 +32,8 @@ export interface Line {
   readonly byteOffset: number;
   /** The whole line, or the first `keptBytes` of one that is too long. */
   readonly bytes: Buffer;
+  /** The object that it stands in, where a source is made of objects. */
+  readonly origin?: LineOrigin;
   /** Length of the whole line; more than `bytes.length` when the line was too long to be kept. */
   readonly sizeBytes: number;
 }
@@ -42,6 +55,7 @@ export class LineReader {
   #carry: Buffer[] = [];
   #carryBytes = 0;
   #carryKept = 0;
+  #object: { readonly uri: string; readonly etag: string; readonly version: string | undefined; readonly rows: number; readonly bytes: number } | undefined;
   #watched: { readonly bytes: number; readonly tell: (sha256: string) => void } | undefined;
 
   constructor(lineBytesMax: number) {
@@ -56,6 +70,11 @@ export class LineReader {
   /** Lines handed out so far, blank ones included. */
   get rows(): number {
     return this.#rows;
+  }
+
+  /** Says that the next block is the first of an object; all lines before it are handed out. */
+  begin({ uri, etag, version }: { readonly uri: string; readonly etag: string; readonly version: string | undefined }): void {
+    this.#object = { uri, etag, version, rows: this.#rows, bytes: this.#bytes };
   }
 
   /** Tells the digest of the first `bytes` bytes as soon as that many were hashed. */
@@ -116,13 +135,20 @@ export class LineReader {
       bytes = bytes.subarray(0, -1);
       sizeBytes -= 1;
     }
-    const line: Line = { row: this.#rows + 1, byteOffset: this.#lineOffset, bytes, sizeBytes };
+    const origin = this.#origin();
+    const line: Line = { row: this.#rows + 1, byteOffset: this.#lineOffset, bytes, sizeBytes, ...(origin && { origin }) };
     this.#rows += 1;
     this.#lineOffset += this.#carryBytes > 0 ? this.#carryBytes : rest.length;
     this.#carry = [];
     this.#carryBytes = 0;
     this.#carryKept = 0;
     return line;
+  }
+
+  #origin(): LineOrigin | undefined {
+    if (!this.#object) return undefined;
+    const { uri, etag, version, rows, bytes } = this.#object;
+    return { uri, etag, version, row: this.#rows + 1 - rows, byteOffset: this.#lineOffset - bytes };
   }
 
   /** Copies what a line has so far, because the reader of blocks reuses its memory (N3). */

@@ -14,13 +14,12 @@
  *   A4  When `produce` returns or throws, no write of its own is under way.
  */
 import type { Ledger, RunRecord } from '../segments/ledger/ledger.ts';
-import { PlimsollError } from '../segments/errors.ts';
 import { rejectsKey } from '../segments/lake.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import { inputDiffers, InputGuard, readDigest } from './same-input.ts';
-import { Ingest } from './ingest.ts';
+import { canceled, Ingest } from './ingest.ts';
 import { Intake } from './intake.ts';
 import { isBlank, LineReader } from './lines.ts';
 import type { Line } from './lines.ts';
@@ -34,6 +33,7 @@ import { emptySource, judgeSource } from './survey.ts';
 
 export type { BadRowsBound, ProducerSettings } from './settings.ts';
 export type { SourceLocation } from './source.ts';
+export { s3Source } from './s3.ts';
 export type { SegmentSurvey, Survey } from './survey.ts';
 export { survey } from './survey.ts';
 
@@ -71,10 +71,10 @@ export interface ProduceRequest {
 export async function produce(request: ProduceRequest): Promise<Production> {
   const { runKey, source, settings, ledger, store, signal } = request;
   const known = await ledger.readRun(runKey);
-  if (known?.state === 'canceled') throw canceled(runKey);
+  if (known?.state === 'canceled' || known?.state === 'canceling') throw canceled(runKey);
   if (known && known.state !== 'ingesting') return await findFinished(request, known);
   // A resumed run has passed the check before it was opened; its own bound still holds at the end.
-  if (!known && isGuarded(settings) && source.kind === 'file') await checkSource(request);
+  if (!known && isGuarded(settings) && (source.kind === 'file' || source.kind === 'objects')) await checkSource(request);
 
   const reader = new LineReader(settings.lineBytesMax);
   const guard = new InputGuard(runKey, reader, known?.checkpoint, (await readIngestion(store, runKey))?.input);
@@ -90,7 +90,7 @@ export async function produce(request: ProduceRequest): Promise<Production> {
     await ingest.take(line, intake.judge(line));
   };
   try {
-    for await (const block of readSource(source, settings.expansionMax, signal)) {
+    for await (const block of readSource(source, settings.expansionMax, signal, (object) => reader.begin(object))) {
       signal.throwIfAborted();
       reader.hash(block);
       guard.check();
@@ -140,10 +140,3 @@ async function checkSource(request: ProduceRequest): Promise<void> {
   }
 }
 
-function canceled(run: RunKey): PlimsollError {
-  return new PlimsollError('run_canceled', {
-    message: `the run ${run} was canceled, so nothing more is added to it`,
-    where: run,
-    hint: 'Use another run key to begin again.',
-  });
-}

@@ -36,22 +36,23 @@ export function columnOf(line: Uint8Array, at: number): number {
 /** `file:line[:column]: problem`. */
 export function faultMessage(uri: string, line: Line, found: Fault): string {
   const column = found.at === undefined ? '' : `:${columnOf(line.bytes, found.at)}`;
-  return `${uri}:${line.row}${column}: ${found.problem}`;
+  return `${line.origin?.uri ?? uri}:${line.origin?.row ?? line.row}${column}: ${found.problem}`;
 }
 
 /** The row that stands in the rejects file. */
 export function rejectRow(run: RunKey, uri: string, line: Line, found: Fault): Readonly<Record<string, unknown>> {
   const { raw, isWhole } = boundedRaw(line);
   return {
-    line: line.row,
-    byte_offset: line.byteOffset,
+    line: line.origin?.row ?? line.row,
+    byte_offset: line.origin?.byteOffset ?? line.byteOffset,
     ...(found.at === undefined ? {} : { column: columnOf(line.bytes, found.at) }),
     code: found.code,
     message: faultMessage(uri, line, found),
     ...(isUtf8(raw) ? { raw: raw.toString('utf8') } : { raw_base64: raw.toString('base64') }),
     ...(isWhole ? {} : { raw_bytes: line.sizeBytes }),
     run_key: run,
-    source_uri: uri,
+    source_uri: line.origin?.uri ?? uri,
+    ...(line.origin && { source_etag: line.origin.etag, source_version: line.origin.version ?? null }),
     status: 'rejected',
   };
 }

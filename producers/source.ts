@@ -13,7 +13,23 @@ export type SourceLocation =
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'stdin'; readonly stream: NodeJS.ReadableStream }
   /** JSONL lines, with or without their newline, made by the caller; `uri` is what the rows will name as their source. */
-  | { readonly kind: 'rows'; readonly uri: string; readonly rows: AsyncIterable<Buffer> };
+  | { readonly kind: 'rows'; readonly uri: string; readonly rows: AsyncIterable<Buffer> }
+  /** Objects of a bucket, in a fixed order, read as if they were one file; each is compressed or not for itself. */
+  | { readonly kind: 'objects'; readonly uri: string; readonly objects: () => AsyncIterable<SourceObject> };
+
+/** One object of a source. */
+export interface SourceObject {
+  /** @throws PlimsollError `source_unreadable` when it is not there, `source_damaged` when it was replaced meanwhile */
+  open(): Promise<OpenedObject>;
+}
+
+/** An object that is being read, and what identifies it. */
+export interface OpenedObject {
+  readonly uri: string;
+  readonly etag: string;
+  readonly version: string | undefined;
+  readonly blocks: AsyncIterable<Buffer>;
+}
 
 /** A shorter read halves the throughput (performance.md). */
 const blockBytes = 1024 * 1024;
@@ -36,15 +52,54 @@ export function sourceUri(location: SourceLocation): string {
 }
 
 /**
- * Yields the decompressed source.
+ * Yields the decompressed source. `onObject` is told of each object before its first block; a line never reaches from
+ * one object into the next.
  * @throws PlimsollError `source_unreadable` when it cannot be opened or read, `source_damaged` when its compression is
  *   broken, ends early, or grows beyond `growthMax` times; the signal's reason when it is aborted
  */
-export async function* readSource(location: SourceLocation, growthMax = expansionMax, signal?: AbortSignal): AsyncGenerator<Buffer, void, void> {
+export async function* readSource(
+  location: SourceLocation,
+  growthMax = expansionMax,
+  signal?: AbortSignal,
+  onObject: (object: OpenedObject) => void = () => undefined,
+): AsyncGenerator<Buffer, void, void> {
+  if (location.kind === 'objects') {
+    yield* readObjects(location.objects(), growthMax, signal, onObject);
+    return;
+  }
   const uri = sourceUri(location);
   // A pipe may stay silent for hours; only destroying it ends the wait for its next block.
   if (signal && location.kind === 'stdin' && location.stream instanceof Readable) addAbortSignal(signal, location.stream);
-  const raw = rawBlocks(location);
+  yield* readDecompressed(uri, rawBlocks(location), growthMax, signal);
+}
+
+async function* readObjects(
+  objects: AsyncIterable<SourceObject>,
+  growthMax: number,
+  signal: AbortSignal | undefined,
+  onObject: (object: OpenedObject) => void,
+): AsyncGenerator<Buffer, void, void> {
+  for await (const object of objects) {
+    signal?.throwIfAborted();
+    const opened = await object.open();
+    onObject(opened);
+    let isFirst = true;
+    let last = 0x0a;
+    for await (const block of readDecompressed(opened.uri, passed(opened.blocks), growthMax, signal)) {
+      const plain = isFirst && block.subarray(0, byteOrderMark.length).equals(byteOrderMark) ? block.subarray(byteOrderMark.length) : block;
+      isFirst = false;
+      last = plain.at(-1) ?? last;
+      if (plain.length > 0) yield plain;
+    }
+    if (last !== 0x0a) yield newlineBlock;
+  }
+}
+
+async function* passed(blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
+  yield* blocks;
+}
+
+async function* readDecompressed(uri: string, raw: AsyncGenerator<Buffer, void, void>, growthMax: number, signal: AbortSignal | undefined): AsyncGenerator<Buffer, void, void> {
   try {
     const head = await readHead(raw);
     if (head.subarray(0, 2).equals(gzipMagic)) {
@@ -63,7 +118,7 @@ export async function* readSource(location: SourceLocation, growthMax = expansio
   }
 }
 
-async function* rawBlocks(location: SourceLocation): AsyncGenerator<Buffer, void, void> {
+async function* rawBlocks(location: Exclude<SourceLocation, { kind: 'objects' }>): AsyncGenerator<Buffer, void, void> {
   if (location.kind === 'file') yield* fileBlocks(location.path);
   else if (location.kind === 'rows') yield* rowBlocks(location.rows);
   else for await (const block of location.stream) yield typeof block === 'string' ? Buffer.from(block, 'utf8') : block;
@@ -111,6 +166,7 @@ async function* rowBlocks(rows: AsyncIterable<Buffer>): AsyncGenerator<Buffer, v
 }
 
 const newlineBlock = Buffer.from('\n');
+const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf]);
 
 /** The first block, or enough of the first short ones to tell what the source is. */
 async function readHead(raw: AsyncGenerator<Buffer, void, void>): Promise<Buffer> {

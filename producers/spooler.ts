@@ -13,6 +13,7 @@
  *   P4  Rows at or below the high water of their segment and client are durable already and are dropped.
  *   P5  Open chunks hold at most `openBytesMax` together, plus one row; at most `putsMax` spool objects are on their way.
  */
+import { BlockPool } from '../segments/block-pool.ts';
 import { ChunkWriter } from '../segments/chunk.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import { spoolKey } from '../segments/lake.ts';
@@ -49,17 +50,22 @@ export interface SpoolerSettings {
 export class Spooler {
   readonly #settings: SpoolerSettings;
   readonly #open = new Map<string, ChunkWriter>();
+  readonly #blocks = new BlockPool();
   readonly #durableRows: Map<string, number>;
+  /** Last row that stands in a sealed chunk, by segment and client. */
+  readonly #sealedRows: Map<string, number>;
   #openBytes = 0;
   #puts = 0;
   #added = 0;
   #chain: Promise<void> = Promise.resolve();
   #failure: { readonly error: unknown } | undefined;
   #roomWaiters: (() => void)[] = [];
+  readonly #wakes = new Set<Promise<void>>();
 
   constructor(settings: SpoolerSettings) {
     this.#settings = settings;
     this.#durableRows = new Map(settings.highWater);
+    this.#sealedRows = new Map(settings.highWater);
   }
 
   /** Chunks that this spooler has added to the ledger. */
@@ -79,7 +85,7 @@ export class Spooler {
     let writer = this.#open.get(key);
     if (!writer) {
       const { run, source } = this.#settings;
-      writer = new ChunkWriter({ run, segment, client: prompt.client, attempt: 1, source });
+      writer = new ChunkWriter({ run, segment, client: prompt.client, attempt: 1, source, previousRow: this.#sealedRows.get(key) ?? 0 }, this.#blocks);
       this.#open.set(key, writer);
     }
     const before = writer.sizeBytes;
@@ -111,6 +117,7 @@ export class Spooler {
   /** Resolves when nothing is under way any more, whatever became of it. */
   async settle(): Promise<void> {
     await this.#chain;
+    await Promise.all(this.#wakes);
   }
 
   #sealLargest(): void {
@@ -122,11 +129,12 @@ export class Spooler {
   #seal(key: string, writer: ChunkWriter): void {
     this.#open.delete(key);
     this.#openBytes -= writer.sizeBytes;
+    this.#sealedRows.set(key, writer.lastRow);
     const { tag, run, position } = this.#settings;
     const id = chunkId(tag, writer.heading.segment, writer.firstRow, writer.lastRow);
     const sealed = writer.seal(id);
     const checkpoint = position();
-    const stored = this.#store(spoolKey(run, id), sealed);
+    const stored = this.#store(spoolKey(run, id), sealed).finally(() => writer.release());
     const { footer } = sealed;
     this.#chain = this.#chain.then(async () => {
       try {
@@ -157,6 +165,9 @@ export class Spooler {
     const { ledger, wake, run, isReleased, now } = this.#settings;
     const previousRow = this.#durableRows.get(key) ?? 0;
     const reply = await ledger.addChunk({ footer, spoolKey: spoolKey(run, footer.chunk), previousRow, checkpoint, isReleased, nowMs: now() });
+    if (reply.kind === 'canceled') {
+      throw new PlimsollError('run_canceled', { message: `the run ${run} was canceled while its source was read`, where: run, hint: 'What was read before is accounted for in its manifest. Use another run key to begin again.' });
+    }
     if (reply.kind === 'stale') {
       throw new PlimsollError('run_busy', {
         message: `another producer is ingesting the run ${run}: its rows went on while this one worked`,
@@ -166,7 +177,13 @@ export class Spooler {
     }
     this.#durableRows.set(key, footer.lastRow);
     this.#added += 1;
-    if (reply.kind === 'added' && isReleased) await wake.enqueueChunk(footer.segment, footer.chunk, reply.epoch);
+    // Nobody waits for a wake-up but the end of the ingest: what is queued stands in the ledger already.
+    if (reply.kind !== 'added' || !isReleased) return;
+    const waking = wake
+      .enqueueChunk(footer.segment, footer.chunk, reply.epoch)
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => this.#wakes.delete(waking));
+    this.#wakes.add(waking);
   }
 
   #fail(error: unknown): void {

@@ -95,7 +95,7 @@ export async function judgeSource(
 ): Promise<Checkpoint> {
   const reader = new LineReader(settings.lineBytesMax);
   const intake = new Intake(sourceUri(source), intakeRules(settings));
-  for await (const block of readSource(source, settings.expansionMax, signal)) {
+  for await (const block of readSource(source, settings.expansionMax, signal, (object) => reader.begin(object))) {
     signal?.throwIfAborted();
     reader.hash(block);
     for (const line of reader.cut(block)) if (!isBlank(line)) visit(line, intake.judge(line));

@@ -14,7 +14,8 @@
  *   K2  `bytes` of the index lines sum to the params section; a reader checks this before it trusts an offset.
  */
 import { createHash, hash } from 'node:crypto';
-import type { ChunkId, Prompt, RunKey, SegmentName } from './segment.ts';
+import { BlockPool, Section } from './block-pool.ts';
+import type { ChunkId, Prompt, RunKey, SegmentName, SourceOrigin } from './segment.ts';
 
 /** One index line. Short keys: there is one per prompt. */
 export interface ChunkRow {
@@ -43,6 +44,8 @@ export interface ChunkRow {
   readonly deadline?: number;
   /** The user's metadata, verbatim JSON value. */
   readonly metadata?: unknown;
+  /** The object that the row stands in, where the source is made of objects. A retry carries it on with its line. */
+  readonly origin?: SourceOrigin;
 }
 
 /** The last line of a spool object. */
@@ -56,6 +59,9 @@ export interface ChunkFooter {
   readonly attempt: number;
   /** What the caller named as the source. */
   readonly source: string;
+  /** The source row before `firstRow` in the same segment and client, 0 for the first: a rebuild sees by it that no
+   *  chunk is missing in between. It depends on the source alone (K1). Absent in retries. */
+  readonly previousRow?: number;
   readonly rows: number;
   /** First and last source row. */
   readonly firstRow: number;
@@ -75,6 +81,8 @@ export interface ChunkHeading {
   readonly client: string;
   readonly attempt: number;
   readonly source: string;
+  /** As in the footer. */
+  readonly previousRow?: number;
 }
 
 /** A finished chunk: its bytes in order, its footer, and the digest of the whole object. */
@@ -84,10 +92,9 @@ export interface SealedChunk {
   readonly sizeBytes: number;
   /** sha256 of the whole object, hex. */
   readonly sha256: string;
+  /** The digest was made of these very blocks, so nobody has to make it again before they are written. */
+  readonly isDigested: true;
 }
-
-const blockBytes = 256 * 1024;
-const newline = 0x0a;
 
 /**
  * Collects the prompts of one chunk in memory. It copies the params: a slice of the reader's block would keep the whole
@@ -95,10 +102,9 @@ const newline = 0x0a;
  */
 export class ChunkWriter {
   readonly heading: ChunkHeading;
-  #blocks: Uint8Array[] = [];
-  #tail: Buffer | undefined;
-  #used = 0;
-  #index: string[] = [];
+  readonly #params: Section;
+  readonly #index: Section;
+  #rows = 0;
   #paramsBytes = 0;
   #tokensExpected = 0;
   #tokensMax = 0;
@@ -106,17 +112,19 @@ export class ChunkWriter {
   #firstRow = 0;
   #lastRow = 0;
 
-  constructor(heading: ChunkHeading) {
+  constructor(heading: ChunkHeading, pool = new BlockPool()) {
     this.heading = heading;
+    this.#params = new Section(pool);
+    this.#index = new Section(pool);
   }
 
   get rows(): number {
-    return this.#index.length;
+    return this.#rows;
   }
 
-  /** Bytes held in memory, close enough to bound the sum over all open chunks. */
+  /** Bytes held in memory. */
   get sizeBytes(): number {
-    return this.#paramsBytes + this.#index.length * 256;
+    return this.#params.sizeBytes + this.#index.sizeBytes;
   }
 
   get paramsBytes(): number {
@@ -148,58 +156,52 @@ export class ChunkWriter {
       ...(isGeoPinned ? { geo: 1 as const } : {}),
       ...(prompt.deadlineMs === undefined ? {} : { deadline: prompt.deadlineMs }),
       ...(prompt.metadataJson === undefined ? {} : { metadata: JSON.parse(prompt.metadataJson) as unknown }),
+      ...(source.origin === undefined ? {} : { origin: source.origin }),
     });
   }
 
   /** Adds a row whose index line exists already: a retry carries the original line, never a rebuilt one. */
   addRow(params: Uint8Array, row: ChunkRow): void {
-    this.#copy(params);
-    if (this.#index.length === 0) this.#firstRow = row.row;
+    this.#params.addLine(params);
+    this.#index.addText(JSON.stringify(row));
+    if (this.#rows === 0) this.#firstRow = row.row;
     this.#lastRow = row.row;
-    this.#index.push(JSON.stringify(row));
+    this.#rows += 1;
     this.#paramsBytes += params.length;
     this.#tokensExpected += row.expect;
     this.#tokensMax += row.in + row.out;
     this.#microUsdMax += row.usd;
   }
 
-  /** Ends the chunk under its id and returns its bytes. The writer must not be used afterwards. */
+  /** Ends the chunk under its id and returns its bytes. The writer must not be added to afterwards. */
   seal(chunk: ChunkId): SealedChunk {
-    if (this.#tail) this.#blocks.push(this.#tail.subarray(0, this.#used));
-    const index = Buffer.from(`${this.#index.join('\n')}\n`, 'utf8');
     const footer: ChunkFooter = {
       v: 1,
       chunk,
       ...this.heading,
-      rows: this.#index.length,
+      rows: this.#rows,
       firstRow: this.#firstRow,
       lastRow: this.#lastRow,
       paramsBytes: this.#paramsBytes,
-      indexBytes: index.length,
+      indexBytes: this.#index.sizeBytes,
       tokensExpected: this.#tokensExpected,
       tokensMax: this.#tokensMax,
       microUsdMax: this.#microUsdMax,
     };
-    const blocks = [...this.#blocks, index, Buffer.from(`${JSON.stringify(footer)}\n`, 'utf8')];
+    const blocks = [...this.#params.blocks(), ...this.#index.blocks(), Buffer.from(`${JSON.stringify(footer)}\n`, 'utf8')];
     const digest = createHash('sha256');
     let sizeBytes = 0;
     for (const block of blocks) {
       digest.update(block);
       sizeBytes += block.length;
     }
-    return { footer, blocks, sizeBytes, sha256: digest.digest('hex') };
+    return { footer, blocks, sizeBytes, sha256: digest.digest('hex'), isDigested: true };
   }
 
-  #copy(params: Uint8Array): void {
-    const needed = params.length + 1;
-    if (!this.#tail || this.#used + needed > this.#tail.length) {
-      if (this.#tail) this.#blocks.push(this.#tail.subarray(0, this.#used));
-      this.#tail = Buffer.allocUnsafeSlow(Math.max(blockBytes, needed));
-      this.#used = 0;
-    }
-    this.#tail.set(params, this.#used);
-    this.#tail[this.#used + params.length] = newline;
-    this.#used += needed;
+  /** Gives the memory of the chunk back; its bytes must not be read afterwards. */
+  release(): void {
+    this.#params.release();
+    this.#index.release();
   }
 }
 

@@ -18,7 +18,7 @@ import type { ModelPrice } from './price.ts';
 import type { Estimate } from './segment.ts';
 
 /** Counts as part of how a source is cut: another version may choose other segments for the same rows. */
-export const estimatorVersion = 1;
+export const estimatorVersion = 2;
 
 /** Overheads in tokens (claude-batches.md 4.3 to 4.5). Figures that the page gives as "about" are rounded up. */
 export const overheads = {

@@ -32,6 +32,50 @@ export function runIngestedKey(run: RunKey): string {
   return `journal/runs/${run}/ingested.json`;
 }
 
+/** The record that an operator canceled a run. */
+export function runCanceledKey(run: RunKey): string {
+  return `journal/runs/${run}/canceled.json`;
+}
+
+const generationLast = 999_999_999_999;
+
+/** The record that a worker has started, the nth of the installation. Counted down, so that the newest is listed first. */
+export function generationKey(generation: number): string {
+  return `${generationPrefix}${String(generationLast - generation).padStart(12, '0')}.json`;
+}
+
+export const generationPrefix = 'journal/generation/';
+
+/** The generation that a key stands for, or undefined. */
+export function generationOf(key: string): number | undefined {
+  const match = /^journal\/generation\/(\d{12})\.json$/.exec(key);
+  return match?.[1] === undefined ? undefined : generationLast - Number(match[1]);
+}
+
+export const recoveryPrefix = 'journal/recoveries/';
+
+/** The record of the nth rebuild of the ledger. */
+export function recoveryKey(ordinal: number): string {
+  return `${recoveryPrefix}${String(ordinal).padStart(6, '0')}.json`;
+}
+
+export const budgetPrefix = 'journal/budgets/';
+
+/** The nth limit that an operator has set on a target; the newest holds. */
+export function budgetKey(target: string, ordinal: number): string {
+  return `${budgetPrefix}${target}/${String(ordinal).padStart(6, '0')}.json`;
+}
+
+/** The record that an archive was halved because its intent was refused whole. */
+export function halvedKey(run: RunKey, intent: IntentId): string {
+  return `journal/archives/${run}/${intent}.halved.json`;
+}
+
+/** The record that the only row of an archive was refused for good. */
+export function rejectedKey(run: RunKey, intent: IntentId): string {
+  return `journal/archives/${run}/${intent}.rejected.json`;
+}
+
 /** The manifest that fixes a sealed archive. */
 export function sealedKey(run: RunKey, archive: ArchiveId): string {
   return `journal/archives/${run}/${archive}.json`;

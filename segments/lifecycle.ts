@@ -27,8 +27,8 @@ export interface Machine {
   readonly moves: readonly Move[];
 }
 
-export type RunState = 'ingesting' | 'open' | 'complete' | 'canceled';
-export type ChunkState = 'spooled' | 'queued' | 'packed' | 'done' | 'held' | 'split' | 'canceled';
+export type RunState = 'ingesting' | 'open' | 'complete' | 'canceling' | 'canceled';
+export type ChunkState = 'spooled' | 'queued' | 'packed' | 'done' | 'held' | 'split';
 export type ArchiveState =
   | 'open' | 'sealed' | 'submitting' | 'accepted' | 'ended' | 'settled' | 'exported' | 'in_doubt' | 'canceled';
 export type IntentState = 'prepared' | 'armed' | 'sent' | 'accepted' | 'refused' | 'in_doubt' | 'adopted' | 'absent' | 'held';
@@ -47,14 +47,15 @@ const run: Machine = {
   moves: [
     move('ingesting', 'flush', 'open', 'producer', 'Every prompt of the source is durable; tails may be packed together.'),
     move('open', 'complete', 'complete', 'exporter', 'Every prompt is exported or a dead letter and the manifest is written.'),
-    move('ingesting', 'cancel', 'canceled', 'operator', 'No more of this run is packed.'),
-    move('open', 'cancel', 'canceled', 'operator', 'No more of this run is packed.'),
+    move('ingesting', 'cancel', 'canceling', 'operator', 'No more of this run is taken, packed or sent; what the provider has is canceled there.'),
+    move('open', 'cancel', 'canceling', 'operator', 'No more of this run is packed or sent; what the provider has is canceled there.'),
+    move('canceling', 'complete', 'canceled', 'exporter', 'What had finished is exported, the rest are dead letters, and the manifest is written.'),
   ],
 };
 
 const chunk: Machine = {
   initial: 'spooled',
-  terminal: ['done', 'split', 'canceled'],
+  terminal: ['done', 'split'],
   moves: [
     move('spooled', 'queue', 'queued', 'producer', 'The chunk waits in the queue of its segment.'),
     move('queued', 'admit', 'packed', 'packer', 'Its reservation is taken and an archive holds it.'),
@@ -63,9 +64,9 @@ const chunk: Machine = {
     move('queued', 'split', 'split', 'packer', 'Two children carry its rows on.'),
     move('packed', 'split', 'split', 'submitter', 'Two children carry its rows and its reservation on.'),
     move('packed', 'finish', 'done', 'exporter', 'Every row of it is exported, retried in a new chunk, or a dead letter.'),
-    move('spooled', 'cancel', 'canceled', 'operator', 'It will not be sent.'),
-    move('queued', 'cancel', 'canceled', 'operator', 'It will not be sent.'),
-    move('held', 'cancel', 'canceled', 'operator', 'It will not be sent.'),
+    move('spooled', 'cancel', 'packed', 'operator', 'It will not be sent: an archive without a batch carries its rows to their dead letters.'),
+    move('queued', 'cancel', 'packed', 'operator', 'It will not be sent, as above.'),
+    move('held', 'cancel', 'packed', 'operator', 'It will not be sent, as above.'),
   ],
 };
 
@@ -81,19 +82,21 @@ const archive: Machine = {
     move('submitting', 'doubt', 'in_doubt', 'submitter', 'The last byte may have left and no reply proves what became of it.'),
     move('submitting', 'reject', 'ended', 'submitter', 'The provider refuses its only row for good; there is no batch.'),
     move('submitting', 'halve', 'canceled', 'submitter', 'The provider refused it whole; two archives carry its chunks on.'),
-    move('in_doubt', 'adopt', 'accepted', 'submitter', 'Its batch was found in the workspace.'),
-    move('in_doubt', 'absolve', 'sealed', 'submitter', 'It is proven that no batch exists; another intent may follow.'),
+    move('in_doubt', 'adopt', 'accepted', 'adopter', 'Its batch was found in the workspace.'),
+    move('in_doubt', 'absolve', 'sealed', 'adopter', 'It is proven that no batch exists; another intent may follow.'),
+    move('accepted', 'disown', 'in_doubt', 'adopter', 'Another batch was found to hold its rows: the one it was bound to belongs to somebody else.'),
+    move('ended', 'disown', 'in_doubt', 'settler', 'The results hold none of its rows: the batch it was bound to belongs to somebody else.'),
     move('accepted', 'end', 'ended', 'tracker', 'The provider has finished the batch; results can be read.'),
     move('ended', 'settle', 'settled', 'settler', 'Results are verified as a set, spending is booked, reservations are returned.'),
     move('settled', 'export', 'exported', 'exporter', 'Its files and its manifest are in the lake.'),
-    move('open', 'cancel', 'canceled', 'operator', 'It was not sent and will not be.'),
-    move('sealed', 'cancel', 'canceled', 'operator', 'It was not sent and will not be.'),
+    move('open', 'cancel', 'ended', 'operator', 'It was not sent and will not be; its rows become dead letters.'),
+    move('sealed', 'cancel', 'ended', 'operator', 'It was not sent and will not be; its rows become dead letters.'),
   ],
 };
 
 const intent: Machine = {
   initial: 'prepared',
-  terminal: ['accepted', 'refused', 'adopted', 'absent'],
+  terminal: ['accepted', 'refused', 'absent'],
   moves: [
     move('prepared', 'arm', 'armed', 'submitter', 'It is durable in the ledger and in the lake; the upload may begin.'),
     move('armed', 'send', 'sent', 'submitter', 'The gate is open: the last byte may leave.'),
@@ -105,11 +108,14 @@ const intent: Machine = {
     move('sent', 'refuse', 'refused', 'submitter', 'The reply proves that no batch was made.'),
     move('sent', 'doubt', 'in_doubt', 'submitter', 'No reply proves acceptance or refusal.'),
     move('prepared', 'doubt', 'in_doubt', 'submitter', 'The lake holds an intent of this name already: Redis was set back, and it may have been sent.'),
-    move('in_doubt', 'adopt', 'adopted', 'submitter', 'Its batch was found and is bound to it.'),
-    move('in_doubt', 'absolve', 'absent', 'submitter', 'The sender is fenced, the landing wait is over, no batch exists.'),
-    move('in_doubt', 'hold', 'held', 'operator', 'Nobody may send again until a person decides.'),
-    move('held', 'adopt', 'adopted', 'operator', 'A person bound it to a batch.'),
+    move('armed', 'doubt', 'in_doubt', 'submitter', 'Redis was started anew since: it may have forgotten that the last byte left.'),
+    move('in_doubt', 'adopt', 'adopted', 'adopter', 'A batch was found that can only be its own; its results will tell.'),
+    move('in_doubt', 'absolve', 'absent', 'adopter', 'The sender is fenced, the landing wait is over, no batch exists.'),
+    move('in_doubt', 'hold', 'held', 'adopter', 'Nobody can prove that its sender is finished, or a person said so: a person decides.'),
+    move('held', 'adopt', 'adopted', 'operator', 'A person bound it to a batch, or a batch was found that holds its rows.'),
     move('held', 'absolve', 'absent', 'operator', 'A person decided that no batch exists.'),
+    move('adopted', 'confirm', 'accepted', 'settler', 'The results of the batch hold its rows.'),
+    move('adopted', 'disown', 'in_doubt', 'settler', 'The results of the batch hold none of its rows; the search goes on.'),
   ],
 };
 

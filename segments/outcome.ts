@@ -62,6 +62,8 @@ export interface ArchiveChunkOutcome extends ChunkOutcome {
   readonly to: number;
   /** Index in the archive of the chunk's first row; the others follow. */
   readonly firstIndex: number;
+  /** The accounts in which it was booked; absent in documents of before they were noted. */
+  readonly accounts?: readonly string[];
 }
 
 /** One row that ends without an answer. `index` is its place in the archive. */

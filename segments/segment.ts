@@ -44,6 +44,19 @@ export interface SourcePosition {
   readonly row: number;
   /** Offset of the line's first byte in the decompressed source. */
   readonly byteOffset: number;
+  /** Where a source is made of objects: the one that the line stands in. */
+  readonly origin?: SourceOrigin;
+}
+
+/** A line of one object of a bucket. */
+export interface SourceOrigin {
+  /** `s3://bucket/key`. */
+  readonly uri: string;
+  /** 1-based line of the object. */
+  readonly row: number;
+  readonly etag: string;
+  /** Absent where the bucket keeps no versions. */
+  readonly version?: string;
 }
 
 /** One document turned into one Messages request, ready to be spooled. `params` are the final bytes that are sent. */

@@ -4,14 +4,14 @@
  */
 import type { ChunkId, SegmentName } from './segment.ts';
 
-/** The stages that are woken, in the order in which work passes through them. */
-export const stages = ['pack', 'seal', 'submit', 'track', 'settle', 'export', 'gather'] as const;
+/** The stages that are woken, in the order in which work passes through them; `doubt` stands beside the way. */
+export const stages = ['pack', 'seal', 'submit', 'track', 'settle', 'export', 'gather', 'doubt'] as const;
 export type Stage = (typeof stages)[number];
 
 /** One wake-up. `epoch` makes its job id differ from an older wake-up of the same entity that is still stored. */
 export interface WakeUp {
   readonly stage: Stage;
-  /** An archive id, a run key, an account, or `all` for the packer. */
+  /** An archive id, a run key, an account, `all` for the packer, or `workspace|<account>` for the search of a workspace. */
   readonly entity: string;
   readonly epoch: number;
   readonly delayMs?: number;

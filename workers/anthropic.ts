@@ -8,9 +8,10 @@
 import Anthropic, { APIConnectionError, APIError, APIUserAbortError, type ClientOptions } from '@anthropic-ai/sdk';
 import { createHash } from 'node:crypto';
 import { Agent, fetch as undiciFetch } from 'undici';
-import { PlimsollError } from '../segments/errors.ts';
 import { asBatchId, type BatchId } from '../segments/segment.ts';
-import type { BatchStatus, Claude, CreateOutcome, GatedBody } from './claude.ts';
+import type { BatchSearch, BatchStatus, Claude, CreateOutcome, GatedBody } from './claude.ts';
+import { firstResult, listBatches } from './batch-search.ts';
+import { batchesPath, readFault } from './provider-fault.ts';
 
 export interface AnthropicSettings {
   readonly apiKey: string | undefined;
@@ -22,13 +23,12 @@ export interface AnthropicSettings {
   readonly account?: string;
 }
 
-const batchesPath = '/v1/messages/batches';
 const readTimeoutMs = 60_000;
 /** Longer than any upload and reply: phases are bounded by the signals that the stages pass. */
 const unboundedMs = 2 ** 31 - 1;
 
 /** Connects to the provider. Nothing is sent before the first call. */
-export function openClaude(settings: AnthropicSettings): Claude & { close(): Promise<void> } {
+export function openClaude(settings: AnthropicSettings): Claude & BatchSearch & { close(): Promise<void> } {
   // A connection is used once: a reused one can die between two requests and make a refusal look like a doubt.
   const dispatcher = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 15_000 }, pipelining: 0 });
   const client = new Anthropic({
@@ -68,11 +68,19 @@ export function openClaude(settings: AnthropicSettings): Claude & { close(): Pro
       return {
         batch,
         isEnded: data.processing_status === 'ended',
+        isCanceling: data.processing_status === 'canceling',
         createdAtMs: Date.parse(data.created_at),
         counts: data.request_counts,
         retryAfterMs: retryAfterMs(response.headers),
       } satisfies BatchStatus;
     },
+    async cancelBatch(batch, signal) {
+      await client.messages.batches.cancel(batch, undefined, { signal, maxRetries: 0 }).catch((error: unknown) => {
+        throw readFault(error, `cancel ${batch}`);
+      });
+    },
+    listBatches: async (sinceMs, signal) => await listBatches(client, sinceMs, signal),
+    firstResult: async (batch, signal) => await firstResult(client, batch, signal),
     async *readResults(batch: BatchId, signal: AbortSignal) {
       const response = await client
         .get(`${batchesPath}/${batch}/results`, { headers: { accept: 'application/binary' }, signal, timeout: unboundedMs, maxRetries: 0 })
@@ -179,28 +187,4 @@ export function classify(error: unknown, isReleased: boolean): CreateOutcome {
 function retryAfterMs(headers: { get(name: string): string | null }): number | undefined {
   const seconds = Number(headers.get('retry-after') ?? Number.NaN);
   return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, 3600) * 1000 : undefined;
-}
-
-function readFault(error: unknown, operation: string): unknown {
-  if (error instanceof APIUserAbortError) return error;
-  if (error instanceof APIError && typeof error.status === 'number') {
-    const status: number = error.status;
-    const where = error.requestID ? `request ${error.requestID}` : 'no request id';
-    if (status === 401 || status === 403) {
-      return new PlimsollError('credentials_refused', {
-        message: `the provider answered ${status} when asked to ${operation}`,
-        where,
-        hint: 'Check the API key and its workspace; nothing was submitted, and the work stays queued.',
-      });
-    }
-    if (status === 408 || status === 409 || status === 429 || status >= 500) {
-      return new PlimsollError('provider_unavailable', { message: `the provider answered ${status} when asked to ${operation}`, where });
-    }
-    return new PlimsollError('provider_refused', { message: `the provider answered ${status} when asked to ${operation}`, where });
-  }
-  return new PlimsollError('provider_unavailable', {
-    message: `no answer from the provider when asked to ${operation}`,
-    hint: 'Check the network and ANTHROPIC_BASE_URL.',
-    cause: error,
-  });
 }

@@ -23,9 +23,26 @@ export type CreateOutcome =
 export interface BatchStatus {
   readonly batch: BatchId;
   readonly isEnded: boolean;
+  /** A cancellation was asked for and is not through yet. */
+  readonly isCanceling: boolean;
   readonly createdAtMs: number;
   readonly counts: { readonly processing: number; readonly succeeded: number; readonly errored: number; readonly canceled: number; readonly expired: number };
   readonly retryAfterMs: number | undefined;
+}
+
+/** A batch as the list of the workspace shows it. */
+export interface ListedBatch {
+  readonly batch: BatchId;
+  readonly isEnded: boolean;
+  readonly createdAtMs: number;
+  /** Sum of all its counters. */
+  readonly rows: number;
+}
+
+/** Part of a workspace. `isComplete` false: there are more batches than one look may read, so what is missing proves nothing. */
+export interface BatchListing {
+  readonly batches: readonly ListedBatch[];
+  readonly isComplete: boolean;
 }
 
 /** The body of a create: a stream whose last byte is held back until the gate opens. */
@@ -42,8 +59,21 @@ export interface Claude {
   /** Proves that provider and key answer, and reads the provider's clock, ms. @throws PlimsollError `credentials_refused`, `provider_unavailable` */
   probe(signal: AbortSignal): Promise<number>;
   createBatch(body: GatedBody, replyTimeoutMs: number, signal: AbortSignal): Promise<CreateOutcome>;
+  /** Asks the provider to cancel a batch; what has begun may still finish and is billed. Asking twice is harmless (1.6).
+   *  @throws PlimsollError `provider_unavailable`, `provider_refused`, `credentials_refused` */
+  cancelBatch(batch: BatchId, signal: AbortSignal): Promise<void>;
   /** @throws PlimsollError `provider_unavailable`, `provider_refused`, `credentials_refused` */
   retrieveBatch(batch: BatchId, signal: AbortSignal): Promise<BatchStatus>;
   /** The result lines as they come, unverified. */
   readResults(batch: BatchId, signal: AbortSignal): AsyncIterable<Buffer>;
+}
+
+/** The reads with which a lost batch is searched. */
+export interface BatchSearch {
+  /** Every batch of the workspace that was created at `sinceMs` (provider's clock) or later, newest first, within a bound.
+   *  @throws PlimsollError `provider_unavailable`, `provider_refused`, `credentials_refused` */
+  listBatches(sinceMs: number, signal: AbortSignal): Promise<BatchListing>;
+  /** The `custom_id` of the first result line of an ended batch; undefined when it has no results that can be read.
+   *  @throws PlimsollError `provider_unavailable`, `credentials_refused` */
+  firstResult(batch: BatchId, signal: AbortSignal): Promise<string | undefined>;
 }

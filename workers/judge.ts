@@ -101,15 +101,20 @@ export function summaryOf({ chunks }: ArchiveOutcome): { readonly succeeded: num
 
 function fateOf(input: JudgeInput, range: SealedChunkRange, row: ChunkRow, verdict: RowVerdict | undefined): Fate {
   if (!verdict) {
+    if (input.archive.reason === 'canceled') return { kind: 'dead', reason: 'canceled', errorType: undefined };
     const reason = input.archive.reason === 'status_413' ? 'too_large' : 'invalid_request';
     return { kind: 'dead', reason, errorType: input.archive.reason };
   }
   switch (verdict.kind) {
     case 'succeeded':
       return { kind: 'succeeded', usage: verdict.usage, model: verdict.model };
-    case 'dead':
-      return { kind: 'dead', reason: verdict.reason, errorType: verdict.errorType };
+    case 'dead': {
+      // The provider does not say who canceled a row; the ledger knows whether we did.
+      const isOurs = verdict.reason === 'canceled_externally' && input.archive.cancelAskedAtMs !== undefined;
+      return { kind: 'dead', reason: isOurs ? 'canceled' : verdict.reason, errorType: verdict.errorType };
+    }
     case 'retryable': {
+      if (input.run.state === 'canceling') return { kind: 'dead', reason: 'canceled', errorType: verdict.errorType };
       // The recorded end of the batch, not the clock: a rerun must decide the same.
       const isLate = row.deadline !== undefined && row.deadline <= (input.archive.endedAtMs ?? 0);
       if (isLate) return { kind: 'dead', reason: 'deadline', errorType: verdict.errorType };

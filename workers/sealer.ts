@@ -11,12 +11,15 @@ import { invariant } from '../segments/errors.ts';
 import { sealedKey } from '../segments/lake.ts';
 import type { ArchiveRecord, ChunkRecord, Ledger } from '../segments/ledger/ledger.ts';
 import { bodyBytes } from '../segments/pack.ts';
-import type { ArchiveId, ChunkId, Priority, RunKey, SegmentName } from '../segments/segment.ts';
+import type { ArchiveId } from '../segments/segment.ts';
+import type { SealedArchive, SealedChunkRange } from '../segments/journal.ts';
 import { done, type Log, type Now, type StageHandler } from '../segments/stage.ts';
 import { putDocument } from '../segments/store/document.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import { archiveBody } from './body.ts';
+
+export type { SealedArchive, SealedChunkRange } from '../segments/journal.ts';
 
 export interface SealerDependencies {
   readonly ledger: Ledger;
@@ -24,36 +27,6 @@ export interface SealerDependencies {
   readonly wake: Wake;
   readonly now: Now;
   readonly log: Log;
-}
-
-/** What the journal keeps of a sealed archive: enough to make its body again without Redis. */
-export interface SealedArchive {
-  readonly v: 1;
-  readonly archive: ArchiveId;
-  readonly run: RunKey;
-  readonly dt: string;
-  readonly priority: Priority;
-  readonly rows: number;
-  readonly bodyBytes: number;
-  readonly bodySha256: string;
-  readonly chunks: readonly SealedChunkRange[];
-}
-
-/** One chunk of a sealed archive; `firstIndex` is the archive index of its first row. */
-export interface SealedChunkRange {
-  readonly chunk: ChunkId;
-  readonly segment: SegmentName;
-  readonly client: string;
-  readonly attempt: number;
-  readonly spoolKey: string;
-  readonly spoolRows: number;
-  readonly spoolParamsBytes: number;
-  readonly spoolIndexBytes: number;
-  readonly from: number;
-  readonly to: number;
-  readonly firstIndex: number;
-  readonly tokensMax: number;
-  readonly microUsdMax: number;
 }
 
 /** Makes the sealer's stage; its entities are archives that are closed or whose linger is over. */
@@ -124,6 +97,7 @@ export function rangesOf(chunks: readonly ChunkRecord[]): readonly SealedChunkRa
       firstIndex,
       tokensMax: chunk.tokensMax,
       microUsdMax: chunk.microUsdMax,
+      ...(chunk.accounts === undefined ? {} : { accounts: chunk.accounts }),
     };
     firstIndex += chunk.rows;
     return range;

@@ -10,6 +10,7 @@
  *   O2  The outcome is decided once: a rerun takes the one in the lake, whatever settings and prices say by then.
  *   O3  Everything is durable in the lake before the ledger is settled; a crash before that repeats it harmlessly.
  *   O4  A row that can succeed goes round again with its own bytes, as attempt + 1, at most `attemptsMax` times.
+ *   O5  Results that hold none of an adopted archive's rows are never booked, kept or exported: the adoption was wrong.
  */
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -23,7 +24,7 @@ import { decodeOutcome, type ArchiveOutcome } from '../segments/outcome.ts';
 import type { ModelPrice } from '../segments/price.ts';
 import { checkResults, type ResultsCheck } from '../segments/results.ts';
 import type { ArchiveId } from '../segments/segment.ts';
-import { done, type Log, type Now, type StageHandler } from '../segments/stage.ts';
+import { done, type Log, type Now, type StageHandler, type StageOutcome } from '../segments/stage.ts';
 import { putDocument } from '../segments/store/document.ts';
 import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
@@ -69,13 +70,14 @@ export function makeSettler(dependencies: SettlerDependencies): StageHandler {
       const ranges = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(id)));
       const rows = await readRows(store, ranges);
       invariant(rows.length === archive.rows, `${id} has ${archive.rows} rows, its chunks ${rows.length}`);
-      if (archive.batch !== undefined && archive.intent !== undefined && archive.account !== undefined) {
-        // The submitter writes this too; it may have died in between.
-        await putDocument(store, acceptedKey(archive.account, archive.intent), { v: 1, intent: archive.intent, archive: id, run: archive.run, account: archive.account, batch: archive.batch });
-      }
       const run = await ledger.readRun(archive.run);
       invariant(run !== undefined, `the run of ${id} is in the ledger`);
       const outcome = await decide(dependencies, archive, run, ranges, rows, signal);
+      if (outcome === 'not_ours') return await disown(dependencies, archive);
+      if (archive.batch !== undefined && archive.intent !== undefined && archive.account !== undefined) {
+        // The submitter writes this too; it may have died in between, or the batch was adopted and is proven only now.
+        await putDocument(store, acceptedKey(archive.account, archive.intent), { v: 1, intent: archive.intent, archive: id, run: archive.run, account: archive.account, batch: archive.batch });
+      }
       const retries = await writeRetries({ ...dependencies, archive, run, ranges, rows, retried: retriedRowsOf(outcome) });
       const settled = await ledger.settle({ archive: id, chunks: outcome.chunks, retries, nowMs: now() });
       for (const chunk of settled.queued) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
@@ -87,6 +89,15 @@ export function makeSettler(dependencies: SettlerDependencies): StageHandler {
   };
 }
 
+/** The archive was bound to its batch by time and count, and the results are somebody else's (O5). */
+async function disown({ ledger, wake, now, log }: SettlerDependencies, archive: ArchiveRecord): Promise<StageOutcome> {
+  if (archive.batch !== undefined && (await ledger.disownBatch(archive.archive, archive.batch, now()))) {
+    log({ level: 'error', event: 'batch.disowned', subject: archive.batch, detail: { archive: archive.archive } });
+    await wake.wake({ stage: 'doubt', entity: archive.archive, epoch: now() });
+  }
+  return done;
+}
+
 /** The outcome of an archive: the one that an earlier try wrote down, or a new one, written down before it is acted on (O2). */
 async function decide(
   dependencies: SettlerDependencies,
@@ -95,11 +106,12 @@ async function decide(
   ranges: readonly SealedChunkRange[],
   rows: readonly ChunkRow[],
   signal: AbortSignal,
-): Promise<ArchiveOutcome> {
+): Promise<ArchiveOutcome | 'not_ours'> {
   const { store } = dependencies;
   const key = outcomeKey(archive.run, archive.archive);
   if (await store.head(key)) return decodeOutcome(await store.readWhole(key));
   const results = archive.batch === undefined ? undefined : await bringResults(dependencies, archive, rows, signal);
+  if (results === 'not_ours') return results;
   const outcome = judge({ ...dependencies, archive, run, ranges, rows, results });
   await putDocument(store, key, outcome);
   return outcome;
@@ -113,15 +125,16 @@ async function readRows(store: Store, ranges: readonly SealedChunkRange[]): Prom
   return rows;
 }
 
-/** Makes sure that the verbatim result lines are in the lake, and returns what they say. */
-async function bringResults(dependencies: SettlerDependencies, archive: ArchiveRecord, rows: readonly ChunkRow[], signal: AbortSignal): Promise<ResultsCheck> {
-  const { store, claude, log } = dependencies;
+/** Makes sure that the verbatim result lines are in the lake, and returns what they say. Lines of others are not kept (O5). */
+async function bringResults(dependencies: SettlerDependencies, archive: ArchiveRecord, rows: readonly ChunkRow[], signal: AbortSignal): Promise<ResultsCheck | 'not_ours'> {
+  const { ledger, store, claude, log } = dependencies;
   invariant(archive.batch !== undefined, `${archive.archive} has a batch`);
   const key = resultLinesKey(archive.run, archive.archive);
   const expected = { archive: archive.archive, rows: rows.length, shaOf: (index: number) => rows[index]?.sha ?? '' };
   // They are there already when an earlier try died after bringing them.
   if (await store.head(key)) return await checkResults(store.read(key), expected);
 
+  const isAdopted = archive.intent !== undefined && (await ledger.readIntent(archive.intent))?.state === 'adopted';
   const { counts } = await claude.retrieveBatch(archive.batch, signal);
   let isEachWhole = true;
   for (let download = 1; ; download += 1) {
@@ -129,6 +142,7 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
     try {
       if (!(await writeScratch(path, claude.readResults(archive.batch, signal)))) isEachWhole = false;
       const check = await checkResults(createReadStream(path, { highWaterMark: 1024 * 1024 }), expected, counts);
+      if (isAdopted && check.faultCounts.row_foreign > 0 && check.faultCounts.row_missing === rows.length && check.faultCounts.check_mismatch === 0) return 'not_ours';
       if (!check.isComplete && !isEachWhole && download === downloadsMax) {
         throw new PlimsollError('results_incomplete', {
           message: `the results of ${archive.batch} are not complete after ${downloadsMax} downloads, and some of them broke off`,

@@ -30,6 +30,7 @@ import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import { archiveBody } from './body.ts';
 import type { Claude, CreateOutcome } from './claude.ts';
+import { OpenCalls } from './fence.ts';
 import { gateBody } from './gate.ts';
 import { holdLane, type HeldLane } from './lane.ts';
 import { partsOf } from './packer.ts';
@@ -40,8 +41,10 @@ export interface SubmitterDependencies {
   readonly store: Store;
   readonly wake: Wake;
   readonly claude: Claude;
-  /** Names this process: host, pid and boot id. */
+  /** Names this process: host, pid, boot id and start. */
   readonly owner: string;
+  /** Told which creates are under way, for the fence of this process. */
+  readonly calls?: OpenCalls;
   readonly leaseMs: number;
   readonly replyTimeoutMs: number;
   /** How many requests may wait at the provider at once. */
@@ -53,6 +56,8 @@ export interface SubmitterDependencies {
   readonly onAccountFault: (fault: PlimsollError) => void;
 }
 
+/** The reason of a doubt that is older than this process (S5). */
+const journaledBefore = 'journaled_before';
 /** After a passing fault the account rests this long, doubling up to the maximum while faults go on. */
 const restMs = 2_000;
 const restMaxMs = 60_000;
@@ -67,6 +72,7 @@ export function makeSubmitter(dependencies: SubmitterDependencies): StageHandler
 
 class Submitter {
   readonly #dependencies: SubmitterDependencies;
+  readonly #calls: OpenCalls;
   #faultsInARow = 0;
   #refusalsInARow = 0;
   /** Intents that this process has journaled and whose upload has not begun (S5). */
@@ -74,16 +80,17 @@ class Submitter {
 
   constructor(dependencies: SubmitterDependencies) {
     this.#dependencies = dependencies;
+    this.#calls = dependencies.calls ?? new OpenCalls();
   }
 
   /** Submits until nothing is in line or something is in the way. */
   async run(signal: AbortSignal): Promise<StageOutcome> {
-    const { ledger, claude, owner, leaseMs, queueRowsMax, now } = this.#dependencies;
+    const { ledger, claude, owner, leaseMs, queueRowsMax, now, log } = this.#dependencies;
     while (!signal.aborted) {
       const next = await ledger.prepareIntent({ account: claude.account, owner, leaseMs, queueRowsMax, nowMs: now() });
       switch (next.kind) {
         case 'prepared':
-          await this.#submit(next.intent, next.archive, signal);
+          await this.#submit(next.intent, next.archive, next.isOverloadDoubtful === true, signal);
           break;
         case 'lane_busy': {
           const lane = await ledger.expireLane(claude.account, now());
@@ -92,6 +99,9 @@ class Submitter {
         }
         case 'paused':
           return { kind: 'later', atMs: next.untilMs, why: next.reason };
+        case 'counts_taken':
+          log({ level: 'warn', event: 'submit.counts_taken', subject: claude.account, detail: { rows: next.rows, hint: 'waits for the end of a doubt: plimsoll doubts' } });
+          return done;
         case 'queue_full':
         case 'nothing':
           return done;
@@ -102,14 +112,15 @@ class Submitter {
     return done;
   }
 
-  async #submit(intent: IntentId, archiveId: ArchiveId, signal: AbortSignal): Promise<void> {
+  async #submit(intent: IntentId, archiveId: ArchiveId, isOverloadDoubtful: boolean, signal: AbortSignal): Promise<void> {
     const { ledger, claude, owner, leaseMs, now } = this.#dependencies;
     const archive = await ledger.readArchive(archiveId);
     invariant(archive !== undefined && archive.bodyBytes !== undefined && archive.bodySha256 !== undefined, `${archiveId} is in line but not sealed`);
     const lane = holdLane({ ledger, account: claude.account, owner, intent, leaseMs, now, signal });
     try {
-      const outcome = await this.#send(intent, archive, lane);
-      await this.#conclude(intent, archive, outcome);
+      const outcome = await this.#calls.during(intent, async () => await this.#send(intent, archive, lane));
+      const isDoubtful = isOverloadDoubtful && outcome.kind === 'refused' && outcome.status === 529;
+      await this.#conclude(intent, archive, isDoubtful ? { kind: 'in_doubt', reason: 'status_529' } : outcome);
     } finally {
       await lane.release();
     }
@@ -132,7 +143,7 @@ class Submitter {
       this.#unsent.add(intent);
       if (!(await ledger.armIntent(intent, owner, providerDateMs, now()))) return notSent('lane_lost');
     } catch (error) {
-      if (error instanceof PlimsollError && error.code === 'lake_conflict' && !this.#unsent.has(intent)) return { kind: 'in_doubt', reason: 'journaled_before' };
+      if (error instanceof PlimsollError && error.code === 'lake_conflict' && !this.#unsent.has(intent)) return { kind: 'in_doubt', reason: journaledBefore };
       return this.#notReached(error);
     }
     this.#unsent.delete(intent);
@@ -175,7 +186,9 @@ class Submitter {
         return;
       }
       case 'in_doubt':
-        await ledger.doubtIntent(intent, outcome.reason, now());
+        // The call has ended, so this process can send nothing more of it. Whoever sent it before a set-back is not known.
+        await ledger.doubtIntent(intent, outcome.reason, now(), outcome.reason === journaledBefore ? undefined : now());
+        await wake.wake({ stage: 'doubt', entity: archive.archive, epoch: now() });
         log({ level: 'error', event: 'archive.in_doubt', subject: archive.archive, detail: { intent, reason: outcome.reason } });
         return;
       case 'refused':

@@ -4,11 +4,12 @@
  *
  * Invariants
  *   R1  A batch is asked for only with the account that made it.
- *   R2  A batch that the provider does not know is an alarm and never a reason to submit again.
+ *   R2  A batch is canceled only after the ledger has noted that we ask for it, so its rows get the true reason.
+ *   R3  A batch that the provider does not know is an alarm and never a reason to submit again.
  */
 import { PlimsollError } from '../segments/errors.ts';
 import type { Ledger } from '../segments/ledger/ledger.ts';
-import type { ArchiveId } from '../segments/segment.ts';
+import type { ArchiveId, BatchId } from '../segments/segment.ts';
 import { done, type Log, type Now, type StageHandler } from '../segments/stage.ts';
 import type { Wake } from '../segments/wake.ts';
 import type { Claude } from './claude.ts';
@@ -54,8 +55,13 @@ export function makeTracker(dependencies: TrackerDependencies): StageHandler {
         return await defer(Math.min(pollMaxMs, Math.max(pollMinMs, 5_000)));
       }
       if (!status.isEnded) {
+        const watch = await ledger.watchBatch(id, now());
+        if (watch.isNewlyLate) log({ level: 'warn', event: 'batch.late', subject: archive.batch, detail: { archive: id, reason: 'budget_runtime', isCanceled: watch.isCancelDue } });
+        if (watch.isCancelDue && !status.isCanceling) await cancel(archive.batch);
         const patientMs = Math.min(pollMaxMs, Math.max(pollMinMs, Math.floor(ageMs / ageShare)));
-        return await defer(Math.max(patientMs, status.retryAfterMs ?? 0));
+        // A cancellation is through within seconds, and a runtime budget is looked at when it ends.
+        const untilDeadlineMs = watch.isCancelDue ? pollMinMs : Math.max(pollMinMs, (watch.deadlineMs ?? Infinity) - now());
+        return await defer(Math.min(Math.max(patientMs, status.retryAfterMs ?? 0), untilDeadlineMs));
       }
       if (await ledger.endArchive(id, undefined, now())) {
         log({ level: 'info', event: 'batch.ended', subject: archive.batch, detail: { archive: id, ...status.counts } });
@@ -63,6 +69,17 @@ export function makeTracker(dependencies: TrackerDependencies): StageHandler {
         await wake.wake({ stage: 'submit', entity: 'next', epoch: now() });
       }
       return done;
+
+      async function cancel(batch: BatchId): Promise<void> {
+        try {
+          await claude.cancelBatch(batch, signal);
+          log({ level: 'info', event: 'batch.canceling', subject: batch, detail: { archive: id } });
+        } catch (error) {
+          // The next poll asks again; a batch that has ended meanwhile refuses it, and that poll sees the end.
+          if (!(error instanceof PlimsollError)) throw error;
+          log({ level: 'warn', event: 'batch.not_canceled', subject: batch, detail: { archive: id, code: error.code } });
+        }
+      }
 
       async function defer(delayMs: number) {
         const pollAtMs = now() + delayMs;

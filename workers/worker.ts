@@ -93,7 +93,7 @@ export function startWorker(dependencies: WorkerDependencies): Worker {
 }
 
 /** Handles one entity once: claim, act, release. Never throws (D1). `busy` names what this process is at. */
-async function runStage(dependencies: WorkerDependencies, handler: StageHandler, entity: string, busy: Set<string>, signal: AbortSignal): Promise<void> {
+export async function runStage(dependencies: Pick<WorkerDependencies, 'ledger' | 'owner' | 'claimLeaseMs' | 'now' | 'log'>, handler: StageHandler, entity: string, busy: Set<string>, signal: AbortSignal): Promise<void> {
   const { ledger, owner, claimLeaseMs, now, log } = dependencies;
   const { stage } = handler;
   const task = `${stage}|${entity}`;

@@ -2,7 +2,7 @@ import { createReadStream, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { batchObject } from './batchview.ts';
 import { drop, hang } from './delivery.ts';
-import { customIdsDigest, type EnvelopeIndex } from './envelope.ts';
+import { customIdsDigest, customIdsText, type EnvelopeIndex } from './envelope.ts';
 import { jsonReply, refusalReply, type Exchange, type Reply } from './exchange.ts';
 import { refusalByFault } from './faultplay.ts';
 import { receiveBody, type Intake } from './intake.ts';
@@ -122,7 +122,7 @@ function makeRecord(world: World, exchange: Exchange, bytes: number, index: Enve
     sequence,
     workspaceId: exchange.caller.workspaceId,
     createdUs,
-    visibleUs: createdUs,
+    visibleUs: lateSeconds > 0 ? createdUs : 0,
     requests: index.customIds.length,
     bodyBytes: bytes,
     customIdsSha256: customIdsDigest(index.customIds),
@@ -141,13 +141,10 @@ function makeRecord(world: World, exchange: Exchange, bytes: number, index: Enve
 
 /** Writes what the settlement pass needs to find rows again; see `records.ts` for the layout. */
 function writeIndex(folder: string, index: EnvelopeIndex): void {
-  const binary = Buffer.allocUnsafe(index.customIds.length * 12);
-  for (const [position, offset] of index.offsets.entries()) {
-    binary.writeDoubleLE(offset, position * 12);
-    binary.writeUInt32LE(index.lengths[position] ?? 0, position * 12 + 8);
-  }
-  writeFileSync(join(folder, 'index.bin'), binary);
-  writeFileSync(join(folder, 'custom_ids.txt'), `${index.customIds.join('\n')}\n`);
+  const { offsets, lengths } = index;
+  const bytesOf = (list: Float64Array | Uint32Array): Buffer => Buffer.from(list.buffer, list.byteOffset, list.byteLength);
+  writeFileSync(join(folder, 'index.bin'), Buffer.concat([bytesOf(offsets), bytesOf(lengths)]));
+  writeFileSync(join(folder, 'custom_ids.txt'), customIdsText(index.customIds));
 }
 
 async function bodyContains(path: string, wanted: string): Promise<boolean> {

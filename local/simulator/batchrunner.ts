@@ -73,7 +73,7 @@ export class BatchRunner {
       body_bytes: record.bodyBytes,
       workspace_id: record.workspaceId,
       created_at: instantText(record.createdUs),
-      visible_at: instantText(record.visibleUs),
+      visible_at: instantText(Math.max(record.createdUs, record.visibleUs)),
       request_id: record.requestId,
     });
   }

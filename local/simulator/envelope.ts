@@ -212,5 +212,10 @@ function firstDuplicate(ids: readonly string[]): string | undefined {
 
 /** SHA-256 (hex) over the ids in body order, each followed by LF. A test computes the same over `custom_ids.txt` of the batch's folder. */
 export function customIdsDigest(customIds: readonly string[]): string {
-  return hash('sha256', `${customIds.join('\n')}\n`, 'hex');
+  return hash('sha256', customIdsText(customIds), 'hex');
+}
+
+/** The ids in body order, each followed by LF. */
+export function customIdsText(customIds: readonly string[]): string {
+  return `${customIds.join('\n')}\n`;
 }

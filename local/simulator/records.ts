@@ -8,7 +8,7 @@ import { isObject, parseJson } from './shape.ts';
  *
  *   batch.json       the record below
  *   body.json        the body exactly as received
- *   index.bin        per request: offset (8 bytes, float64) and length (4 bytes, uint32) of `params` in the body, little-endian
+ *   index.bin        where each `params` lies in the body: all offsets (float64), then all lengths (uint32), little-endian
  *   custom_ids.txt   one custom_id per line, in body order
  *   results.jsonl    one row per request in the order they are served, once the batch has ended
  *   billed.jsonl     the `row_billed` lines of the truth log, once the batch has ended
@@ -34,7 +34,7 @@ export interface BatchRecord {
   readonly sequence: number;
   readonly workspaceId: string;
   readonly createdUs: number;
-  /** From when the batch can be seen; later than its acceptance only under the fault `accept_late`. */
+  /** From when the batch can be seen: 0, except under the fault `accept_late`. */
   readonly visibleUs: number;
   readonly requests: number;
   readonly bodyBytes: number;

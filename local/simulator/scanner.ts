@@ -1,6 +1,7 @@
+import { EscapeReader } from './escapes.ts';
 import { PlainScan, SCAN_WINDOW } from './plainscan.ts';
+import { PrimitiveToken } from './primitives.ts';
 import { StringCapture } from './stringcapture.ts';
-import { SurrogateWatch } from './surrogates.ts';
 import { Utf8Watch } from './utf8watch.ts';
 
 /**
@@ -40,30 +41,24 @@ export interface ScanFault {
 
 const LISTENED_DEPTH = 3;
 const DEPTH_LIMIT = 512;
-const PRIMITIVE = /^(?:true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)$/;
-
-/** 1 for the bytes that may follow a backslash and mean one character by themselves. */
-const PLAIN_ESCAPE = new Uint8Array(256);
-for (const letter of '"\\/bfnrt') {
-  PLAIN_ESCAPE[letter.charCodeAt(0)] = 1;
-}
 
 const PLAIN = new PlainScan();
 
-type State = 'value' | 'first_value' | 'first_key' | 'key' | 'colon' | 'after_value' | 'string' | 'escape' | 'hex' | 'primitive' | 'done';
+type State = 'value' | 'first_value' | 'first_key' | 'key' | 'colon' | 'after_value' | 'string' | 'escape' | 'primitive' | 'done';
 
 export class JsonScanner {
   readonly #listener: ScanListener;
-  readonly #surrogates = new SurrogateWatch();
+  readonly #escape = new EscapeReader();
   readonly #utf8 = new Utf8Watch();
+  readonly #primitive = new PrimitiveToken();
   readonly #capture = new StringCapture();
   /** Open containers, innermost last: true for an object. */
   readonly #open: boolean[] = [];
+  /** The innermost of them. */
+  #inObject = false;
   #state: State = 'value';
   #stringIsKey = false;
   #capturing = false;
-  #primitive = '';
-  #hex = '';
   #offset = 0;
   #line = 1;
   #lineStart = 0;
@@ -103,7 +98,7 @@ export class JsonScanner {
         index = this.#step(chunk, index);
       }
     }
-    if (this.#capturing && (this.#state === 'string' || this.#state === 'escape' || this.#state === 'hex')) {
+    if (this.#capturing && (this.#state === 'string' || this.#state === 'escape')) {
       this.#capture.carryOver(chunk);
     }
     this.#offset += chunk.length;
@@ -123,20 +118,12 @@ export class JsonScanner {
 
   #step(chunk: Buffer, index: number): number {
     const byte = chunk[index] ?? 0;
-    if (this.#state === 'escape' || this.#state === 'hex') {
-      this.#escape(byte, index);
+    if (this.#state === 'escape') {
+      this.#inEscape(byte, index);
       return index + 1;
     }
     if (this.#state === 'primitive') {
-      if (isDelimiter(byte)) {
-        this.#endPrimitive(index);
-        return index;
-      }
-      this.#primitive += String.fromCharCode(byte);
-      if (this.#primitive.length > 400) {
-        this.#fail('unexpected character', index);
-      }
-      return index + 1;
+      return this.#inPrimitive(chunk, index);
     }
     if (byte === 0x0a) {
       this.#line += 1;
@@ -186,10 +173,9 @@ export class JsonScanner {
   }
 
   #afterValue(byte: number, index: number): void {
-    const inObject = this.#open.at(-1) === true;
     if (byte === 0x2c) {
-      this.#state = inObject ? 'key' : 'value';
-    } else if (byte === (inObject ? 0x7d : 0x5d)) {
+      this.#state = this.#inObject ? 'key' : 'value';
+    } else if (byte === (this.#inObject ? 0x7d : 0x5d)) {
       this.#close(index);
     } else {
       this.#fail('unexpected character', index);
@@ -208,24 +194,37 @@ export class JsonScanner {
       if (depth <= LISTENED_DEPTH) {
         this.#listener.open(depth, byte === 0x7b ? 'object' : 'array', this.#offset + index);
       }
-      this.#open.push(byte === 0x7b);
+      this.#inObject = byte === 0x7b;
+      this.#open.push(this.#inObject);
       this.#state = byte === 0x7b ? 'first_key' : 'first_value';
     } else {
       this.#state = 'primitive';
-      this.#primitive = String.fromCharCode(byte);
+      this.#primitive.begin(byte);
     }
   }
 
   #close(index: number): void {
     this.#open.pop();
+    this.#inObject = this.#open[this.#open.length - 1] === true;
     if (this.#open.length <= LISTENED_DEPTH) {
       this.#listener.close(this.#open.length, this.#offset + index + 1);
     }
     this.#state = this.#open.length === 0 ? 'done' : 'after_value';
   }
 
+  /** Takes a number or word up to its delimiter or to the end of the chunk. */
+  #inPrimitive(chunk: Buffer, from: number): number {
+    const index = this.#primitive.take(chunk, from);
+    if (index < chunk.length) {
+      this.#endPrimitive(index);
+    } else if (!this.#primitive.isPossible) {
+      this.#fail('unexpected character', index);
+    }
+    return index;
+  }
+
   #endPrimitive(index: number): void {
-    if (!PRIMITIVE.test(this.#primitive)) {
+    if (!this.#primitive.isValid) {
       this.#fail('unexpected character', index);
       return;
     }
@@ -247,16 +246,17 @@ export class JsonScanner {
   }
 
   #inString(chunk: Buffer, from: number): number {
-    const index = this.#surrogates.expectsLow ? from : PLAIN.next(from);
+    const index = this.#escape.expectsLow ? from : PLAIN.next(from);
     if (index >= chunk.length) {
       return index;
     }
     const byte = chunk[index] ?? 0;
     if (byte === 0x5c) {
       this.#state = 'escape';
+      this.#escape.begin();
       return index + 1;
     }
-    if (this.#surrogates.expectsLow) {
+    if (this.#escape.expectsLow) {
       this.#fail('no low surrogate in string', index);
       return index;
     }
@@ -280,29 +280,12 @@ export class JsonScanner {
     }
   }
 
-  #escape(byte: number, index: number): void {
-    if (this.#state === 'hex') {
-      this.#hex += String.fromCharCode(byte);
-      if (!/^[0-9a-fA-F]+$/.test(this.#hex)) {
-        this.#fail('invalid escaped sequence in string', index);
-      } else if (this.#hex.length === 4) {
-        this.#state = 'string';
-        const wrong = this.#surrogates.see(Number.parseInt(this.#hex, 16));
-        if (wrong !== undefined) {
-          this.#fail(wrong, index);
-        }
-      }
-      return;
-    }
-    if (byte === 0x75) {
-      this.#state = 'hex';
-      this.#hex = '';
-    } else if (PLAIN_ESCAPE[byte] !== 1) {
-      this.#fail('invalid escaped character in string', index);
-    } else if (this.#surrogates.expectsLow) {
-      this.#fail('no low surrogate in string', index);
-    } else {
+  #inEscape(byte: number, index: number): void {
+    const outcome = this.#escape.take(byte);
+    if (outcome === 'done') {
       this.#state = 'string';
+    } else if (outcome !== 'more') {
+      this.#fail(outcome.fault, index);
     }
   }
 
@@ -310,8 +293,4 @@ export class JsonScanner {
     const offset = this.#offset + index;
     this.#fault ??= { what, offset, line: this.#line, column: offset - this.#lineStart + 1 };
   }
-}
-
-function isDelimiter(byte: number): boolean {
-  return byte === 0x2c || byte === 0x7d || byte === 0x5d || byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09 || byte === 0x3a;
 }

@@ -155,10 +155,12 @@ function billedLine(batchId: string, customId: string, outcome: Inference & { re
 class RowReader {
   readonly #ids: readonly string[];
   readonly #index: Buffer;
+  readonly #requests: number;
   readonly #body: number;
   #space = Buffer.allocUnsafe(65_536);
 
   constructor(folder: string, requests: number) {
+    this.#requests = requests;
     this.#ids = readFileSync(join(folder, 'custom_ids.txt'), 'latin1').split('\n', requests);
     this.#index = readFileSync(join(folder, 'index.bin'));
     this.#body = openSync(join(folder, 'body.json'), 'r');
@@ -169,8 +171,8 @@ class RowReader {
   }
 
   paramsOf(position: number): string {
-    const offset = this.#index.readDoubleLE(position * 12);
-    const length = this.#index.readUInt32LE(position * 12 + 8);
+    const offset = this.#index.readDoubleLE(position * 8);
+    const length = this.#index.readUInt32LE(this.#requests * 8 + position * 4);
     if (this.#space.length < length) {
       this.#space = Buffer.allocUnsafe(length);
     }

@@ -24,6 +24,10 @@ export class StringCapture {
   finish(chunk: Buffer, index: number): string {
     let raw: string;
     if (this.#pieces.length === 0) {
+      const known = knownWord(chunk, this.#start, index);
+      if (known !== undefined) {
+        return known;
+      }
       this.#bytes = index - this.#start;
       raw = chunk.toString('utf8', this.#start, index);
     } else {
@@ -39,4 +43,16 @@ export class StringCapture {
       this.#bytes += piece.length;
     }
   }
+}
+
+/** The keys of every batch entry, which make up most captured strings: recognised without making a string. */
+const KNOWN_WORDS: readonly (readonly [text: string, bytes: Buffer])[] = ['params', 'custom_id'].map((text) => [text, Buffer.from(text)]);
+
+function knownWord(chunk: Buffer, start: number, end: number): string | undefined {
+  for (const [text, bytes] of KNOWN_WORDS) {
+    if (bytes.length === end - start && chunk[start] === bytes[0] && bytes.compare(chunk, start, end) === 0) {
+      return text;
+    }
+  }
+  return undefined;
 }

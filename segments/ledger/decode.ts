@@ -6,7 +6,7 @@ import { PlimsollError } from '../errors.ts';
 import type { ArchiveState, ChunkState, IntentState, RunState, SegmentState, StopReason } from '../lifecycle.ts';
 import { statesOf, type Noun } from '../lifecycle.ts';
 import { priorities, type ArchiveId, type BatchId, type ChunkId, type IntentId, type Priority, type RunKey, type SegmentName, type Usage } from '../segment.ts';
-import type { AccountRecord, ArchiveRecord, ChunkRecord, IntentRecord, OutboxEvent, RunRecord, SegmentRecord, StopRecord } from './ledger.ts';
+import type { AccountRecord, ArchiveRecord, ChunkRecord, DoubtCandidate, DoubtRecord, IntentRecord, OutboxEvent, RunRecord, SegmentRecord, StopRecord } from './ledger.ts';
 
 export type Fields = Readonly<Record<string, string>>;
 
@@ -57,6 +57,7 @@ export function decodeRun(run: RunKey, fields: Fields): RunRecord {
     completedAtMs: optionalCount(fields, 'finishedAtMs'),
     source: fields['source'] ?? '',
     cutSha256: fields['cutSha256'] ?? '',
+    retryOf: text(fields, 'retryOf') as RunKey | undefined,
     checkpoint: {
       bytes: count(fields, 'checkpointBytes'),
       rows: count(fields, 'checkpointRows'),
@@ -72,6 +73,7 @@ export function decodeRun(run: RunKey, fields: Fields): RunRecord {
     chunksHeld: count(fields, 'chunksHeld'),
     rowsQueued: count(fields, 'rowsQueued'),
     rowsHeld: count(fields, 'rowsHeld'),
+    heldAtMs: optionalCount(fields, 'heldAtMs'),
     archivesInDoubt: count(fields, 'archivesInDoubt'),
     batches: count(fields, 'batches'),
     usage: usageOf(fields),
@@ -102,7 +104,14 @@ export function decodeChunk(chunk: ChunkId, fields: Fields): ChunkRecord {
     tokensMax: count(fields, 'tokensMax'),
     microUsdMax: count(fields, 'microUsdMax'),
     archive: text(fields, 'archive') as ArchiveId | undefined,
+    ...(text(fields, 'accounts') === undefined ? {} : { accounts: accountsOf(fields) }),
   };
+}
+
+/** cjson writes an empty list as an object. */
+function accountsOf(fields: Fields): readonly string[] {
+  const names: unknown = JSON.parse(fields['accounts'] ?? '[]');
+  return Array.isArray(names) ? (names as string[]) : [];
 }
 
 export function decodeArchive(archive: ArchiveId, fields: Fields): ArchiveRecord {
@@ -128,6 +137,8 @@ export function decodeArchive(archive: ArchiveId, fields: Fields): ArchiveRecord
     acceptedAtMs: optionalCount(fields, 'acceptedAtMs'),
     endedAtMs: optionalCount(fields, 'endedAtMs'),
     exportedAtMs: optionalCount(fields, 'exportedAtMs'),
+    cancelAskedAtMs: optionalCount(fields, 'cancelAskedAtMs'),
+    lateAtMs: optionalCount(fields, 'lateAtMs'),
     epoch: count(fields, 'epoch'),
   };
 }
@@ -146,6 +157,20 @@ export function decodeIntent(intent: IntentId, fields: Fields): IntentRecord {
     sentAtMs: optionalCount(fields, 'sentAtMs'),
     owner: fields['owner'] ?? '',
     batch: text(fields, 'batch') as BatchId | undefined,
+    doubt: text(fields, 'doubtedAtMs') === undefined ? undefined : doubtOf(fields),
+  };
+}
+
+function doubtOf(fields: Fields): DoubtRecord {
+  return {
+    sinceMs: count(fields, 'doubtedAtMs'),
+    fencedAtMs: optionalCount(fields, 'fencedAtMs'),
+    fence: text(fields, 'fence'),
+    looks: count(fields, 'looks'),
+    lookedAtMs: optionalCount(fields, 'lookedAtMs'),
+    scans: count(fields, 'scans'),
+    heldAtMs: optionalCount(fields, 'heldAtMs'),
+    candidates: JSON.parse(text(fields, 'candidates') ?? '[]') as readonly DoubtCandidate[],
   };
 }
 
@@ -163,6 +188,16 @@ export function decodeStop(fields: Fields): StopRecord {
     rowsHeld: count(fields, 'rowsHeld'),
     tokensFree: optionalCount(fields, 'tokensFree'),
     microUsdFree: optionalCount(fields, 'microUsdFree'),
+    ...(text(fields, 'runtimeMs') === undefined ? {} : { runtime: runtimeOf(fields) }),
+  };
+}
+
+function runtimeOf(fields: Fields): NonNullable<StopRecord['runtime']> {
+  return {
+    limitMs: count(fields, 'runtimeMs'),
+    startedAtMs: count(fields, 'startedAtMs'),
+    turnaroundMs: count(fields, 'turnaroundMs'),
+    turnaroundsSeen: count(fields, 'turnaroundsSeen'),
   };
 }
 

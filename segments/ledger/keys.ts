@@ -10,21 +10,28 @@
  * | run:<key>:archives       | list   | archive ids                                              | with its run         |
  * | run:<key>:open           | hash   | open archive by segment                                  | with its run         |
  * | run:<key>:spooled        | list   | chunks that wait for a strict run's flush                | until the flush      |
+ * | run:<key>:waiting        | zset   | its queued and held chunks by order                      | while they wait      |
  * | chunk:<id>               | hash   | one chunk and its reservation                            | with its run         |
  * | archive:<id>(:chunks)    | hash, list | one archive and its chunks in order                  | with its run         |
  * | intent:<id>              | hash   | one attempt to submit                                    | with its run         |
  * | segments, segment:<name> | set, hash | counters and state                                    | for ever             |
  * | queued:<segment>         | zset   | queued chunks by order                                   | while queued         |
  * | ready:<priority>         | zset   | segments with queued chunks by their oldest              | while queued         |
+ * | standing                 | hash   | generation, epoch, whether it is behind or being rebuilt | for ever             |
  * | order                    | string | the order given to the next chunk                        | for ever             |
  * | stops, stop:<scope>(:held) | set, hash, zset | why something stands still, and what           | while it does        |
  * | stops:count              | string | how many stops there were; makes their events' ids       | for ever             |
  * | budgets, budget:<target> | set, hash | limits                                                | for ever             |
  * | accounts, account:<name> | set, hash | reserved and spent                                    | for ever             |
+ * | turnaround:<segment>     | list   | how long its last archives took, ms; `all`: of any       | for ever             |
+ * | lake                     | string | id of the lake that this ledger belongs to               | for ever             |
  * | lanes, lane:<account>    | set, hash | who may post, how much the provider's queue holds     | for ever             |
  * | sealed                   | zset   | archives in line for the submitter                       | while in line        |
  * | doubts                   | set    | archives in doubt                                        | while in doubt       |
  * | batches                  | hash   | intent by batch id: a batch is bound once                | for ever             |
+ * | adoptions                | set    | adopted intents whose results have not confirmed it yet  | until they are read  |
+ * | intent:<id>:foreign      | set    | batches that were bound to it and hold none of its rows  | with its run         |
+ * | strangers:<account>      | zset   | batches of others, by creation: not read again           | 30 days              |
  * | due:<stage>              | zset   | what waits for a stage, by due time                      | while it waits       |
  * | claims, epochs           | hash   | who works on it; how often the sweeper woke it           | while it waits       |
  * | events, events:sequence  | stream | the outbox                                               | trimmed by the relay |

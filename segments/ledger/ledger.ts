@@ -29,6 +29,8 @@ export interface RunRecord {
   readonly source: string;
   /** Digest of the settings that decide how a source is cut; a resumed run must match it. */
   readonly cutSha256: string;
+  /** The run whose dead letters this one sends once more. */
+  readonly retryOf?: RunKey | undefined;
   /** How much of the source was read when the newest chunk became durable, and the digest of that much. */
   readonly checkpoint: Checkpoint;
   readonly accepted: number;
@@ -38,12 +40,14 @@ export interface RunRecord {
   /** Rows that went round again; each of them is in `succeeded` or `deadLettered` in the end. */
   readonly retried: number;
   readonly chunks: number;
-  /** Chunks that are not yet `done`, `split` or `canceled`. */
+  /** Chunks that are not yet `done` or `split`. */
   readonly chunksOpen: number;
   readonly chunksHeld: number;
   /** Rows that wait for a packer, by priority. */
   readonly rowsQueued: number;
   readonly rowsHeld: number;
+  /** Since when an operator holds it; then its sealed archives wait too. */
+  readonly heldAtMs?: number | undefined;
   readonly archivesInDoubt: number;
   /** Batches that the provider accepted. */
   readonly batches: number;
@@ -83,6 +87,8 @@ export interface ChunkRecord {
   readonly tokensMax: number;
   readonly microUsdMax: number;
   readonly archive: ArchiveId | undefined;
+  /** The accounts that its reservation stands in; undefined while it has none. */
+  readonly accounts?: readonly string[];
 }
 
 /** Live state of an archive. */
@@ -111,6 +117,10 @@ export interface ArchiveRecord {
   readonly acceptedAtMs: number | undefined;
   readonly endedAtMs: number | undefined;
   readonly exportedAtMs: number | undefined;
+  /** When we decided to cancel its batch; undefined: we did not, so whatever is canceled was canceled by somebody else. */
+  readonly cancelAskedAtMs?: number | undefined;
+  /** When it was found to outlive a runtime budget. */
+  readonly lateAtMs?: number | undefined;
   readonly epoch: number;
 }
 
@@ -126,10 +136,42 @@ export interface IntentRecord {
   readonly providerDateMs: number | undefined;
   readonly preparedAtMs: number;
   readonly sentAtMs: number | undefined;
-  /** Process that made it: host, pid and boot id, for the fence. */
+  /** Process that made it: host, pid, boot id and start, for the fence. */
   readonly owner: string;
   readonly batch: BatchId | undefined;
+  /** What is known of its doubt; undefined: it never was in doubt. */
+  readonly doubt?: DoubtRecord | undefined;
 }
+
+/** The evidence of a doubt. Times are Unix ms. */
+export interface DoubtRecord {
+  readonly sinceMs: number;
+  /** Since when its sender can certainly send nothing more, and how that is known; undefined: nobody can prove it yet. */
+  readonly fencedAtMs: number | undefined;
+  readonly fence: string | undefined;
+  /** Looks into the workspace so far, the last one, and how many in a row were empty after the landing wait. */
+  readonly looks: number;
+  readonly lookedAtMs: number | undefined;
+  readonly scans: number;
+  readonly heldAtMs: number | undefined;
+  /** Unclaimed batches that the last look could not rule out. */
+  readonly candidates: readonly DoubtCandidate[];
+}
+
+/** A batch that may be the one of an intent in doubt. */
+export interface DoubtCandidate {
+  readonly batch: BatchId;
+  readonly createdAtMs: number;
+  readonly rows: number;
+  readonly isEnded: boolean;
+}
+
+/** To whom a batch belongs, as far as the ledger knows. */
+export type BatchClaim =
+  /** Bound to an intent. `isConfirmed` false: adopted, and its results have not been read. */
+  | { readonly kind: 'bound'; readonly intent: IntentId; readonly rows: number; readonly isConfirmed: boolean }
+  | { readonly kind: 'leaked' }
+  | { readonly kind: 'stranger' };
 
 export interface SegmentRecord {
   readonly segment: SegmentName;
@@ -143,8 +185,9 @@ export interface SegmentRecord {
 
 /** Why a segment stands still, for all runs or for one. */
 export interface StopRecord {
+  /** Empty when a whole run is held. */
   readonly segment: SegmentName;
-  /** Set when the budget's window is a run: other runs of the segment flow on. */
+  /** Set when a run is held, or when the budget's window is a run: other runs of the segment flow on. */
   readonly run: RunKey | undefined;
   readonly reason: StopReason;
   /** The account that has no room: `segment:…`, `topic:…`, `client:…`, `all`; empty for an operator's stop. */
@@ -160,6 +203,14 @@ export interface StopRecord {
   /** Room left on the account; undefined where it has no limit of that kind. */
   readonly tokensFree: number | undefined;
   readonly microUsdFree: number | undefined;
+  /** Of a stop for the runtime, ms: the limit, when the work began, how long an archive is expected to take, and on how
+   *  many archives that rests (0: none was seen, the worst case is assumed). */
+  readonly runtime?: {
+    readonly limitMs: number;
+    readonly startedAtMs: number;
+    readonly turnaroundMs: number;
+    readonly turnaroundsSeen: number;
+  };
 }
 
 /** A budget: what a target may reserve and spend within a window. */
@@ -170,6 +221,11 @@ export interface Budget {
   readonly microUsd: number | undefined;
   /** `run`, `total`, or a span such as `1h` and `1d`, aligned to the Unix epoch (UTC). */
   readonly window: string;
+  /** Upper bound on the wall time of the work within the window, ms. Where the window is `total`, of one stretch of work:
+   *  from the first reservation until nothing is reserved any more. */
+  readonly runtimeMs?: number | undefined;
+  /** What is done with a batch that outlives `runtimeMs`. */
+  readonly onLate?: 'wait' | 'cancel' | undefined;
 }
 
 /** One account of the ledger: a target in one window. */
@@ -203,7 +259,34 @@ export interface OpenRunRequest {
   readonly dt: string;
   readonly source: string;
   readonly cutSha256: string;
+  readonly retryOf?: RunKey | undefined;
   readonly nowMs: number;
+}
+
+/** What an operator holds and lets go. */
+export type HoldTarget = { readonly kind: 'segment'; readonly segment: SegmentName } | { readonly kind: 'run'; readonly run: RunKey };
+
+/** What a cancellation found. */
+export interface Cancellation {
+  /** `ended`: the run is over already. */
+  readonly kind: 'canceling' | 'ended' | 'unknown';
+  /** Archives that end without a batch, to be settled. */
+  readonly settle: readonly ArchiveId[];
+  /** Archives whose batch is to be canceled at the provider. */
+  readonly track: readonly ArchiveId[];
+  /** Archives on their way to the provider at this moment; they follow. */
+  readonly submitting: number;
+  readonly inDoubt: number;
+}
+
+/** What a look at an unfinished batch says. */
+export interface BatchWatch {
+  /** Its run was canceled, or it outlives a runtime budget whose policy is `cancel`. */
+  readonly isCancelDue: boolean;
+  /** It was found late just now. */
+  readonly isNewlyLate: boolean;
+  /** The nearest end of a runtime budget, Unix ms. */
+  readonly deadlineMs?: number;
 }
 
 export interface AddChunkRequest {
@@ -227,7 +310,8 @@ export type Admission =
   | {
       readonly kind: 'refused';
       readonly target: string;
-      readonly reason: 'budget_tokens' | 'budget_cost';
+      /** `budget_runtime`: the work is likely to end too late, however much room there is. */
+      readonly reason: 'budget_tokens' | 'budget_cost' | 'budget_runtime';
       readonly tokensFree: number | undefined;
       readonly microUsdFree: number | undefined;
     }
@@ -256,14 +340,29 @@ export interface ChunkPart {
   readonly microUsdMax: number;
 }
 
+/** The ledger as it was when it was found to know all that the lake knows. */
+export interface LedgerProof {
+  /** How often a worker of the installation had been started. */
+  readonly generation: number;
+  /** How often the ledger had been rebuilt. */
+  readonly epoch: number;
+  /** The run id of the Redis. */
+  readonly server: string;
+}
+
 /** What the submitter may do next. */
 export type Preparation =
-  | { readonly kind: 'prepared'; readonly intent: IntentId; readonly archive: ArchiveId }
+  /** `isOverloadDoubtful`: a 529 of this account has made a batch before, so it proves nothing any more. */
+  | { readonly kind: 'prepared'; readonly intent: IntentId; readonly archive: ArchiveId; readonly isOverloadDoubtful?: boolean }
   | { readonly kind: 'nothing' }
+  /** Everything in line has the row count of an archive in doubt, and would be taken for it. */
+  | { readonly kind: 'counts_taken'; readonly rows: number }
   | { readonly kind: 'lane_busy'; readonly untilMs: number }
   /** The provider's queue has no room for the next archive. */
   | { readonly kind: 'queue_full'; readonly rows: number; readonly rowsFree: number }
-  | { readonly kind: 'paused'; readonly untilMs: number; readonly reason: string };
+  | { readonly kind: 'paused'; readonly untilMs: number; readonly reason: string }
+  /** This is not the ledger that was compared with the lake; prove it again. */
+  | { readonly kind: 'unproven'; readonly reason: string };
 
 export interface SettleRequest {
   readonly archive: ArchiveId;
@@ -294,7 +393,8 @@ export interface Ledger {
   listRuns(): Promise<readonly RunKey[]>;
   /** Last durable source row by `segment|client`. */
   readHighWater(run: RunKey): Promise<ReadonlyMap<string, number>>;
-  addChunk(request: AddChunkRequest): Promise<{ readonly kind: 'added' | 'duplicate' | 'stale'; readonly epoch: number }>;
+  /** `canceled`: an operator has canceled the run. */
+  addChunk(request: AddChunkRequest): Promise<{ readonly kind: 'added' | 'duplicate' | 'stale' | 'canceled'; readonly epoch: number }>;
   /** Ends the ingest of a run: counts are final, spooled chunks are queued, tails may be shared. */
   flushRun(request: {
     readonly run: RunKey;
@@ -302,7 +402,7 @@ export interface Ledger {
     readonly rejected: number;
     readonly input: Checkpoint;
     readonly nowMs: number;
-  }): Promise<{ readonly kind: 'flushed' | 'already' | 'mismatch'; readonly queued: readonly QueuedChunk[] }>;
+  }): Promise<{ readonly kind: 'flushed' | 'already' | 'mismatch' | 'canceled'; readonly queued: readonly QueuedChunk[] }>;
 
   readChunk(chunk: ChunkId): Promise<ChunkRecord | undefined>;
   readChunks(chunks: readonly ChunkId[]): Promise<readonly ChunkRecord[]>;
@@ -323,6 +423,12 @@ export interface Ledger {
     readonly microUsdNeeded: number;
     readonly nowMs: number;
   }): Promise<{ readonly kind: 'stopped' | 'room' | 'stale'; readonly isFlushDue: boolean }>;
+  /** Cancels a run: nothing more of it is packed or sent. `rowsMax`: rows of one archive. */
+  cancelRun(run: RunKey, rowsMax: number, nowMs: number): Promise<Cancellation>;
+  /** Stops a segment or a run on an operator's word; false when it was held already. */
+  hold(target: HoldTarget, nowMs: number): Promise<boolean>;
+  /** Ends what waits for an operator's word. `left`: reasons of stops that only a budget can end. */
+  resume(target: HoldTarget, nowMs: number): Promise<{ readonly queued: readonly QueuedChunk[]; readonly ended: readonly StopReason[]; readonly left: readonly StopReason[] }>;
   /** Lets held chunks go whose account has room again; call until it returns nothing. */
   resumeHeld(nowMs: number): Promise<readonly QueuedChunk[]>;
   /** Closes a run's open archives of one priority and shares the tails; returns archives that are now due to be sealed. */
@@ -348,6 +454,8 @@ export interface Ledger {
     readonly owner: string;
     readonly leaseMs: number;
     readonly queueRowsMax: number;
+    /** What was proven of the ledger before; absent only where nothing is sent. */
+    readonly proof?: LedgerProof | undefined;
     readonly nowMs: number;
   }): Promise<Preparation>;
   /** Keeps the lane. false: it is lost, and nothing more may be sent. */
@@ -359,6 +467,8 @@ export interface Ledger {
     readonly intent: IntentId;
     readonly batch: BatchId;
     readonly pollAtMs: number;
+    /** Only time and count speak for it: refused while another intent of the same count has no proven end. */
+    readonly isTentative?: boolean;
     readonly nowMs: number;
   }): Promise<boolean>;
   /** The intent made no batch. `pauseUntilMs` keeps the whole account from sending before then. */
@@ -368,7 +478,8 @@ export interface Ledger {
     readonly pauseUntilMs: number | undefined;
     readonly nowMs: number;
   }): Promise<boolean>;
-  doubtIntent(intent: IntentId, reason: string, nowMs: number): Promise<boolean>;
+  /** `fencedAtMs`: since when its sender, who asks, can send nothing more. */
+  doubtIntent(intent: IntentId, reason: string, nowMs: number, fencedAtMs?: number): Promise<boolean>;
   /** Ends a lane whose owner is gone: not sent means refused, sent means doubt. Returns what it found. */
   expireLane(account: string, nowMs: number): Promise<{ readonly kind: 'free' | 'held' | 'refused' | 'in_doubt'; readonly untilMs: number }>;
   /** The provider refused the whole archive for what is in it: two halves, or a dead letter when one row is left. */
@@ -376,6 +487,52 @@ export interface Ledger {
   rejectArchive(intent: IntentId, reason: string, nowMs: number): Promise<boolean>;
   readIntent(intent: IntentId): Promise<IntentRecord | undefined>;
 
+  /** Archives in doubt, oldest first. */
+  listDoubts(): Promise<readonly ArchiveId[]>;
+  /** Notes that the sender of an intent in doubt is finished; the first proof holds. */
+  fenceIntent(intent: IntentId, fence: string, nowMs: number): Promise<boolean>;
+  /** Notes a look into the workspace. `isEmpty`: nothing there can be its batch; `askedAtMs`: when the listing began. */
+  noteLook(request: {
+    readonly intent: IntentId;
+    readonly isEmpty: boolean;
+    readonly candidates: readonly DoubtCandidate[];
+    readonly landingWaitMs: number;
+    readonly spacingMs: number;
+    readonly alarmEveryMs: number;
+    readonly askedAtMs: number;
+    readonly nowMs: number;
+  }): Promise<{ readonly scans: number; readonly looks: number; readonly isAlarm: boolean }>;
+  /** No batch exists. By the adopter only with fence, landing wait and empty scans; by an operator on his word. */
+  absolveIntent(request: {
+    readonly intent: IntentId;
+    readonly by: 'adopter' | 'operator';
+    readonly reason: string;
+    readonly scansMin: number;
+    readonly landingWaitMs: number;
+    readonly nowMs: number;
+  }): Promise<boolean>;
+  /** Leaves a doubt to a person. */
+  holdIntent(intent: IntentId, reason: string, nowMs: number): Promise<boolean>;
+  /** Undoes an adoption whose batch holds none of the archive's rows. */
+  disownBatch(archive: ArchiveId, batch: BatchId, nowMs: number): Promise<boolean>;
+  /** What the ledger knows of these batches; those that it does not know are not in the answer. */
+  readClaims(account: string, batches: readonly BatchId[]): Promise<ReadonlyMap<BatchId, BatchClaim>>;
+  noteStranger(account: string, batch: BatchId, createdAtMs: number, nowMs: number): Promise<void>;
+  /** Books a batch of ours that no archive claims to the account `leak`; once. */
+  bookLeak(request: {
+    readonly account: string;
+    readonly archive: ArchiveId;
+    readonly batch: BatchId;
+    readonly rows: number;
+    readonly usage: Usage;
+    readonly microUsd: number;
+    /** Its attempt was recorded as refused by a 529: from now on that status proves nothing for this account. */
+    readonly isOverload: boolean;
+    readonly nowMs: number;
+  }): Promise<boolean>;
+
+  /** Looks whether an unfinished batch is late or to be canceled, and notes it. */
+  watchBatch(archive: ArchiveId, nowMs: number): Promise<BatchWatch>;
   /** Notes an unfinished poll. */
   deferPoll(archive: ArchiveId, pollAtMs: number): Promise<void>;
   endArchive(archive: ArchiveId, reason: string | undefined, nowMs: number): Promise<boolean>;
@@ -401,6 +558,10 @@ export interface Ledger {
   listBudgets(): Promise<readonly Budget[]>;
   listAccounts(): Promise<readonly AccountRecord[]>;
   listSegments(nowMs: number): Promise<readonly SegmentRecord[]>;
+  /** Everything that stands still, runs that are held included. */
+  listStops(nowMs: number): Promise<readonly StopRecord[]>;
+  /** Binds the ledger to a lake the first time; returns the id of the lake that it belongs to. */
+  claimLake(lake: string): Promise<string>;
 
   /** Events after a sequence number, oldest first. */
   readEvents(afterSequence: number, limit: number): Promise<readonly OutboxEvent[]>;

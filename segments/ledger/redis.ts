@@ -8,10 +8,18 @@ import type { Redis } from 'ioredis';
 import { childChunkId, type ArchiveId, type ChunkId, type IntentId, type Priority, type RunKey, type SegmentName } from '../segment.ts';
 import { count, decodeAccount, decodeArchive, decodeChunk, decodeEvent, decodeIntent, decodeRun, decodeSegment, decodeStop, text, type Fields } from './decode.ts';
 import type { LedgerKeys } from './keys.ts';
-import type { Admission, Budget, ChunkPart, DueEntity, Ledger, Preparation, QueuedChunk, RunRecord } from './ledger.ts';
+import type { Admission, BatchWatch, Budget, Cancellation, ChunkPart, DueEntity, HoldTarget, Ledger, Preparation, QueuedChunk, RunRecord, StopRecord } from './ledger.ts';
+import { doubtCalls } from './doubts.ts';
 import { scriptCaller } from './scripts.ts';
 
 const flushOrder: readonly Priority[] = ['high', 'normal', 'low', 'fallback'];
+
+/** Chunks that one call of `cancel-run` moves: a script must not keep Redis busy for long. */
+const cancelStep = 500;
+
+function nameOf(target: HoldTarget): Readonly<Record<string, string>> {
+  return target.kind === 'segment' ? { segment: target.segment } : { run: target.run };
+}
 
 /** Opens the ledger of an installation on a connection, which it closes in the end. */
 export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
@@ -26,6 +34,7 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
     const fields = await hash(`chunk:${chunk}`);
     return fields['state'] === undefined ? undefined : decodeChunk(chunk, fields);
   };
+  const listStops = async (nowMs: number): Promise<readonly StopRecord[]> => ((await call('read-stops', { nowMs })) as Fields[]).map(decodeStop);
   const partOf = (chunk: ChunkId, part: ChunkPart) => ({ ...part, chunk: childChunkId(chunk, part.from, part.to) });
 
   return {
@@ -53,6 +62,16 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
     split: async (chunk, left, right, nowMs) =>
       (await call('split', { chunk, left: partOf(chunk, left), right: partOf(chunk, right), nowMs })) as QueuedChunk[],
     stopOnBudget: async (request) => (await call('stop-on-budget', { ...request })) as Awaited<ReturnType<Ledger['stopOnBudget']>>,
+    async cancelRun(run, rowsMax, nowMs) {
+      const settle = new Set<ArchiveId>();
+      for (;;) {
+        const reply = (await call('cancel-run', { run, rowsMax, limit: cancelStep, nowMs })) as Cancellation & { readonly left: number };
+        for (const archive of reply.settle) settle.add(archive);
+        if (reply.left === 0) return { kind: reply.kind, settle: [...settle], track: reply.track, submitting: reply.submitting, inDoubt: reply.inDoubt };
+      }
+    },
+    hold: async (target, nowMs) => ((await call('hold', { ...nameOf(target), nowMs })) as { isNew: boolean }).isNew,
+    resume: async (target, nowMs) => (await call('resume', { ...nameOf(target), nowMs })) as Awaited<ReturnType<Ledger['resume']>>,
     resumeHeld: async (nowMs) => (await call('resume-held', { nowMs })) as QueuedChunk[],
     flushArchives: async (run, priority, limits, nowMs) => (await call('flush-archives', { run, priority, limits, nowMs })) as ArchiveId[],
     async flushDue(run) {
@@ -78,7 +97,7 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
     sendIntent: async (intent, owner, nowMs) => ((await call('send-intent', { intent, owner, nowMs })) as { isOpen: boolean }).isOpen,
     acceptIntent: async (request) => ((await call('accept-intent', { ...request })) as { isAccepted: boolean }).isAccepted,
     refuseIntent: async (request) => ((await call('refuse-intent', { ...request })) as { isRefused: boolean }).isRefused,
-    doubtIntent: async (intent, reason, nowMs) => ((await call('doubt-intent', { intent, reason, nowMs })) as { isInDoubt: boolean }).isInDoubt,
+    doubtIntent: async (intent, reason, nowMs, fencedAtMs) => ((await call('doubt-intent', { intent, reason, fencedAtMs, nowMs })) as { isInDoubt: boolean }).isInDoubt,
     expireLane: async (account, nowMs) => (await call('expire-lane', { account, nowMs })) as Awaited<ReturnType<Ledger['expireLane']>>,
     halveArchive: async (intent, leftChunks, reason, nowMs) =>
       (await call('halve-archive', { intent, leftChunks: [...leftChunks], reason, nowMs })) as ArchiveId[],
@@ -88,6 +107,9 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
       return fields['state'] === undefined ? undefined : decodeIntent(intent, fields);
     },
 
+    ...doubtCalls(redis, keys, call),
+
+    watchBatch: async (archive, nowMs) => (await call('watch-batch', { archive, nowMs })) as BatchWatch,
     deferPoll: async (archive, pollAtMs) => void (await call('defer-poll', { archive, pollAtMs })),
     endArchive: async (archive, reason, nowMs) => ((await call('end-archive', { archive, reason, nowMs })) as { isEnded: boolean }).isEnded,
     settle: async (request) => (await call('settle', { ...request })) as Awaited<ReturnType<Ledger['settle']>>,
@@ -105,15 +127,18 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
       return await Promise.all(targets.map(async (target): Promise<Budget> => {
         const fields = await hash(`budget:${target}`);
         const amount = (name: string) => (text(fields, name) === undefined ? undefined : count(fields, name));
-        return { target, tokens: amount('tokens'), microUsd: amount('microUsd'), window: fields['window'] ?? 'total' };
+        const onLate = fields['onLate'] === 'cancel' ? 'cancel' : 'wait';
+        return { target, tokens: amount('tokens'), microUsd: amount('microUsd'), runtimeMs: amount('runtimeMs'), onLate, window: fields['window'] ?? 'total' };
       }));
     },
     async listAccounts() {
       const names = (await redis.smembers(keys.of('accounts'))).sort();
       return await Promise.all(names.map(async (name) => decodeAccount(name, await hash(`account:${name}`))));
     },
+    listStops,
+    claimLake: async (lake) => ((await call('claim-lake', { lake })) as { lake: string }).lake,
     async listSegments(nowMs) {
-      const stops = ((await call('read-stops', { nowMs })) as Fields[]).map(decodeStop);
+      const stops = await listStops(nowMs);
       const names = (await redis.smembers(keys.of('segments'))).sort() as SegmentName[];
       return await Promise.all(names.map(async (name) => decodeSegment(name, await hash(`segment:${name}`), stops)));
     },

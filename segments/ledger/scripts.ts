@@ -9,10 +9,12 @@ import { errnoOf, PlimsollError } from '../errors.ts';
 import { lifecycle } from '../lifecycle.ts';
 
 export const scriptNames = [
-  'accept-intent', 'add-chunk', 'admit', 'arm-intent', 'claim', 'close-archive', 'complete-run', 'defer-poll',
-  'doubt-intent', 'end-archive', 'expire-lane', 'export-archive', 'flush-archives', 'flush-run', 'halve-archive',
+  'absolve-intent', 'book-leak', 'disown-batch', 'fence-intent', 'hold-intent', 'note-look', 'note-stranger',
+  'mark-behind', 'raise-generation', 'read-intents', 'read-standing', 'restore-archive', 'restore-begin', 'restore-chunks', 'restore-end', 'restore-run',
+  'accept-intent', 'add-chunk', 'admit', 'arm-intent', 'cancel-run', 'claim', 'claim-lake', 'close-archive', 'complete-run', 'defer-poll',
+  'doubt-intent', 'end-archive', 'expire-lane', 'export-archive', 'flush-archives', 'flush-run', 'halve-archive', 'hold',
   'next-segment', 'open-run', 'overdue', 'prepare-intent', 'read-stops', 'refuse-intent', 'reject-archive', 'release',
-  'renew-lane', 'resume-held', 'seal-archive', 'send-intent', 'set-budget', 'settle', 'split', 'stop-on-budget',
+  'renew-lane', 'resume', 'resume-held', 'seal-archive', 'send-intent', 'set-budget', 'settle', 'split', 'stop-on-budget', 'watch-batch',
 ] as const;
 export type ScriptName = (typeof scriptNames)[number];
 

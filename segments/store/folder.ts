@@ -9,7 +9,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { link, mkdir, open, readdir, rm, stat, unlink } from 'node:fs/promises';
+import { link, mkdir, open, readdir, rm, stat, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { errnoOf, invariant, PlimsollError } from '../errors.ts';
@@ -37,6 +37,9 @@ class FolderStore implements Store {
   readonly #root: string;
   readonly #temporary: string;
   readonly #knownDirectories = new Set<string>();
+  /** By directory: the flush that has not begun yet, and the one that was asked for last. */
+  readonly #nextSyncs = new Map<string, Promise<void>>();
+  readonly #lastSyncs = new Map<string, Promise<void>>();
 
   constructor(root: string, temporary: string) {
     this.#root = root;
@@ -118,6 +121,26 @@ class FolderStore implements Store {
     // Nothing is held open between calls.
   }
 
+  /**
+   * Flushes a directory. One flush covers every name that was there when it began, so those who come while one is under
+   * way share the next.
+   */
+  async #syncNames(directory: string): Promise<void> {
+    const shared = this.#nextSyncs.get(directory);
+    if (shared) return await shared;
+    const next = (this.#lastSyncs.get(directory) ?? Promise.resolve()).catch(() => undefined).then(async () => {
+      this.#nextSyncs.delete(directory);
+      await syncDirectory(directory);
+    });
+    this.#nextSyncs.set(directory, next);
+    this.#lastSyncs.set(directory, next);
+    try {
+      await next;
+    } finally {
+      if (this.#lastSyncs.get(directory) === next) this.#lastSyncs.delete(directory);
+    }
+  }
+
   #pathOf(key: string): string {
     const isPlain = key.length > 0 && key.split('/').every((part) => part !== '' && part !== '.' && part !== '..' && part !== '.tmp');
     invariant(isPlain && !key.includes('\0'), `${JSON.stringify(key)} is not a lake key`);
@@ -137,10 +160,10 @@ class FolderStore implements Store {
       if (errnoOf(error) !== 'EEXIST') throw error;
       await compare(path, key, content);
       // The other writer may have died before it flushed the name, so this one does.
-      await syncDirectory(directory);
+      await this.#syncNames(directory);
       return 'same';
     }
-    await syncDirectory(directory);
+    await this.#syncNames(directory);
     if (temporary.startsWith(this.#temporary)) await unlink(temporary);
     return 'created';
   }
@@ -149,19 +172,44 @@ class FolderStore implements Store {
 async function writeDurably(path: string, content: ObjectContent, key: string): Promise<void> {
   const file = await open(path, 'wx');
   try {
-    const hash = createHash('sha256');
-    let sizeBytes = 0;
-    for await (const block of content.blocks) {
-      hash.update(block);
-      sizeBytes += block.length;
-      await file.appendFile(block);
-    }
-    const sha256 = hash.digest('hex');
+    const { sizeBytes, sha256 } = Symbol.iterator in content.blocks ? await writeBlocks(file, [...content.blocks], content) : await writeStream(file, content.blocks);
     invariant(sizeBytes === content.sizeBytes && sha256 === content.sha256, `${key}: the written bytes are not the announced ones`);
     await file.datasync();
   } finally {
     await file.close();
   }
+}
+
+interface Written {
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+async function writeStream(file: FileHandle, blocks: AsyncIterable<Uint8Array>): Promise<Written> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const block of blocks) {
+    hash.update(block);
+    sizeBytes += block.length;
+    await file.appendFile(block);
+  }
+  return { sizeBytes, sha256: hash.digest('hex') };
+}
+
+/** Writes what lies in memory with one call. */
+async function writeBlocks(file: FileHandle, blocks: readonly Uint8Array[], { isDigested, sha256 }: ObjectContent): Promise<Written> {
+  const sizeBytes = blocks.reduce((sum, block) => sum + block.length, 0);
+  const { bytesWritten } = await file.writev([...blocks]);
+  // A short write is rare; what is missing goes the slow way.
+  let before = 0;
+  for (const block of blocks) {
+    if (bytesWritten < before + block.length) await file.appendFile(block.subarray(Math.max(0, bytesWritten - before)));
+    before += block.length;
+  }
+  if (isDigested) return { sizeBytes, sha256 };
+  const hash = createHash('sha256');
+  for (const block of blocks) hash.update(block);
+  return { sizeBytes, sha256: hash.digest('hex') };
 }
 
 async function compare(path: string, key: string, content: Omit<ObjectContent, 'blocks'>): Promise<void> {

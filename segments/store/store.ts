@@ -15,6 +15,8 @@ export interface ObjectContent {
   readonly sizeBytes: number;
   /** sha256 of the content, hex. */
   readonly sha256: string;
+  /** The digest was made a moment ago of these very blocks, which lie in memory; a store need not make it again. */
+  readonly isDigested?: boolean;
 }
 
 /** A range of bytes, `end` exclusive. */

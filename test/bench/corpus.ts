@@ -122,7 +122,7 @@ function makeSentence(random: () => number, words: readonly string[], isAscii: b
   if (kind < 0.18) return `${text}.\\n\\n`;
   if (kind < 0.24) return `- ${text}\\n`;
   if (!isAscii && kind < 0.34) return `“${text}” – `;
-  if (!isAscii && kind < 0.345) return `${text} ½ `;
+  if (!isAscii && kind < 0.3405) return `${text} ½ `;
   return `${text}. `;
 }
 

@@ -58,10 +58,10 @@ describe('a budget', () => {
     const fromConfig = async (tokens: number) => await world.ledger.setBudget({ target: 'all', tokens, microUsd: undefined, window: 'run' }, 'config', nowMs);
     await fromConfig(1);
     await fromConfig(2);
-    expect(await world.ledger.listBudgets()).toEqual([{ target: 'all', tokens: 2, microUsd: undefined, window: 'run' }]);
+    expect(await world.ledger.listBudgets()).toMatchObject([{ target: 'all', tokens: 2, microUsd: undefined, window: 'run' }]);
     await budget('all', { microUsd: 3 });
     await fromConfig(4);
-    expect(await world.ledger.listBudgets()).toEqual([{ target: 'all', tokens: undefined, microUsd: 3, window: 'total' }]);
+    expect(await world.ledger.listBudgets()).toMatchObject([{ target: 'all', tokens: undefined, microUsd: 3, window: 'total' }]);
   });
 
   it('refuses the sixteen-digit amounts of a careless operator exactly', async () => {

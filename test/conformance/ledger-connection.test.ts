@@ -28,7 +28,7 @@ function makeCutter(): { tick(): Promise<void>; readonly cuts: () => number } {
     cuts: () => cuts,
     async tick() {
       calls += 1;
-      if (calls % 25 !== 0) return;
+      if (calls % 10 !== 0) return;
       const list = String(await redis.client('LIST'));
       const ids = [...list.matchAll(new RegExp(`^id=(\\d+) .*name=${world.keys.prefix.slice(1, -2)}-\\d+ `, 'gm'))].map((match) => match[1] ?? '');
       const id = ids[cuts % Math.max(ids.length, 1)];

@@ -60,10 +60,12 @@ async function sent<Answer>(isTwice: boolean, call: () => Promise<Answer>): Prom
 }
 
 async function compare(book: Book, ledger: Ledger): Promise<void> {
+  const accounts = await ledger.listAccounts();
   for (const target of targets) {
-    const found = await amounts(ledger, target);
-    expect(found, target).toEqual(sums(book, target));
-    expect(Math.min(...found), target).toBeGreaterThanOrEqual(0);
+    const found = accounts.find((each) => each.target === target && each.windowId === 'total');
+    const sum = [found?.tokensReserved ?? 0, found?.tokensSpent ?? 0, found?.microUsdReserved ?? 0, found?.microUsdSpent ?? 0];
+    expect(sum, target).toEqual(sums(book, target));
+    expect(Math.min(...sum), target).toBeGreaterThanOrEqual(0);
   }
 }
 
@@ -194,7 +196,7 @@ it('reserved + spent never passes a limit, and every account equals the sum of i
   const world = await ledgerForTest();
   try {
     await fc.assert(
-      fc.asyncProperty(fc.commands(steps, { maxCommands: 40, size: 'max' }), async (commands) => {
+      fc.asyncProperty(fc.commands(steps, { maxCommands: 24, size: 'max' }), async (commands) => {
         await world.test.flush();
         await world.open(runA);
         const book: Book = { chunks: new Map(), limits: new Map(), lastRow: new Map(), batches: 0 };

@@ -1,15 +1,22 @@
 /** A client resends a call whose reply was lost. So every script is sent twice here, and the second time nothing may change. */
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { openRedisLedger } from '../../segments/ledger/redis.ts';
-import { scriptNames } from '../../segments/ledger/scripts.ts';
+import { movesTable, scriptNames } from '../../segments/ledger/scripts.ts';
 import type { Ledger } from '../../segments/ledger/ledger.ts';
 import type { BatchId, IntentId } from '../../segments/segment.ts';
-import { account, footerOf, input, ledgerForTest, limits, normal, nowMs, outcomeOf, partsAfter, runB, snapshot, type LedgerWorld } from '../ledger-world.ts';
+import { account, footerOf, input, ledgerForTest, limits, normal, nowMs, outcomeOf, partsAfter, runA, runB, snapshot, type LedgerWorld } from '../ledger-world.ts';
 
 let world: LedgerWorld;
 beforeEach(async () => void (world = await ledgerForTest()));
 afterEach(async () => await world.close());
+
+/** What Redis knows a script by. */
+function shaOf(name: string): string {
+  const textOf = (file: string): string => readFileSync(new URL(`../../segments/ledger/scripts/${file}.lua`, import.meta.url), 'utf8');
+  return createHash('sha1').update(`${movesTable()}\n${textOf('prelude')}\n${textOf(name)}`).digest('hex');
+}
 
 /** A ledger that sends every script twice and compares everything that Redis holds after each; it answers the first reply. */
 function doubling(seen: Set<string>): Ledger {
@@ -122,6 +129,28 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   expect(events.map((event) => event.sequence)).toEqual(events.map((_, index) => index + 1));
   expect(new Set(events.map((event) => event.id)).size).toBe(events.length);
   expect(events.find((event) => event.subject === one && event.type === 'batch.exported')?.data).toEqual({ archive: one, none: null, list: [], text: 'ü' });
-  expect(await ledger.overdue(nowMs + 1e9, 1, 100)).toEqual([]);
-  expect(seen.size).toBe(scriptNames.length);
+  expect((await ledger.overdue(nowMs + 1e9, 1, 100)).filter((due) => due.stage !== 'doubt')).toEqual([]);
+
+  // A lake of its own, an operator's hold, a batch that is looked after, a run that is canceled while it waits, packs and sends.
+  await ledger.claimLake('file:///lake');
+  await ledger.setBudget({ target: 'all', tokens: undefined, microUsd: undefined, window: 'total' }, 'operator', nowMs);
+  expect(await ledger.hold({ kind: 'segment', segment: normal }, nowMs)).toBe(true);
+  const ids = [await world.add(2), await world.add(2), await world.add(2), await world.add(2)];
+  const [sent, packed, waiting, held] = ids;
+  if (!sent || !packed || !waiting || !held) throw new Error('four chunks were added');
+  expect((await ledger.admit(sent, limits, false, nowMs)).kind).toBe('held');
+  expect((await ledger.resume({ kind: 'segment', segment: normal }, nowMs)).queued.map((each) => each.chunk)).toEqual([sent]);
+  const going = await world.pack(sent);
+  await ledger.closeArchive(going, 'linger', nowMs);
+  await ledger.sealArchive({ archive: going, bodyBytes: 10, bodySha256: 'x', nowMs });
+  await ledger.acceptIntent({ intent: await take(), batch: 'msgbatch_3' as BatchId, pollAtMs: nowMs, nowMs });
+  expect(await ledger.watchBatch(going, nowMs)).toMatchObject({ isCancelDue: false });
+  await world.pack(packed);
+  await ledger.hold({ kind: 'run', run: runA }, nowMs);
+  expect((await ledger.admit(held, limits, false, nowMs)).kind).toBe('held');
+  expect(await ledger.cancelRun(runA, 1_000, nowMs)).toMatchObject({ kind: 'canceling', track: [going] });
+  expect(await ledger.watchBatch(going, nowMs)).toMatchObject({ isCancelDue: true });
+  expect(await ledger.readRun(runA)).toMatchObject({ state: 'canceling', rowsQueued: 0, rowsHeld: 0, chunksHeld: 0 });
+
+  expect(scriptNames.filter((name) => !seen.has(shaOf(name)))).toEqual([]);
 });

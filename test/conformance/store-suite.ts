@@ -121,7 +121,7 @@ export function storeSuite(kind: string, openWorld: () => Promise<StoreWorld>): 
     it('names the key of a conflict and not a byte of its content', async () => {
       await store.put('a/b', contentOf(Buffer.from('secret one')));
       const error = await store.put('a/b', contentOf(Buffer.from('secret two'))).catch((caught: unknown) => caught);
-      expect(error).toMatchObject({ code: 'lake_conflict', where: 'a/b' });
+      expect(error).toMatchObject({ code: 'lake_conflict', where: expect.stringMatching(/(^|\/)a\/b$/) as string });
       expect(JSON.stringify(error) + String(error)).not.toContain('secret');
     });
 
@@ -208,7 +208,7 @@ export function storeSuite(kind: string, openWorld: () => Promise<StoreWorld>): 
     it('says that an object is missing, and which', async () => {
       expect(await store.head('a/none')).toBeUndefined();
       const error = await store.readWhole('a/none').catch((caught: unknown) => caught);
-      expect(error).toMatchObject({ code: 'lake_missing', where: 'a/none' });
+      expect(error).toMatchObject({ code: 'lake_missing', where: expect.stringMatching(/(^|\/)a\/none$/) as string });
     });
 
     it.each(['', '/a', 'a/', 'a//b', '../a', 'a/../../b', './a', 'a/./b', 'a\0b'])('takes no key that could lead elsewhere: %j', async (key) => {

@@ -20,7 +20,7 @@ describe('the example file', () => {
   test('shows every setting but the secrets, and is right when its comments are removed', () => {
     const { origins } = load({ yaml: uncommented });
     const missing = [...origins].filter(([, origin]) => origin === 'default').map(([path]) => path);
-    expect(missing).toEqual(['anthropic.apiKey', 'anthropic.authToken']);
+    expect(missing).toEqual(['anthropic.apiKey', 'anthropic.authToken', 'events.webhookSecret']);
   });
 
   test('shows the defaults', () => {

@@ -1,26 +1,42 @@
 -- Binds an intent to the batch that a reply or a search of the workspace named.
--- request  {intent, batch, pollAtMs, nowMs}
+-- request  {intent, batch, pollAtMs, isTentative?, nowMs}
 -- returns  {isAccepted}
 -- Atomic because an accepted archive without a poll, or a lane that stays taken, would stand still. A reply that comes
--- after the lane was given up still proves the batch, so it resolves the doubt.
+-- after the lane was given up still proves the batch, so it resolves the doubt. `isTentative`: only time and count speak
+-- for the batch, so nobody else may have the same count without a proven end.
 local key = P .. 'intent:' .. q.intent
 if get(key, 'batch') == q.batch then return '{"isAccepted":true}' end
-local event = target('intent', key, 'accept') and 'accept' or (target('intent', key, 'adopt') and 'adopt')
-if not event then return '{"isAccepted":false}' end
 -- One batch is bound to one intent only.
-if redis.call('HSETNX', P .. 'batches', q.batch, q.intent) == 0 then return '{"isAccepted":false}' end
+if redis.call('HEXISTS', P .. 'batches', q.batch) == 1 then return '{"isAccepted":false}' end
+-- What was found to hold none of its rows never will.
+if redis.call('SISMEMBER', key .. ':foreign', q.batch) == 1 then return '{"isAccepted":false}' end
 local archive, account = get(key, 'archive'), get(key, 'account')
 local archiveKey = P .. 'archive:' .. archive
+if q.isTentative then
+  if get(key, 'state') ~= 'in_doubt' or isCountTaken(account, num(key, 'rows'), archive) then return '{"isAccepted":false}' end
+  for _, other in ipairs(redis.call('SMEMBERS', P .. 'adoptions')) do
+    local otherKey = P .. 'intent:' .. other
+    if get(otherKey, 'account') == account and num(otherKey, 'rows') == num(key, 'rows') then return '{"isAccepted":false}' end
+  end
+elseif target('intent', key, 'disown') and target('archive', archiveKey, 'disown') then
+  -- What was adopted before on weaker evidence gives way to a proof.
+  disown(q.intent, q.nowMs)
+end
+local event = target('intent', key, 'accept') and 'accept' or (target('intent', key, 'adopt') and 'adopt')
+if not event then return '{"isAccepted":false}' end
+redis.call('HSET', P .. 'batches', q.batch, q.intent)
 local run = get(archiveKey, 'run')
-if get(archiveKey, 'state') == 'in_doubt' then add(P .. 'run:' .. run, 'archivesInDoubt', -1) end
+if get(archiveKey, 'state') == 'in_doubt' then leaveDoubt(archive, q.nowMs) end
 change('intent', key, event)
 change('archive', archiveKey, event)
 redis.call('HSET', key, 'batch', q.batch)
+if event == 'adopt' then redis.call('SADD', P .. 'adoptions', q.intent) end
 redis.call('HSET', archiveKey, 'batch', q.batch, 'acceptedAtMs', int(q.nowMs))
 add(P .. 'run:' .. run, 'batches', 1)
-redis.call('SREM', P .. 'doubts', archive)
 due('track', archive, q.pollAtMs)
 if get(P .. 'lane:' .. account, 'intent') == q.intent then freeLane(account, q.nowMs) end
-emit(archive .. ':submitted', 'batch.submitted', archive, q.nowMs,
+-- A second submission of an archive is an event of its own: consumers drop what has an id that they know.
+local isSecond = redis.call('EXISTS', key .. ':foreign') == 1
+emit(archive .. ':submitted' .. (isSecond and ':' .. q.batch or ''), 'batch.submitted', archive, q.nowMs,
   { run_key = run, archive = archive, batch_id = q.batch, requests = num(archiveKey, 'rows') })
 return '{"isAccepted":true}'

@@ -1,14 +1,16 @@
 -- Registers a durable chunk and, unless the run is strict, queues it.
 -- request  {footer, spoolKey, previousRow, checkpoint: {bytes, rows, sha256}, isReleased, nowMs}
--- returns  {kind: "added" | "duplicate" | "stale", epoch}
+-- returns  {kind: "added" | "duplicate" | "stale" | "canceled", epoch}
 -- Atomic because the high-water mark, the checkpoint and the queue must agree: a resumed producer skips exactly the
 -- rows that are registered. A mark other than `previousRow` shows a second producer of the same run.
 local footer = q.footer
 local run = P .. 'run:' .. footer.run
 local chunk = P .. 'chunk:' .. footer.chunk
 if redis.call('EXISTS', chunk) == 1 then return reply({ kind = 'duplicate', epoch = num(chunk, 'epoch') }) end
+local state = get(run, 'state')
+if state == 'canceling' or state == 'canceled' then return reply({ kind = 'canceled', epoch = 0 }) end
 local lane = footer.segment .. '|' .. footer.client
-if get(run, 'state') ~= 'ingesting' or num(run .. ':high', lane) ~= q.previousRow then
+if state ~= 'ingesting' or num(run .. ':high', lane) ~= q.previousRow then
   return reply({ kind = 'stale', epoch = 0 })
 end
 createChunk(footer, q.spoolKey)

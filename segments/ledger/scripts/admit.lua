@@ -2,7 +2,7 @@
 -- request  {chunk, limits: {bytesMax, rowsMax, entryOverheadBytes, envelopeBytes, fullPermille, lingerMs}, isFillEnough, nowMs}
 -- returns  {kind: "packed", archive, closed, isFlushDue} | {kind: "overfull", archive, bytesFree, rowsFree}
 --        | {kind: "refused", target, reason, tokensFree, microUsdFree} | {kind: "held", reason, isFlushDue}
---        | {kind: "stale", isFlushDue}
+--        | {kind: "stale", isFlushDue}; a refusal for the runtime names no room
 -- Atomic because `reserved + spent <= limit` must hold for all accounts at once, at every instant (G1), and because a
 -- chunk that is in an archive without its reservation could be submitted unpaid for (G2).
 local limits = q.limits
@@ -24,7 +24,12 @@ end
 -- Every account must agree before any of them is touched.
 local tokens, microUsd = num(key, 'tokensMax'), num(key, 'microUsdMax')
 local accounts = accountsOf(segment, client, run, q.nowMs)
+local isAlone = false
 for _, account in ipairs(accounts) do
+  if isLate(account, segment, q.nowMs) then
+    return reply({ kind = 'refused', target = account.target, reason = 'budget_runtime' })
+  end
+  isAlone = isAlone or (account.runtimeMs ~= nil and account.onLate == 'cancel')
   local tokensFree, microUsdFree = roomOf(account)
   local lacksTokens = tokensFree and tokens > tokensFree
   local lacksMoney = microUsdFree and microUsd > microUsdFree
@@ -63,11 +68,14 @@ if not archive then
   redis.call('HSET', runKey .. ':open', segment, archive)
   due('seal', archive, q.nowMs + limits.lingerMs)
 end
+-- A batch that may be canceled for being late must not take the rows of other segments with it.
+if isAlone then redis.call('HSET', P .. 'archive:' .. archive, 'alone', '1') end
 
 local names = {}
 for _, account in ipairs(accounts) do
   local accountKey = P .. 'account:' .. account.name
   redis.call('SADD', P .. 'accounts', account.name)
+  redis.call('HSET', accountKey, 'startedAtMs', int(startedAt(account, q.nowMs)))
   add(accountKey, 'tokensReserved', tokens)
   add(accountKey, 'microUsdReserved', microUsd)
   names[#names + 1] = account.name

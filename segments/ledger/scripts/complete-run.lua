@@ -3,7 +3,7 @@
 -- returns  {isComplete}
 -- Atomic because the completion event must be written exactly once, with the state.
 local key = P .. 'run:' .. q.run
-if get(key, 'state') == 'complete' then return '{"isComplete":true}' end
+if get(key, 'state') == 'complete' or get(key, 'state') == 'canceled' then return '{"isComplete":true}' end
 if not target('run', key, 'complete') or num(key, 'chunksOpen') ~= 0 then return '{"isComplete":false}' end
 change('run', key, 'complete')
 redis.call('HSET', key, 'result', q.result)

@@ -5,7 +5,7 @@
 local key = P .. 'archive:' .. q.archive
 local run = get(key, 'run')
 if not target('archive', key, 'export') then
-  local isDone = get(P .. 'run:' .. run, 'state') == 'open' and num(P .. 'run:' .. run, 'chunksOpen') == 0
+  local isDone = isEnding(run) and num(P .. 'run:' .. run, 'chunksOpen') == 0
   return reply({ isExported = false, isRunDone = isDone })
 end
 change('archive', key, 'export')

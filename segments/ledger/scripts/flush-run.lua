@@ -1,9 +1,10 @@
 -- Ends the ingest of a run: its counts are final, what was only spooled is queued, and its tails may share archives.
 -- request  {run, accepted, rejected, input: {bytes, rows, sha256}, nowMs}
--- returns  {kind: "flushed" | "already" | "mismatch", queued: [{chunk, segment, epoch}]}
+-- returns  {kind: "flushed" | "already" | "mismatch" | "canceled", queued: [{chunk, segment, epoch}]}
 -- Atomic because a packer that saw the run half flushed would share tails that are not tails.
 local key = P .. 'run:' .. q.run
 local state = get(key, 'state')
+if state == 'canceling' or state == 'canceled' then return '{"kind":"canceled","queued":[]}' end
 if state ~= 'ingesting' then
   local kind = get(key, 'checkpointSha256') == q.input.sha256 and 'already' or 'mismatch'
   return '{"kind":"' .. kind .. '","queued":[]}'

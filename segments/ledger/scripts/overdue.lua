@@ -3,7 +3,7 @@
 -- returns  [{stage, entity, epoch}]
 -- Atomic because several sweepers look at once.
 local found = {}
-for _, stage in ipairs({ 'pack', 'seal', 'submit', 'track', 'settle', 'export', 'gather' }) do
+for _, stage in ipairs({ 'pack', 'seal', 'submit', 'track', 'settle', 'export', 'gather', 'doubt' }) do
   local key = P .. 'due:' .. stage
   for _, entity in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', int(q.nowMs), 'LIMIT', 0, q.limit)) do
     redis.call('ZADD', key, int(q.nowMs + q.againMs), entity)

@@ -72,6 +72,23 @@ local function emit(id, kind, subject, at, data)
     'data', type(data) == 'string' and data or cjson.encode(data))
 end
 
+-- The run id of the Redis that runs this script: another one after every start and on every replica. A script may ask
+-- for it, because it is not a time and not a chance: it says which memory is being changed.
+local function serverRun()
+  local section = 'server'
+  return string.match(redis.call('INFO', section), 'run_id:(%w+)') or ''
+end
+
+-- Why this ledger is not the one that a submitter has proven to be as new as the lake, or nil.
+local function standingFault(proof)
+  local key = P .. 'standing'
+  if get(key, 'behind') ~= '' then return 'behind' end
+  if get(key, 'recovering') == '1' then return 'recovering' end
+  if num(key, 'generation') < proof.generation or num(key, 'epoch') ~= proof.epoch then return 'generation' end
+  if serverRun() ~= proof.server then return 'server' end
+  return nil
+end
+
 local function priorityOf(segment)
   return string.match(segment, '[^.]+$')
 end
@@ -105,6 +122,7 @@ local function enqueue(chunk, key)
     redis.call('HSET', key, 'order', order)
   end
   redis.call('ZADD', P .. 'queued:' .. segment, order, chunk)
+  redis.call('ZADD', P .. 'run:' .. get(key, 'run') .. ':waiting', order, chunk)
   if redis.call('SADD', P .. 'segments', segment) == 1 then
     redis.call('HSETNX', P .. 'segment:' .. segment, 'state', 'flowing')
   end
@@ -116,6 +134,7 @@ end
 local function dequeue(chunk, key)
   local segment = get(key, 'segment')
   redis.call('ZREM', P .. 'queued:' .. segment, chunk)
+  redis.call('ZREM', P .. 'run:' .. get(key, 'run') .. ':waiting', chunk)
   countQueued(chunk, key, -1)
   refreshReady(segment)
 end
@@ -151,6 +170,8 @@ local function accountsOf(segment, client, run, at)
     local account = { target = name, name = name .. '@' .. window, window = get(budget, 'window') }
     account.tokens = tonumber(get(budget, 'tokens'))
     account.microUsd = tonumber(get(budget, 'microUsd'))
+    account.runtimeMs = tonumber(get(budget, 'runtimeMs'))
+    account.onLate = get(budget, 'onLate')
     if account.name == 'all@total' then accounts[1] = account else accounts[#accounts + 1] = account end
   end
   return accounts
@@ -165,6 +186,39 @@ local function roomOf(account)
   return tokens, microUsd
 end
 
+-- How long an archive of a segment has to be expected to take, from its opening to its settlement: the longest that was
+-- seen lately, with a margin that shrinks as more were seen; of the segment itself, else of the whole installation.
+-- nil: nothing was seen yet.
+local dayMs = 86400000
+local function turnaroundOf(segment)
+  for _, name in ipairs({ segment, 'all' }) do
+    local seen = redis.call('LRANGE', P .. 'turnaround:' .. name, 0, -1)
+    local longest = 0
+    for _, ms in ipairs(seen) do longest = math.max(longest, tonumber(ms)) end
+    if #seen > 0 then return math.min(math.floor(longest * (1 + 2 / #seen)), dayMs), #seen end
+  end
+  return nil, 0
+end
+
+-- When the work of an account began within its window. An account whose window never ends begins anew whenever nothing
+-- of it is reserved: its runtime is that of one stretch of work.
+local function startedAt(account, at)
+  local key = P .. 'account:' .. account.name
+  local isEndless = string.sub(account.name, -6) == '@total'
+  if isEndless and num(key, 'tokensReserved') == 0 then return at end
+  local started = num(key, 'startedAtMs')
+  return started > 0 and started or at
+end
+
+-- Whether work that is begun now is likely to end after the runtime of its account. What was never seen is expected to
+-- take a day, which is as long as the provider may take; but where a late batch is canceled the work may begin, because
+-- then it ends in time whatever happens.
+local function isLate(account, segment, at)
+  if not account.runtimeMs or get(P .. 'account:' .. account.name, 'runtimeWaived') == '1' then return false end
+  local expectedMs = turnaroundOf(segment) or (account.onLate == 'cancel' and 0 or dayMs)
+  return at + expectedMs > startedAt(account, at) + account.runtimeMs
+end
+
 -- The scope of a stop: the segment, or the segment within one run where the budget's window is a run.
 local function scopeOf(segment, run, window)
   if window == 'run' then return segment .. '|' .. run end
@@ -173,7 +227,7 @@ end
 
 -- The stop that keeps a chunk back, or nil.
 local function stopFor(segment, run)
-  for _, scope in ipairs({ segment, segment .. '|' .. run, 'run|' .. run }) do
+  for _, scope in ipairs({ 'hold|' .. segment, 'run|' .. run, segment, segment .. '|' .. run }) do
     if redis.call('SISMEMBER', P .. 'stops', scope) == 1 then return scope end
   end
   return nil
@@ -183,6 +237,7 @@ end
 local function hold(chunk, key, scope, reason)
   dequeue(chunk, key)
   change('chunk', key, 'hold', reason)
+  redis.call('ZADD', P .. 'run:' .. get(key, 'run') .. ':waiting', get(key, 'order'), chunk)
   redis.call('ZADD', P .. 'stop:' .. scope .. ':held', get(key, 'order'), chunk)
   local segment, run, rows = get(key, 'segment'), get(key, 'run'), num(key, 'rows')
   add(P .. 'stop:' .. scope, 'rowsHeld', rows)
@@ -287,10 +342,16 @@ local function appendChunk(archive, chunk)
   redis.call('HSET', chunkKey, 'archive', archive)
 end
 
--- A run is done when its source is read and no chunk of it is open; its manifest is due then.
+-- A run goes on to its manifest when its source is read, or when it was canceled.
+local function isEnding(run)
+  local state = get(P .. 'run:' .. run, 'state')
+  return state == 'open' or state == 'canceling'
+end
+
+-- A run is done when nothing more comes into it and no chunk of it is open; its manifest is due then.
 local function finishIfDone(run, at)
   local key = P .. 'run:' .. run
-  if get(key, 'state') ~= 'open' or num(key, 'chunksOpen') ~= 0 then return false end
+  if not isEnding(run) or num(key, 'chunksOpen') ~= 0 then return false end
   redis.call('HSETNX', key, 'finishedAtMs', int(at))
   due('gather', run, at)
   return true
@@ -316,9 +377,59 @@ end
 
 local ranks = { high = 0, normal = 1, low = 2, fallback = 3 }
 
--- Puts a sealed archive in line: by priority, then by age.
+-- Ends an archive that was not sent and never will be. It is settled without results: its reservations come back, and
+-- its rows become dead letters.
+local function cancelArchive(archive, at)
+  local key = P .. 'archive:' .. archive
+  if get(key, 'state') == 'open' then
+    if get(key, 'closing') == '' then closeArchive(archive, 'canceled', at) end
+    undue('seal', archive)
+  end
+  redis.call('ZREM', P .. 'sealed', archive)
+  change('archive', key, 'cancel', 'canceled')
+  redis.call('HSET', key, 'endedAtMs', int(at))
+  due('settle', archive, at)
+end
+
+-- Puts what waits of a canceled run into archives that are never sent, so that every row of it is accounted for. At most
+-- `limit` chunks; what is left waits for the next call.
+local function cancelWaiting(run, rowsMax, limit, at)
+  local runKey = P .. 'run:' .. run
+  local chunks = redis.call('ZRANGE', runKey .. ':waiting', 0, limit - 1)
+  for _, chunk in ipairs(redis.call('LRANGE', runKey .. ':spooled', 0, limit - 1)) do chunks[#chunks + 1] = chunk end
+  redis.call('LTRIM', runKey .. ':spooled', limit, -1)
+  local open = {}
+  for _, chunk in ipairs(chunks) do
+    local key = P .. 'chunk:' .. chunk
+    local segment, state = get(key, 'segment'), get(key, 'state')
+    if state == 'queued' then dequeue(chunk, key) end
+    if state == 'held' then
+      for _, scope in ipairs({ 'hold|' .. segment, 'run|' .. run, segment, segment .. '|' .. run }) do
+        if redis.call('ZSCORE', P .. 'stop:' .. scope .. ':held', chunk) then unhold(chunk, key, scope) end
+      end
+      redis.call('ZREM', runKey .. ':waiting', chunk)
+    end
+    change('chunk', key, 'cancel', 'canceled')
+    -- Nothing was reserved for it, so its settlement has nothing to return.
+    redis.call('HSET', key, 'reservation', 'reserved', 'accounts', '[]')
+    local priority = priorityOf(segment)
+    if open[priority] and num(P .. 'archive:' .. open[priority], 'rows') + num(key, 'rows') > rowsMax then
+      cancelArchive(open[priority], at)
+      open[priority] = nil
+    end
+    open[priority] = open[priority] or createArchive(run, priority, '', at)
+    appendChunk(open[priority], chunk)
+  end
+  for _, priority in ipairs({ 'high', 'normal', 'low', 'fallback' }) do
+    if open[priority] then cancelArchive(open[priority], at) end
+  end
+  return redis.call('ZCARD', runKey .. ':waiting') + redis.call('LLEN', runKey .. ':spooled')
+end
+
+-- Puts a sealed archive in line: by priority, then by age. One of a canceled run ends here.
 local function queueSealed(archive, at)
   local key = P .. 'archive:' .. archive
+  if get(P .. 'run:' .. get(key, 'run'), 'state') == 'canceling' then return cancelArchive(archive, at) end
   redis.call('ZADD', P .. 'sealed', int(ranks[get(key, 'priority')] * 1e14 + num(key, 'openedAtMs')), archive)
   due('submit', 'next', at)
 end
@@ -328,6 +439,53 @@ local function leaveProviderQueue(account, archive)
   if account ~= '' then add(P .. 'lane:' .. account, 'rowsEnqueued', -num(P .. 'archive:' .. archive, 'rows')) end
 end
 
+-- Puts an archive among those in doubt; the adopter looks for its batch at once. What an earlier search found is void.
+local function enterDoubt(intent, archive, at)
+  redis.call('SADD', P .. 'doubts', archive)
+  add(P .. 'run:' .. get(P .. 'archive:' .. archive, 'run'), 'archivesInDoubt', 1)
+  redis.call('HSET', P .. 'intent:' .. intent, 'scans', 0, 'lastScanAtMs', 0, 'looks', 0, 'candidates', '', 'batch', '')
+  due('doubt', archive, at)
+end
+
+-- Takes an archive out of those in doubt. Its row count is free again, so an archive that waited for that is in line.
+local function leaveDoubt(archive, at)
+  redis.call('SREM', P .. 'doubts', archive)
+  add(P .. 'run:' .. get(P .. 'archive:' .. archive, 'run'), 'archivesInDoubt', -1)
+  undue('doubt', archive)
+  if redis.call('ZCARD', P .. 'sealed') > 0 then due('submit', 'next', at) end
+end
+
+-- Undoes an adoption that turned out wrong: the batch belongs to somebody else, and the search goes on without it.
+local function disown(intent, at)
+  local key = P .. 'intent:' .. intent
+  local archive, account, batch = get(key, 'archive'), get(key, 'account'), get(key, 'batch')
+  local archiveKey = P .. 'archive:' .. archive
+  -- An ended batch has left the provider's queue; an archive in doubt keeps its place there.
+  if get(archiveKey, 'state') == 'ended' then add(P .. 'lane:' .. account, 'rowsEnqueued', num(archiveKey, 'rows')) end
+  change('archive', archiveKey, 'disown', 'disowned')
+  change('intent', key, 'disown', 'disowned')
+  redis.call('HDEL', P .. 'batches', batch)
+  redis.call('SREM', P .. 'adoptions', intent)
+  redis.call('SADD', key .. ':foreign', batch)
+  redis.call('HSET', archiveKey, 'batch', '', 'acceptedAtMs', '', 'endedAtMs', '')
+  add(P .. 'run:' .. get(archiveKey, 'run'), 'batches', -1)
+  undue('track', archive)
+  undue('settle', archive)
+  enterDoubt(intent, archive, at)
+  emit(archive .. ':disowned:' .. batch, 'batch.disowned', archive, at,
+    { run_key = get(archiveKey, 'run'), archive = archive, intent = intent, batch_id = batch })
+end
+
+-- True when another intent of the account has the same row count and no proven end: a batch that is told from others by
+-- its count alone could then be either's.
+local function isCountTaken(account, rows, except)
+  for _, archive in ipairs(redis.call('SMEMBERS', P .. 'doubts')) do
+    local key = P .. 'intent:' .. get(P .. 'archive:' .. archive, 'intent')
+    if get(key, 'account') == account and num(key, 'rows') == rows and archive ~= except then return true end
+  end
+  return false
+end
+
 -- Notes that nobody can say whether an intent made a batch. Reservation and place in the provider's queue stay.
 local function doubt(intent, reason, at)
   local key = P .. 'intent:' .. intent
@@ -335,8 +493,8 @@ local function doubt(intent, reason, at)
   local archiveKey = P .. 'archive:' .. archive
   change('intent', key, 'doubt', reason)
   change('archive', archiveKey, 'doubt', reason)
-  add(P .. 'run:' .. get(archiveKey, 'run'), 'archivesInDoubt', 1)
-  redis.call('SADD', P .. 'doubts', archive)
+  redis.call('HSET', key, 'doubtedAtMs', int(at))
+  enterDoubt(intent, archive, at)
   if get(P .. 'lane:' .. account, 'intent') == intent then freeLane(account, at) end
   emit(archive .. ':in_doubt:' .. intent, 'batch.in_doubt', archive, at,
     { run_key = get(archiveKey, 'run'), archive = archive, intent = intent, reason = reason })
@@ -352,6 +510,12 @@ local function expire(account, at)
   local key = P .. 'intent:' .. intent
   if get(key, 'state') == 'sent' then
     doubt(intent, 'owner_lost', at)
+    return 'in_doubt', 0
+  end
+  -- Another Redis than the one that prepared it may have forgotten that the gate was opened.
+  local server = get(key, 'server')
+  if server ~= '' and server ~= serverRun() then
+    doubt(intent, 'redis_changed', at)
     return 'in_doubt', 0
   end
   local archive = get(key, 'archive')

@@ -1,8 +1,11 @@
 -- Takes the lane of an account for the next sealed archive and writes the intent down.
--- request  {account, owner, leaseMs, queueRowsMax, nowMs}
+-- request  {account, owner, leaseMs, queueRowsMax, proof?: {generation, epoch, server}, nowMs}
 -- returns  {kind: "prepared", intent, archive} | {kind: "nothing"} | {kind: "lane_busy", untilMs}
---        | {kind: "queue_full", rows, rowsFree} | {kind: "paused", untilMs, reason}
+--        | {kind: "queue_full", rows, rowsFree} | {kind: "paused", untilMs, reason} | {kind: "counts_taken", rows}
+--        | {kind: "unproven", reason}: this is not the ledger that was compared with the lake
 -- Atomic because two submitters must never hold one lane, nor two intents one archive (G3, G4).
+local fault = q.proof and standingFault(q.proof)
+if fault then return reply({ kind = 'unproven', reason = fault }) end
 local lane = P .. 'lane:' .. q.account
 -- The lane of another account may be left behind, after a key was changed for example: nobody else would look at it.
 for _, account in ipairs(redis.call('SMEMBERS', P .. 'lanes')) do
@@ -21,7 +24,24 @@ if num(lane, 'pausedUntilMs') > q.nowMs then
   due('submit', 'next', num(lane, 'pausedUntilMs'))
   return reply({ kind = 'paused', untilMs = num(lane, 'pausedUntilMs'), reason = get(lane, 'pauseReason') })
 end
-local archive = redis.call('ZRANGE', P .. 'sealed', 0, 0)[1]
+-- The archives of a run that an operator holds stay in line; the next one goes before them.
+-- So does one whose row count an archive in doubt has: until a batch ends, its count is nearly all that tells whose it is.
+local archive, taken
+for _, candidate in ipairs(redis.call('ZRANGE', P .. 'sealed', 0, -1)) do
+  local run = get(P .. 'archive:' .. candidate, 'run')
+  if redis.call('SISMEMBER', P .. 'stops', 'run|' .. run) == 0 then
+    if not isCountTaken(q.account, num(P .. 'archive:' .. candidate, 'rows')) then
+      archive = candidate
+      break
+    end
+    taken = num(P .. 'archive:' .. candidate, 'rows')
+  end
+end
+if not archive and taken then
+  -- The end of a doubt makes it due at once.
+  restSubmit()
+  return reply({ kind = 'counts_taken', rows = taken })
+end
 if not archive then
   restSubmit()
   return '{"kind":"nothing"}'
@@ -37,10 +57,13 @@ local ordinal = add(key, 'intents', 1)
 local intent = archive .. '-i' .. ordinal
 redis.call('HSET', key, 'intent', intent, 'account', q.account)
 redis.call('HSET', P .. 'intent:' .. intent, 'state', 'prepared', 'reason', '', 'archive', archive, 'account', q.account,
-  'rows', rows, 'bodyBytes', get(key, 'bodyBytes'), 'preparedAtMs', int(q.nowMs), 'owner', q.owner, 'batch', '')
+  'rows', rows, 'bodyBytes', get(key, 'bodyBytes'), 'preparedAtMs', int(q.nowMs), 'owner', q.owner, 'batch', '',
+  'server', q.proof and q.proof.server or '')
 redis.call('HSET', lane, 'intent', intent, 'owner', q.owner, 'untilMs', int(q.nowMs + q.leaseMs))
 redis.call('SADD', P .. 'lanes', q.account)
+redis.call('ZADD', P .. 'due:doubt', 'NX', int(q.nowMs), 'workspace|' .. q.account)
 add(lane, 'rowsEnqueued', rows)
 redis.call('ZREM', P .. 'sealed', archive)
 due('submit', 'next', q.nowMs + q.leaseMs)
-return reply({ kind = 'prepared', intent = intent, archive = archive })
+local isOverloadDoubtful = get(lane, 'isOverloadDoubtful') == '1' or nil
+return reply({ kind = 'prepared', intent = intent, archive = archive, isOverloadDoubtful = isOverloadDoubtful })

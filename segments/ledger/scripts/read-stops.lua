@@ -1,6 +1,6 @@
 -- Reads every stop with the room that its account has now.
 -- request  {nowMs}
--- returns  [{scope, fields…, tokensFree?, microUsdFree?}]
+-- returns  [{scope, fields…, tokensFree?, microUsdFree?, runtimeMs?, startedAtMs?, turnaroundMs?, turnaroundsSeen?}]
 -- Atomic because a stop and its room are compared by the reader.
 local found = {}
 for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
@@ -15,6 +15,11 @@ for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
         local tokensFree, microUsdFree = roomOf(account)
         if tokensFree then stop.tokensFree = int(tokensFree) end
         if microUsdFree then stop.microUsdFree = int(microUsdFree) end
+        if stop.reason == 'budget_runtime' and account.runtimeMs then
+          local expectedMs, seen = turnaroundOf(get(key, 'segment'))
+          stop.runtimeMs, stop.startedAtMs = int(account.runtimeMs), int(startedAt(account, q.nowMs))
+          stop.turnaroundMs, stop.turnaroundsSeen = int(expectedMs or dayMs), int(seen)
+        end
       end
     end
   end

@@ -1,4 +1,4 @@
--- Lets go what is held by a budget whose account has room for the next prompt again.
+-- Lets go what is held by a budget whose account has room, or time, for the next prompt again.
 -- request  {nowMs}
 -- returns  [{chunk, segment, epoch}]
 -- Atomic because a stop that is taken away while its chunks stay held would strand them.
@@ -6,14 +6,16 @@ local queued = {}
 for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
   local stop = P .. 'stop:' .. scope
   local reason = get(stop, 'reason')
-  if reason == 'budget_tokens' or reason == 'budget_cost' then
+  if reason == 'budget_tokens' or reason == 'budget_cost' or reason == 'budget_runtime' then
     local held = redis.call('ZRANGE', stop .. ':held', 0, 0)[1]
     local isFree = true
     if held then
       local key = P .. 'chunk:' .. held
       for _, account in ipairs(accountsOf(get(key, 'segment'), get(key, 'client'), get(key, 'run'), q.nowMs)) do
         local tokensFree, microUsdFree = roomOf(account)
-        if (tokensFree and num(stop, 'tokensNeeded') > tokensFree) or (microUsdFree and num(stop, 'microUsdNeeded') > microUsdFree) then isFree = false end
+        if reason == 'budget_runtime' then
+          if account.target == get(stop, 'target') and isLate(account, get(key, 'segment'), q.nowMs) then isFree = false end
+        elseif (tokensFree and num(stop, 'tokensNeeded') > tokensFree) or (microUsdFree and num(stop, 'microUsdNeeded') > microUsdFree) then isFree = false end
       end
     end
     if isFree then

@@ -49,11 +49,32 @@ for _, outcome in ipairs(q.chunks) do
     end
   end
 end
+-- What it took, for the runtime budgets. A batch that was canceled took less than it would have.
+if get(archiveKey, 'batch') ~= '' and get(archiveKey, 'cancelAskedAtMs') == '' then
+  local tookMs = int(q.nowMs - num(archiveKey, 'openedAtMs'))
+  local isSeen = {}
+  for _, outcome in ipairs(q.chunks) do isSeen[get(P .. 'chunk:' .. outcome.chunk, 'segment')] = true end
+  isSeen['all'] = true
+  for name in pairs(isSeen) do
+    redis.call('LPUSH', P .. 'turnaround:' .. name, tookMs)
+    redis.call('LTRIM', P .. 'turnaround:' .. name, 0, 19)
+  end
+end
 local queued = {}
 for _, retry in ipairs(q.retries) do
   local key = createChunk(retry.footer, retry.spoolKey)
   change('chunk', key, 'queue')
   queued[#queued + 1] = enqueue(retry.footer.chunk, key)
+end
+-- A run that was canceled meanwhile sends nothing more. A retry chunk has at most the rows of its archive.
+if get(run, 'state') == 'canceling' and #queued > 0 then
+  cancelWaiting(get(archiveKey, 'run'), num(archiveKey, 'rows'), 1000, q.nowMs)
+  queued = {}
+end
+local intent = get(archiveKey, 'intent')
+if intent ~= '' and target('intent', P .. 'intent:' .. intent, 'confirm') then
+  change('intent', P .. 'intent:' .. intent, 'confirm')
+  redis.call('SREM', P .. 'adoptions', intent)
 end
 change('archive', archiveKey, 'settle')
 undue('settle', q.archive)

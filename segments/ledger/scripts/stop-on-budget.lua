@@ -8,7 +8,9 @@ local segment, run, client = get(key, 'segment'), get(key, 'run'), get(key, 'cli
 local blocking
 for _, account in ipairs(accountsOf(segment, client, run, q.nowMs)) do
   local tokensFree, microUsdFree = roomOf(account)
-  if account.target == q.target and ((tokensFree and q.tokensNeeded > tokensFree) or (microUsdFree and q.microUsdNeeded > microUsdFree)) then
+  if account.target == q.target and q.reason == 'budget_runtime' then
+    if isLate(account, segment, q.nowMs) then blocking = account end
+  elseif account.target == q.target and ((tokensFree and q.tokensNeeded > tokensFree) or (microUsdFree and q.microUsdNeeded > microUsdFree)) then
     blocking = account
   end
 end

@@ -61,7 +61,7 @@ describe('connections', () => {
   });
 
   it('slow_drip sends the whole reply, slowly', async () => {
-    const on = await struck({ fault: 'slow_drip', on: 'batches.retrieve', bytes_per_second: 2_000 });
+    const on = await struck({ fault: 'slow_drip', on: 'batches.retrieve', bytes_per_second: 1_000 });
     const id = await create(on);
     const before = performance.now();
     expect((await on.call('GET', `/v1/messages/batches/${id}`)).json.id).toBe(id);

@@ -1,0 +1,54 @@
+/** One stop in words: what stands still, by which limit, how much is missing, and what would make it go on. */
+import { durationText } from '../config/quantity.ts';
+import type { StopRecord } from '../segments/ledger/ledger.ts';
+import { countText, dollarText } from './terminal.ts';
+
+const minuteMs = 60_000;
+
+/** Two or three lines for a person. */
+export function heldText(stop: StopRecord): string {
+  const held = `${countText(stop.rowsHeld)} held rows`;
+  switch (stop.reason) {
+    case 'operator':
+      return stop.segment === ''
+        ? `run ${stop.run ?? ''} is held by an operator: ${held}; its sealed archives wait too\n  let it go: plimsoll resume ${stop.run ?? ''}`
+        : `segment ${stop.segment} is held by an operator: ${held}\n  let it go: plimsoll resume ${stop.segment}`;
+    case 'bound_exceeded':
+      return `segment ${stop.segment} is stopped (bound_exceeded): a row of it was billed above its upper bound, so no budget could be kept: ${held}\n  look at its error rows and texts first, then: plimsoll resume ${stop.segment}`;
+    case 'budget_runtime':
+      return runtimeText(stop, held);
+    default:
+      return budgetText(stop, held);
+  }
+}
+
+function runtimeText(stop: StopRecord, held: string): string {
+  const scope = stop.run === undefined ? '' : ` of run ${stop.run}`;
+  const first = `segment ${stop.segment}${scope} is stopped (budget_runtime): work that begins now is likely to outlast the runtime of ${stop.target}: ${held}`;
+  if (!stop.runtime) return first;
+  const { limitMs, startedAtMs, turnaroundMs, turnaroundsSeen } = stop.runtime;
+  const basis = turnaroundsSeen === 0 ? "the provider's worst case, because no archive was settled yet" : `the upper bound from the last ${turnaroundsSeen} archives`;
+  return [
+    first,
+    `  an archive is expected to take up to ${roughly(turnaroundMs)} (${basis}); the runtime is ${roughly(limitMs)}, counted from ${new Date(startedAtMs).toISOString()}`,
+    `  allow more: plimsoll budget set ${stop.target} --runtime ${durationText(Math.ceil((limitMs + turnaroundMs) / minuteMs) * minuteMs)}; or let it go once: plimsoll resume ${stop.segment}`,
+  ].join('\n');
+}
+
+/** Seconds below two minutes, whole minutes above. */
+function roughly(ms: number): string {
+  return durationText(ms < 2 * minuteMs ? Math.ceil(ms / 1000) * 1000 : Math.ceil(ms / minuteMs) * minuteMs);
+}
+
+function budgetText(stop: StopRecord, held: string): string {
+  const missing: string[] = [];
+  const tokensMissing = stop.tokensFree === undefined ? 0 : Math.max(0, stop.tokensHeld - stop.tokensFree);
+  const microUsdMissing = stop.microUsdFree === undefined ? 0 : Math.max(0, stop.microUsdHeld - stop.microUsdFree);
+  if (tokensMissing > 0) missing.push(`${countText(tokensMissing)} tokens`);
+  if (microUsdMissing > 0) missing.push(dollarText(microUsdMissing));
+  return [
+    `segment ${stop.segment} is stopped (${stop.reason}): the budget of ${stop.target} has no room for ${held}`,
+    `  their upper bound needs ${countText(stop.tokensHeld)} tokens, ${dollarText(stop.microUsdHeld)}; missing: ${missing.join(' and ') || 'nothing any more, it flows again by itself'}`,
+    `  make room: plimsoll budget set ${stop.target} --tokens N | --usd X, or wait for settlements`,
+  ].join('\n');
+}

@@ -1,0 +1,145 @@
+/**
+ * A plan: what a source would become and what it would cost, worked out without sending anything. Pure but for reading
+ * the plan back; the survey of the source is made by `producers/survey.ts`.
+ */
+import { z } from 'zod';
+import type { Config } from '../config/config.ts';
+import type { ConfiguredBudget } from '../config/budget.ts';
+import type { SegmentSurvey, Survey } from '../producers/producer.ts';
+import { PlimsollError } from '../segments/errors.ts';
+import { bodyBytes } from '../segments/pack.ts';
+import { microUsdToUsd } from '../segments/price.ts';
+import { priorities, segmentParts } from '../segments/segment.ts';
+
+/** What one budget would do to the planned prompts. Amounts are tokens and micro-USD, summed over what it applies to. */
+export interface BudgetVerdict {
+  readonly target: string;
+  readonly window: string;
+  readonly kind: 'tokens' | 'usd';
+  readonly limit: number;
+  readonly expected: number;
+  readonly bound: number;
+  /** Reserving upper bounds: does everything fit at once, or is something held until results give room back? */
+  readonly strict: 'fits' | 'holds_a_part';
+  /** Reserving expectations: would the expected spending stay within the limit? */
+  readonly estimate: 'fits' | 'holds_a_part';
+}
+
+/** How many batches the segments of one run would need; the tails of a priority share archives. */
+export function batchesOf(segments: readonly SegmentSurvey[], limits: Pick<Config['archive'], 'bytesMax' | 'rowsMax'>): { readonly total: number; readonly own: ReadonlyMap<string, number> } {
+  const own = new Map<string, number>();
+  let total = 0;
+  for (const priority of priorities) {
+    let bytes = 0;
+    let rows = 0;
+    let isOpen = false;
+    for (const each of segments.filter((segment) => segmentParts(segment.segment)?.priority === priority)) {
+      const size = bodyBytes(each.rows, each.paramsBytes);
+      const full = Math.max(Math.ceil(size / limits.bytesMax), Math.ceil(each.rows / limits.rowsMax)) - 1;
+      own.set(each.segment, full);
+      total += full;
+      const tail = { bytes: Math.max(0, size - full * limits.bytesMax), rows: Math.max(1, each.rows - full * limits.rowsMax) };
+      if (isOpen && (bytes + tail.bytes > limits.bytesMax || rows + tail.rows > limits.rowsMax)) {
+        total += 1;
+        bytes = 0;
+        rows = 0;
+      }
+      bytes += tail.bytes;
+      rows += tail.rows;
+      isOpen = true;
+    }
+    if (isOpen) total += 1;
+  }
+  return { total, own };
+}
+
+/** What the budgets of the settings would do. Budgets of clients are left out: a survey counts by segment. */
+export function verdictsOf(segments: readonly SegmentSurvey[], budgets: readonly ConfiguredBudget[]): readonly BudgetVerdict[] {
+  return budgets.flatMap((budget): BudgetVerdict[] => {
+    const own = segments.filter(({ segment }) => appliesTo(budget.target, segment));
+    if (own.length === 0) return [];
+    const sum = (of: (each: SegmentSurvey) => number): number => own.reduce((total, each) => total + of(each), 0);
+    const verdict = (kind: 'tokens' | 'usd', limit: number, expected: number, bound: number): BudgetVerdict => ({
+      target: budget.target, window: budget.window, kind, limit, expected, bound,
+      strict: bound <= limit ? 'fits' : 'holds_a_part',
+      estimate: expected <= limit ? 'fits' : 'holds_a_part',
+    });
+    return [
+      ...(budget.tokens === undefined ? [] : [verdict('tokens', budget.tokens, sum((each) => each.tokensExpected), sum((each) => each.tokensMax))]),
+      ...(budget.microUsd === undefined ? [] : [verdict('usd', budget.microUsd, sum((each) => each.microUsdExpected), sum((each) => each.microUsdMax))]),
+    ];
+  });
+}
+
+function appliesTo(target: string, segment: string): boolean {
+  return target === 'all' || target === `segment:${segment}` || target === `topic:${segmentParts(segment)?.topic ?? ''}`;
+}
+
+/** What a plan was made with beyond the settings file; `apply` uses the same. */
+export interface PlanFlags {
+  readonly topic?: string | undefined;
+  readonly priority?: string | undefined;
+  readonly client?: string | undefined;
+  readonly model?: string | undefined;
+  readonly maxTokens?: string | undefined;
+  readonly strict?: boolean | undefined;
+  readonly maxBadRows?: string | undefined;
+}
+
+/** The document that `plan --json` prints and `plan --out` writes. `source` is an absolute path, or `-`. */
+export function planDocument(survey: Survey, source: string, cutSha256: string, flags: PlanFlags, config: Config) {
+  const { total, own } = batchesOf(survey.segments, config.archive);
+  const sum = (of: (each: SegmentSurvey) => number): number => survey.segments.reduce((all, each) => all + of(each), 0);
+  const expected = sum((each) => each.microUsdExpected);
+  const bound = sum((each) => each.microUsdMax);
+  return {
+    v: 1,
+    source,
+    input: survey.input,
+    price_version: survey.priceVersion,
+    settings_sha256: cutSha256,
+    flags,
+    accepted: survey.accepted,
+    rejected: survey.rejected,
+    rejected_by_code: survey.rejectedByCode,
+    batches: total,
+    tokens_expected: sum((each) => each.tokensExpected),
+    tokens_max: sum((each) => each.tokensMax),
+    cost_usd_expected: microUsdToUsd(expected),
+    cost_usd_max: microUsdToUsd(bound),
+    segments: survey.segments.map((each) => ({
+      segment: each.segment, rows: each.rows, bytes: each.paramsBytes, full_batches: own.get(each.segment) ?? 0,
+      tokens_expected: each.tokensExpected, tokens_max: each.tokensMax,
+      cost_usd_expected: microUsdToUsd(each.microUsdExpected), cost_usd_max: microUsdToUsd(each.microUsdMax),
+    })),
+    budgets: verdictsOf(survey.segments, config.budgets),
+  } as const;
+}
+
+const planSchema = z.object({
+  v: z.literal(1),
+  source: z.string(),
+  input: z.object({ bytes: z.int(), rows: z.int(), sha256: z.string() }),
+  price_version: z.string(),
+  settings_sha256: z.string(),
+  flags: z.object({
+    topic: z.string().optional(), priority: z.string().optional(), client: z.string().optional(), model: z.string().optional(),
+    maxTokens: z.string().optional(), strict: z.boolean().optional(), maxBadRows: z.string().optional(),
+  }),
+});
+
+/** What `apply` needs of a plan. */
+export type SavedPlan = z.infer<typeof planSchema>;
+
+/** Reads a plan back. @throws PlimsollError `usage` when it is none */
+export function parsePlan(text: string, path: string): SavedPlan {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch {
+    document = undefined;
+  }
+  const decoded = planSchema.safeParse(document);
+  if (decoded.success) return decoded.data;
+  throw new PlimsollError('usage', { message: 'this is no plan', where: path, hint: 'Make one: plimsoll plan FILE --out plan.json' });
+}

@@ -1,0 +1,76 @@
+/** `plan`: what a source would become and cost, without Redis, without a key, without sending anything. */
+import { Command } from 'commander';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Config } from '../config/config.ts';
+import { priceTable } from '../config/models.ts';
+import { survey, type Survey } from '../producers/producer.ts';
+import { cutSha256 } from '../producers/settings.ts';
+import { errnoOf, PlimsollError, type ExitCode } from '../segments/errors.ts';
+import { configOf, withCommon, withSource, type CommonOptions, type SourceOptions } from './options.ts';
+import { planDocument, type BudgetVerdict } from './plan-file.ts';
+import { producerSettings, sourceOf } from './source.ts';
+import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
+
+interface PlanOptions extends CommonOptions, SourceOptions {
+  readonly out?: string;
+}
+
+/** The `plan` verb. */
+export function planCommand(exit: (code: ExitCode) => void): Command {
+  return withCommon(withSource(new Command('plan')))
+    .description('Say what a file of prompts would become and cost. Nothing is sent, nothing is queued.')
+    .option('--out <plan.json>', 'write the plan, for plimsoll apply')
+    .addHelpText('after', '\nExamples:\n  plimsoll plan invoices.jsonl\n  plimsoll plan invoices.jsonl --out plan.json && plimsoll apply plan.json --run-key nightly-2026-11-21\n\nExit codes: 0 every line is good, 2 usage, configuration or source, 3 some lines would be rejected')
+    .action(async (file: string, options: PlanOptions) => exit(await plan(file, options)));
+}
+
+async function plan(file: string, options: PlanOptions): Promise<ExitCode> {
+  const config = configOf(options);
+  if (options.out !== undefined && file === '-') {
+    throw new PlimsollError('usage', { message: 'a plan of standard input cannot be applied later', where: '--out', hint: 'Write the input to a file first.' });
+  }
+  const settings = producerSettings({ config, prices: priceTable(), scratchDirectory: join(config.home, 'scratch') }, options);
+  const found = await survey(sourceOf(file, config), settings);
+  const { topic, priority, client, model, maxTokens, strict, maxBadRows } = options;
+  const document = planDocument(found, file === '-' ? '-' : resolve(file), cutSha256(settings), { topic, priority, client, model, maxTokens, strict, maxBadRows }, config);
+  if (options.out !== undefined) await save(options.out, document);
+  if (options.json) printJson(document);
+  else show(found, document, config);
+  if (options.out !== undefined && !options.quiet) tell(`The plan is in ${options.out}. Next: plimsoll apply ${options.out} --run-key KEY`);
+  return found.rejected > 0 ? 3 : 0;
+}
+
+async function save(path: string, document: object): Promise<void> {
+  try {
+    await writeFile(path, `${JSON.stringify(document, undefined, 1)}\n`);
+  } catch (error) {
+    throw new PlimsollError('usage', { message: `the plan cannot be written: ${errnoOf(error) ?? 'unknown fault'}`, where: path, hint: 'Name a file in a folder that exists and that this user may write to.', cause: error });
+  }
+}
+
+function show(found: Survey, document: ReturnType<typeof planDocument>, config: Config): void {
+  print(tableText(['segment', 'rows', 'full batches', 'tokens expected', 'tokens at most', 'cost expected', 'cost at most'], [
+    ...found.segments.map((each, index) => [
+      each.segment, countText(each.rows), String(document.segments[index]?.full_batches ?? 0), countText(each.tokensExpected), countText(each.tokensMax), dollarText(each.microUsdExpected), dollarText(each.microUsdMax),
+    ]),
+  ]));
+  print('\nTokens are estimated from the text; the rest of each segment shares batches within its priority.');
+  if (config.budgets.length > 0) print(`\n${budgetsText(document.budgets)}`);
+  if (found.rejected > 0) {
+    print(`\n${countText(found.rejected)} lines would be rejected: ${Object.entries(found.rejectedByCode).map(([code, count]) => `${code} ${countText(count)}`).join(', ')}`);
+    for (const message of found.rejectMessages) print(`  ${message}`);
+    if (found.rejected > found.rejectMessages.length) print(`  … and ${countText(found.rejected - found.rejectMessages.length)} more`);
+  }
+  const sum = (of: (each: (typeof found.segments)[number]) => number): number => found.segments.reduce((all, each) => all + of(each), 0);
+  print(`\nPlan: ${countText(found.accepted)} requests in ${countText(document.batches)} batches, est. ${dollarText(sum((each) => each.microUsdExpected))} (max ${dollarText(sum((each) => each.microUsdMax))}), ${countText(found.rejected)} lines rejected.`);
+}
+
+function budgetsText(verdicts: readonly BudgetVerdict[]): string {
+  const amount = (verdict: BudgetVerdict, value: number): string => (verdict.kind === 'usd' ? dollarText(value) : countText(value));
+  const words = { fits: 'fits', holds_a_part: 'holds a part' } as const;
+  const table = tableText(['budget (of the settings file)', 'limit', 'expected', 'at most', 'strict mode', 'estimate mode'], verdicts.map((each) => [
+    `${each.target}, ${each.kind}, ${each.window}`, amount(each, each.limit), amount(each, each.expected), amount(each, each.bound), words[each.strict], words[each.estimate],
+  ]));
+  return `${table}\nStrict mode, which is in force, reserves what a prompt can cost at most: what does not fit is held and flows again as\nresults give room back. Estimate mode would reserve what is expected. What is spent already is not in this table:\nplimsoll budget show`;
+}

@@ -1,0 +1,79 @@
+/** What a verb that reads a source was told: the source itself, and the settings by which it is judged and cut. */
+import type { Config } from '../config/config.ts';
+import type { PriceTable } from '../config/models.ts';
+import { parseDuration } from '../config/quantity.ts';
+import { produce, s3Source, type ProducerSettings, type Production, type SourceLocation } from '../producers/producer.ts';
+import { PlimsollError } from '../segments/errors.ts';
+import type { RunKey } from '../segments/segment.ts';
+import type { Installation } from './compose.ts';
+import type { SourceOptions } from './options.ts';
+import { startProgress } from './progress.ts';
+
+/** The source that an argument names; `-` is standard input, `s3://` an object, a prefix or a glob of a bucket. */
+export function sourceOf(file: string, config: Config): SourceLocation {
+  if (file.startsWith('s3://')) return s3Source(file, config.s3);
+  return file === '-' ? { kind: 'stdin', stream: process.stdin } : { kind: 'file', path: file };
+}
+
+/** The producer's settings from configuration and flags. @throws PlimsollError `usage` */
+export function producerSettings(
+  { config, prices, scratchDirectory }: { readonly config: Config; readonly prices: PriceTable; readonly scratchDirectory: string },
+  options: Partial<SourceOptions>,
+): ProducerSettings {
+  return {
+    contextClasses: config.contexts,
+    chunkBytesMax: config.chunk.bytesMax,
+    chunkRowsMax: config.chunk.rowsMax,
+    openBytesMax: config.chunk.openBytesMax,
+    lineBytesMax: config.input.lineBytesMax,
+    expansionMax: config.input.expansionMax,
+    anthropicVersion: config.anthropic.version,
+    price: prices,
+    defaults: config.defaults,
+    isStrict: options.strict === true,
+    badRowsMax: badRowsOf(options.maxBadRows),
+    scratchDirectory,
+  };
+}
+
+/** Ingests a source as a run, with a progress line. @throws as `produce` */
+export async function ingest(
+  installation: Installation,
+  source: SourceLocation,
+  runKey: RunKey,
+  settings: ProducerSettings,
+  signal: AbortSignal,
+  isShown: boolean,
+): Promise<Production> {
+  const progress = startProgress(isShown, installation.config.isCi);
+  try {
+    return await produce({
+      runKey, source, settings, signal,
+      ledger: installation.ledger,
+      store: installation.store,
+      wake: installation.wake,
+      installationId: installation.id,
+      now: installation.now,
+      onProgress: ({ rows, rejected }) => progress.ingest(rows, rejected),
+    });
+  } finally {
+    progress.end();
+  }
+}
+
+/** A duration of a flag, ms; undefined when it was not given. @throws PlimsollError `usage` */
+export function timeoutOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = parseDuration(text);
+  if (ms !== undefined) return ms;
+  throw new PlimsollError('usage', { message: `${text} is not a duration`, where: '--timeout', hint: 'For example 90s, 10m or 24h.' });
+}
+
+function badRowsOf(text: string | undefined): ProducerSettings['badRowsMax'] {
+  if (text === undefined) return { kind: 'none' };
+  const match = /^(\d+(?:\.\d+)?)(%?)$/.exec(text);
+  const value = Number(match?.[1]);
+  if (match && match[2] === '%' && value <= 100) return { kind: 'percent', percent: value };
+  if (match && match[2] === '' && Number.isInteger(value)) return { kind: 'rows', rows: value };
+  throw new PlimsollError('usage', { message: `${text} is neither a number of rows nor a percentage`, where: '--max-bad-rows', hint: 'For example --max-bad-rows 10 or --max-bad-rows 1%.' });
+}

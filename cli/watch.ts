@@ -1,0 +1,127 @@
+/** `watch`: how far the runs are, until they stand still. It reads the ledger and changes nothing; no worker starts here. */
+import { Command } from 'commander';
+import { runDocument } from '../exporters/exporter.ts';
+import type { ExitCode } from '../segments/errors.ts';
+import type { RunKey } from '../segments/segment.ts';
+import type { Installation } from './compose.ts';
+import { pause, viewRun, type RunView } from './follow.ts';
+import { interruptSignal } from './interrupt.ts';
+import { findRun } from './names.ts';
+import { withCommon, withInstallation, type CommonOptions } from './options.ts';
+import { progressText } from './progress.ts';
+import { tellRun } from './report.ts';
+import { runExitCodes } from './run.ts';
+import { timeoutOf } from './source.ts';
+import { print, printJson, tell } from './terminal.ts';
+import { exitOf } from './work-run.ts';
+
+interface WatchOptions extends CommonOptions {
+  readonly timeout?: string;
+}
+
+const lookEveryMs = 500;
+const repeatEveryMs = 10_000;
+
+/** The `watch` verb. */
+export function watchCommand(exit: (code: ExitCode) => void): Command {
+  return withCommon(new Command('watch'))
+    .description('Watch one run, or all that have not ended, until they stand still.')
+    .argument('[run]', 'run key; without it, every run that has not ended')
+    .option('--timeout <duration>', 'stop watching after this long (exit 6)')
+    .addHelpText('after', `\nLive on a terminal; otherwise one line per run every 10 seconds. With --json, one document per line whenever a run has\nmoved. No end is predicted: a batch takes from a minute to a day.\n\nExamples:\n  plimsoll watch nightly-2026-11-21\n  plimsoll watch --json --timeout 10m\n\n${runExitCodes}`)
+    .action(async (name: string | undefined, options: WatchOptions) => exit(await withInstallation(options, 'words', async (installation) => await watch(installation, name, options))));
+}
+
+async function watch(installation: Installation, name: string | undefined, options: WatchOptions): Promise<ExitCode> {
+  const { ledger, store, config } = installation;
+  const timeoutMs = timeoutOf(options.timeout);
+  const keys = name === undefined ? await unfinishedRuns(installation) : [(await findRun(ledger, name)).run];
+  if (keys.length === 0) {
+    if (!options.quiet && !options.json) tell('Nothing runs. plimsoll status lists what has ended.');
+    return 0;
+  }
+  const interrupt = interruptSignal();
+  const untilMs = timeoutMs === undefined ? Infinity : performance.now() + timeoutMs;
+  const screen = new Screen(process.stdout.isTTY === true && !config.isCi && !options.json);
+  const printed = new Map<RunKey, string>();
+  let stillLooks = 0;
+  try {
+    for (;;) {
+      const views = (await Promise.all(keys.map(async (key) => await viewRun(ledger, key)))).filter((view) => view !== undefined);
+      for (const view of options.json ? views : []) {
+        const document = runDocument(view.run, store.uri);
+        if (printed.get(view.run.run) !== JSON.stringify(document)) printJson(document);
+        printed.set(view.run.run, JSON.stringify(document));
+      }
+      if (!options.json) screen.show(views.map((view) => `${view.run.run}  ${standingText(view)}  ${progressText(view)}`));
+      // Standing still must be seen twice: a settlement may be about to let held chunks go.
+      stillLooks = views.every((view) => view.standing !== 'moving') ? stillLooks + 1 : 0;
+      const isTimedOut = performance.now() >= untilMs;
+      if (stillLooks >= 2 || isTimedOut || interrupt.signal.aborted) {
+        screen.end();
+        return await conclude(installation, views, options, isTimedOut && stillLooks < 2, interrupt.signal.aborted && stillLooks < 2);
+      }
+      await pause(lookEveryMs, interrupt.signal);
+    }
+  } finally {
+    screen.end();
+    interrupt.stop();
+  }
+}
+
+async function conclude(installation: Installation, views: readonly RunView[], options: WatchOptions, isTimedOut: boolean, isInterrupted: boolean): Promise<ExitCode> {
+  if (isInterrupted) {
+    tell('\nOnly the watching ended; the work goes on wherever a worker runs (plimsoll work).');
+    return 130;
+  }
+  if (isTimedOut && !options.quiet) tell('The time is over; the work goes on wherever a worker runs (plimsoll work).');
+  if (!options.quiet && !options.json && !isTimedOut) for (const view of views) await tellRun(installation, view, undefined);
+  const codes = views.map((view) => exitOf({ view, isTimedOut }));
+  // The most urgent one stands for all: what stands still comes before what has failed rows.
+  return ([6, 5, 1, 3] as const).find((code) => codes.includes(code)) ?? 0;
+}
+
+async function unfinishedRuns({ ledger }: Installation): Promise<readonly RunKey[]> {
+  const runs = await Promise.all((await ledger.listRuns()).map(async (key) => await ledger.readRun(key)));
+  return runs.flatMap((run) => (run && run.state !== 'complete' && run.state !== 'canceled' ? [run.run] : []));
+}
+
+function standingText(view: RunView): string {
+  if (view.standing === 'complete') return view.run.result ?? 'complete';
+  return view.standing === 'moving' ? 'running' : view.standing;
+}
+
+/** Lines on standard output: rewritten in place on a terminal, else repeated every ten seconds and at the end. */
+class Screen {
+  readonly #isLive: boolean;
+  #lines: readonly string[] = [];
+  #shown: readonly string[] = [];
+  #shownAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(isLive: boolean) {
+    this.#isLive = isLive;
+  }
+
+  show(lines: readonly string[]): void {
+    this.#lines = lines;
+    if (this.#isLive) {
+      const width = process.stdout.columns || 80;
+      const up = this.#shown.length === 0 ? '' : `\u001b[${this.#shown.length}A`;
+      process.stdout.write(up + lines.map((line) => `\r\u001b[2K${line.length > width ? `${line.slice(0, width - 1)}…` : line}\n`).join(''));
+      this.#shown = lines;
+      return;
+    }
+    if (performance.now() - this.#shownAtMs >= repeatEveryMs) this.#print();
+  }
+
+  /** Prints the last state where it was not seen yet. */
+  end(): void {
+    if (!this.#isLive && this.#lines.join('\n') !== this.#shown.join('\n')) this.#print();
+  }
+
+  #print(): void {
+    this.#shownAtMs = performance.now();
+    this.#shown = this.#lines;
+    for (const line of this.#lines) print(line);
+  }
+}

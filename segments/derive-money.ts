@@ -1,0 +1,78 @@
+/** What a run's archives have reserved and spent, and the sums that the run itself keeps. Pure. */
+import type { ArchiveDraft, DerivedChunk } from './derive.ts';
+import { addUsage, noUsage, totalTokens, type Usage } from './segment.ts';
+
+/** One account, tokens and micro-USD. */
+export interface AccountSums {
+  readonly tokensReserved: number;
+  readonly tokensSpent: number;
+  readonly microUsdReserved: number;
+  readonly microUsdSpent: number;
+  readonly usage: Usage;
+  readonly overBound: number;
+  /** When the work began whose reservations stand, Unix ms. */
+  readonly startedAtMs: number;
+}
+
+export interface RunSums {
+  readonly succeeded: number;
+  readonly deadLettered: number;
+  readonly retried: number;
+  readonly usage: Usage;
+  readonly microUsd: number;
+  readonly standardMicroUsd: number;
+  readonly batches: number;
+  readonly archivesInDoubt: number;
+  readonly chunks: number;
+  readonly chunksOpen: number;
+}
+
+/** Adds up what a run keeps: the outcomes that are settled, and its chunks. */
+export function sumsOf(drafts: readonly ArchiveDraft[], chunks: readonly DerivedChunk[]): RunSums {
+  const settled = drafts.flatMap((draft) => draft.outcome?.chunks ?? []);
+  const sum = (of: (each: (typeof settled)[number]) => number): number => settled.reduce((total, each) => total + of(each), 0);
+  return {
+    succeeded: sum((each) => each.succeeded),
+    deadLettered: sum((each) => each.deadLettered),
+    retried: sum((each) => each.retried),
+    usage: settled.reduce((total, each) => addUsage(total, each.usage), noUsage),
+    microUsd: sum((each) => each.microUsd),
+    standardMicroUsd: sum((each) => each.standardMicroUsd),
+    batches: drafts.filter((draft) => draft.record.batch !== '').length,
+    archivesInDoubt: drafts.filter((draft) => draft.state === 'in_doubt').length,
+    chunks: chunks.length,
+    chunksOpen: chunks.filter((chunk) => chunk.state !== 'done').length,
+  };
+}
+
+/** Adds up the accounts (B4). */
+export function addAccounts(drafts: readonly ArchiveDraft[]): ReadonlyMap<string, AccountSums> {
+  const accounts = new Map<string, AccountSums>();
+  const add = (name: string, more: Partial<AccountSums>, startedAtMs: number): void => {
+    const known = accounts.get(name) ?? { tokensReserved: 0, tokensSpent: 0, microUsdReserved: 0, microUsdSpent: 0, usage: noUsage, overBound: 0, startedAtMs };
+    accounts.set(name, {
+      tokensReserved: known.tokensReserved + (more.tokensReserved ?? 0),
+      tokensSpent: known.tokensSpent + (more.tokensSpent ?? 0),
+      microUsdReserved: known.microUsdReserved + (more.microUsdReserved ?? 0),
+      microUsdSpent: known.microUsdSpent + (more.microUsdSpent ?? 0),
+      usage: addUsage(known.usage, more.usage ?? noUsage),
+      overBound: known.overBound + (more.overBound ?? 0),
+      startedAtMs: Math.min(known.startedAtMs, startedAtMs),
+    });
+  };
+  for (const draft of drafts) {
+    for (const [index, range] of draft.ranges.entries()) {
+      const outcome = draft.outcome?.chunks[index];
+      for (const name of accountsOf(range)) {
+        if (outcome) add(name, { tokensSpent: totalTokens(outcome.usage), microUsdSpent: outcome.microUsd, usage: outcome.usage, overBound: outcome.overBound }, draft.openedAtMs);
+        else add(name, { tokensReserved: range.tokensMax, microUsdReserved: range.microUsdMax }, draft.openedAtMs);
+      }
+    }
+  }
+  return accounts;
+}
+
+/** Where a reservation stands; documents of before it was noted name no windows. */
+export function accountsOf({ accounts, segment, client }: { readonly accounts?: readonly string[]; readonly segment: string; readonly client: string }): readonly string[] {
+  return accounts ?? ['all@total', `client:${client}@total`, `topic:${segment.split('.')[0] ?? ''}@total`, `segment:${segment}@total`];
+}

@@ -1,0 +1,343 @@
+/**
+ * From what the lake says of one run to what the ledger has to say of it. Pure: the same evidence always gives the same
+ * records, so a rebuild that is killed and begun again ends the same.
+ *
+ * Which rows belong to whom is decided in three steps. Archives with an intent or an outcome come first: their rows are
+ * spoken for, whatever else the lake holds. Then sealed archives that were never sent; one that would take a row a second
+ * time is left over from a ledger that was set back, and is dropped. What is left of the spool is queued again.
+ *
+ * Spool objects may overlap, because a producer that was interrupted may have written a chunk that was never registered
+ * and its successor cut the rows differently. An object names the row before its first one, so objects of a segment and
+ * client that join up are known to miss nothing; what lies behind a gap comes again from the producer.
+ *
+ * Invariants
+ *   B1  A row is in exactly one chunk that is alive.
+ *   B2  An archive that may have been sent is never derived as one that may be sent: an intent without a proof is a doubt.
+ *   B3  A retry chunk exists exactly when the outcome that it came from is settled.
+ *   B4  What is reserved are the bounds of living archives; what is spent are the outcomes that are settled.
+ *   B5  An ordinal that was ever used names no new archive.
+ */
+import type { ChunkFooter } from './chunk.ts';
+import { accountsOf, addAccounts, sumsOf, type AccountSums, type RunSums } from './derive-money.ts';
+import { Cover, type SpooledObject } from './derive-rows.ts';
+import { PlimsollError } from './errors.ts';
+import { ordinalOf, type AcceptedDocument, type CompletionDocument, type IngestionDocument, type IntentDocument, type OpeningDocument, type RefusalDocument, type SealedArchive, type SealedChunkRange } from './journal.ts';
+import type { ArchiveState, ChunkState, IntentState, RunState } from './lifecycle.ts';
+import type { ArchiveOutcome } from './outcome.ts';
+import { childChunkId, priorities, segmentParts, type ArchiveId, type BatchId, type ChunkId, type IntentId, type Priority, type SegmentName } from './segment.ts';
+
+/** Everything that the lake says of one run. */
+export interface RunEvidence {
+  readonly opening: OpeningDocument;
+  readonly ingestion: IngestionDocument | undefined;
+  readonly isCanceled: boolean;
+  /** Empty for a run whose `_SUCCESS` is there: its archives say it all. */
+  readonly spool: readonly SpooledObject[];
+  readonly sealed: readonly SealedArchive[];
+  readonly intents: readonly IntentDocument[];
+  readonly accepted: readonly AcceptedDocument[];
+  readonly halved: readonly RefusalDocument[];
+  readonly rejected: readonly RefusalDocument[];
+  readonly outcomes: readonly ArchiveOutcome[];
+  readonly exported: ReadonlySet<ArchiveId>;
+  readonly completion: CompletionDocument | undefined;
+  /** Its `_SUCCESS` is in the lake. */
+  readonly isComplete: boolean;
+}
+
+/** A chunk as the ledger will hold it. `needsSums`: its bounds are known only from the index of its spool object. */
+export interface DerivedChunk {
+  readonly chunk: ChunkId;
+  readonly state: Extract<ChunkState, 'spooled' | 'queued' | 'packed' | 'done'>;
+  readonly segment: SegmentName;
+  readonly client: string;
+  readonly attempt: number;
+  readonly spoolKey: string;
+  readonly spoolRows: number;
+  readonly spoolParamsBytes: number;
+  readonly spoolIndexBytes: number;
+  readonly from: number;
+  readonly to: number;
+  readonly paramsBytes: number;
+  readonly tokensExpected: number;
+  readonly tokensMax: number;
+  readonly microUsdMax: number;
+  readonly archive: ArchiveId | '';
+  readonly reservation: 'reserved' | 'settled' | '';
+  readonly accounts: readonly string[];
+  readonly needsSums: boolean;
+}
+
+export interface DerivedIntent {
+  readonly intent: IntentId;
+  readonly state: IntentState;
+  readonly account: string;
+  readonly owner: string;
+  readonly rows: number;
+  readonly bodyBytes: number;
+  readonly providerDateMs: number;
+  readonly preparedAtMs: number;
+  readonly batch: BatchId | '';
+}
+
+export interface DerivedArchive {
+  readonly archive: ArchiveId;
+  readonly state: Extract<ArchiveState, 'sealed' | 'in_doubt' | 'accepted' | 'ended' | 'settled' | 'exported'>;
+  readonly reason: string;
+  readonly priority: Priority;
+  readonly rows: number;
+  readonly bodyBytes: number;
+  readonly bodySha256: string;
+  readonly intent: IntentId | '';
+  readonly account: string;
+  readonly batch: BatchId | '';
+  readonly acceptedAtMs: number | undefined;
+  readonly endedAtMs: number | undefined;
+  readonly chunks: readonly ChunkId[];
+  readonly intents: readonly DerivedIntent[];
+}
+
+export interface DerivedRun {
+  readonly opening: OpeningDocument;
+  readonly state: Extract<RunState, 'ingesting' | 'open' | 'complete' | 'canceled'>;
+  /** It was canceled and has not ended: the cancellation has to be carried on. */
+  readonly isCanceling: boolean;
+  readonly result: 'succeeded' | 'partial' | undefined;
+  readonly completedAtMs: number | undefined;
+  readonly accepted: number;
+  readonly rejected: number;
+  readonly input: IngestionDocument['input'] | undefined;
+  /** Last durable source row by `segment|client`. */
+  readonly highWater: ReadonlyMap<string, number>;
+  /** The highest ordinal of an archive that may have been used. */
+  readonly archiveOrdinal: number;
+  readonly sums: RunSums;
+  readonly chunks: readonly DerivedChunk[];
+  readonly archives: readonly DerivedArchive[];
+  readonly accounts: ReadonlyMap<string, AccountSums>;
+  /** Sealed archives that another one stands in the way of; they were never sent. */
+  readonly superseded: readonly ArchiveId[];
+  /** Segments in which a row was billed above its bound: they stay stopped until an operator has looked. */
+  readonly overBound: readonly SegmentName[];
+}
+
+/** Archives that were open when the ledger was lost have used ordinals that the lake does not know (B5). */
+const ordinalGap = 1_000;
+
+/**
+ * Derives the records of a run.
+ * @throws PlimsollError `ledger_corrupt` when the lake contradicts itself, `lake_missing` when rows that were
+ *   acknowledged are in no object of the spool
+ */
+export function deriveRun(evidence: RunEvidence): DerivedRun {
+  const { opening, ingestion } = evidence;
+  const drafts = draftsOf(evidence);
+  const cover = new Cover(evidence.spool);
+  const superseded = place(cover, drafts, opening.run);
+  const living = drafts.filter((draft) => !superseded.includes(draft.archive));
+  const chunks = living.flatMap((draft) => draft.ranges.map((range) => packedChunk(draft, range, cover)));
+  const isReleased = ingestion !== undefined || living.length > 0;
+  const settledFrom = new Set(living.filter((draft) => draft.state === 'settled' || draft.state === 'exported').map((draft) => draft.archive));
+  for (const { object, from, to } of cover.free(ingestion !== undefined, (footer) => footer.attempt === 1 || settledFrom.has(sourceOf(footer)))) {
+    chunks.push(waitingChunk(object, from, to, isReleased ? 'queued' : 'spooled'));
+  }
+  const accepted = acceptedRows(evidence, cover);
+  const sums = sumsOf(living, chunks);
+  const isEnded = evidence.isComplete;
+  return {
+    opening,
+    state: isEnded ? (evidence.isCanceled ? 'canceled' : 'complete') : ingestion === undefined ? 'ingesting' : 'open',
+    isCanceling: evidence.isCanceled && !isEnded,
+    result: isEnded ? (evidence.completion?.status ?? 'partial') : undefined,
+    completedAtMs: evidence.completion?.completed_at ? Date.parse(evidence.completion.completed_at) : undefined,
+    accepted,
+    rejected: ingestion?.rejected ?? 0,
+    input: ingestion?.input,
+    highWater: cover.highWater(),
+    archiveOrdinal: lastOrdinal(evidence) + (isEnded ? 0 : ordinalGap),
+    sums,
+    chunks,
+    archives: living.map((draft) => draft.record),
+    accounts: addAccounts(living),
+    superseded,
+    overBound: [...new Set(evidence.outcomes.flatMap((outcome) => outcome.chunks.filter((chunk) => chunk.overBound > 0).map((chunk) => chunk.segment)))].sort(),
+  };
+}
+
+/** An archive that is alive or done, before its rows are placed. */
+export interface ArchiveDraft {
+  readonly archive: ArchiveId;
+  readonly state: DerivedArchive['state'];
+  /** It was sent, or may have been, or is over. */
+  readonly isSpokenFor: boolean;
+  readonly ranges: readonly SealedChunkRange[];
+  readonly outcome: ArchiveOutcome | undefined;
+  readonly record: DerivedArchive;
+  readonly openedAtMs: number;
+}
+
+function draftsOf(evidence: RunEvidence): readonly ArchiveDraft[] {
+  const sealed = new Map(evidence.sealed.map((each) => [each.archive, each]));
+  const outcomes = new Map(evidence.outcomes.map((each) => [each.archive, each]));
+  const ids = [...new Set([...sealed.keys(), ...outcomes.keys()])].sort();
+  const drafts: ArchiveDraft[] = [];
+  for (const id of ids) {
+    const draft = draftOf(evidence, id, sealed.get(id), outcomes.get(id));
+    if (draft) drafts.push(draft);
+  }
+  return drafts;
+}
+
+/** One archive; undefined when two others carry its chunks on. */
+function draftOf(evidence: RunEvidence, archive: ArchiveId, sealed: SealedArchive | undefined, outcome: ArchiveOutcome | undefined): ArchiveDraft | undefined {
+  const of = <Each extends { readonly archive: ArchiveId; readonly intent: IntentId }>(all: readonly Each[]): readonly Each[] =>
+    all.filter((each) => each.archive === archive).sort((a, b) => ordinalOf(a.intent) - ordinalOf(b.intent));
+  const intents = of(evidence.intents);
+  const accepted = of(evidence.accepted).at(-1);
+  const newest = accepted ?? intents.at(-1);
+  const rejected = of(evidence.rejected).find((each) => each.intent === newest?.intent);
+  // A refusal speaks of its own intent only: a later one may have gone through.
+  if (!accepted && !outcome && of(evidence.halved).some((each) => each.intent === newest?.intent)) return undefined;
+  const ranges: readonly SealedChunkRange[] = sealed?.chunks ?? outcome?.chunks.map((chunk) => ({ ...chunk, tokensMax: 0, microUsdMax: 0 })) ?? [];
+  const state = stateOf(evidence, archive, outcome, accepted, rejected, newest);
+  const sent = evidence.intents.find((each) => each.intent === newest?.intent);
+  return {
+    archive,
+    state,
+    isSpokenFor: newest !== undefined || outcome !== undefined,
+    ranges,
+    outcome: state === 'settled' || state === 'exported' ? outcome : undefined,
+    openedAtMs: evidence.opening.openedAtMs,
+    record: {
+      archive,
+      state,
+      reason: state === 'in_doubt' ? 'ledger_rebuilt' : (rejected?.reason ?? ''),
+      priority: sealed?.priority ?? priorityOf(ranges),
+      rows: sealed?.rows ?? outcome?.rows ?? 0,
+      bodyBytes: sealed?.bodyBytes ?? 0,
+      bodySha256: sealed?.bodySha256 ?? '',
+      intent: newest?.intent ?? '',
+      account: newest?.account ?? outcome?.account ?? '',
+      batch: accepted?.batch ?? outcome?.batch ?? '',
+      acceptedAtMs: outcome ? (outcome.submittedAtMs ?? undefined) : accepted ? (sent?.preparedAtMs ?? evidence.opening.openedAtMs) : undefined,
+      endedAtMs: outcome?.endedAtMs ?? (rejected ? (sent?.preparedAtMs ?? evidence.opening.openedAtMs) : undefined),
+      chunks: ranges.map((range) => range.chunk),
+      intents: intents.map((each): DerivedIntent => {
+        const batch = evidence.accepted.find((one) => one.intent === each.intent)?.batch ?? '';
+        const isNewest = each.intent === newest?.intent;
+        const isOpen = isNewest && state === 'in_doubt';
+        return { ...each, state: batch !== '' ? 'accepted' : isOpen ? 'in_doubt' : 'refused', batch };
+      }),
+    },
+  };
+}
+
+function stateOf(
+  evidence: RunEvidence,
+  archive: ArchiveId,
+  outcome: ArchiveOutcome | undefined,
+  accepted: AcceptedDocument | undefined,
+  rejected: RefusalDocument | undefined,
+  newest: { readonly intent: IntentId } | undefined,
+): DerivedArchive['state'] {
+  if (evidence.exported.has(archive)) return 'exported';
+  // Without all of its retries the settlement is done again; it takes the outcome that is there (B3).
+  if (outcome) return evidence.isComplete || areRetriesSpooled(evidence, outcome) ? 'settled' : 'ended';
+  if (accepted) return 'accepted';
+  if (rejected) return 'ended';
+  return newest ? 'in_doubt' : 'sealed';
+}
+
+function areRetriesSpooled(evidence: RunEvidence, outcome: ArchiveOutcome): boolean {
+  const retried = outcome.retried.reduce((sum, [first, last]) => sum + last - first + 1, 0);
+  const spooled = evidence.spool.filter(({ footer }) => footer.attempt > 1 && sourceOf(footer) === outcome.archive);
+  return spooled.reduce((sum, { footer }) => sum + footer.rows, 0) === retried;
+}
+
+/** The archive whose rows a retry chunk carries on: its name begins with it. */
+function sourceOf(footer: ChunkFooter): ArchiveId {
+  return footer.chunk.slice(0, footer.chunk.indexOf('.')) as ArchiveId;
+}
+
+/** Gives the archives their rows (B1) and returns those that were dropped. */
+function place(cover: Cover, drafts: readonly ArchiveDraft[], run: string): readonly ArchiveId[] {
+  const dropped: ArchiveId[] = [];
+  for (const draft of drafts.filter((each) => each.isSpokenFor)) {
+    if (cover.take(draft.ranges)) continue;
+    throw new PlimsollError('ledger_corrupt', {
+      message: `the archive ${draft.archive} holds rows that another archive of the run holds too, and both may have been sent`,
+      where: `journal/archives/${run}`,
+      hint: 'Find both batches in the workspace and cancel one. Nothing was rebuilt; report this, it must not happen.',
+    });
+  }
+  for (const draft of drafts.filter((each) => !each.isSpokenFor).reverse()) {
+    if (!cover.take(draft.ranges)) dropped.push(draft.archive);
+  }
+  return dropped;
+}
+
+function packedChunk(draft: ArchiveDraft, range: SealedChunkRange, cover: Cover): DerivedChunk {
+  const isOver = draft.state === 'exported';
+  const isWhole = range.from === 0 && range.to === range.spoolRows - 1;
+  const isSettled = draft.outcome !== undefined;
+  return {
+    ...placeOf(range),
+    chunk: range.chunk,
+    state: isOver ? 'done' : 'packed',
+    paramsBytes: isWhole ? range.spoolParamsBytes : 0,
+    tokensExpected: isWhole ? (cover.footerOf(range.spoolKey)?.tokensExpected ?? 0) : 0,
+    tokensMax: range.tokensMax,
+    microUsdMax: range.microUsdMax,
+    archive: draft.archive,
+    reservation: isSettled ? 'settled' : 'reserved',
+    accounts: accountsOf(range),
+    needsSums: !isWhole && !isSettled,
+  };
+}
+
+function waitingChunk({ key, footer }: SpooledObject, from: number, to: number, state: 'queued' | 'spooled'): DerivedChunk {
+  const isWhole = from === 0 && to === footer.rows - 1;
+  return {
+    segment: footer.segment, client: footer.client, attempt: footer.attempt,
+    spoolKey: key, spoolRows: footer.rows, spoolParamsBytes: footer.paramsBytes, spoolIndexBytes: footer.indexBytes,
+    from, to,
+    chunk: isWhole ? footer.chunk : childChunkId(footer.chunk, from, to),
+    state,
+    paramsBytes: footer.paramsBytes,
+    tokensExpected: footer.tokensExpected,
+    tokensMax: footer.tokensMax,
+    microUsdMax: footer.microUsdMax,
+    archive: '',
+    reservation: '',
+    accounts: [],
+    needsSums: !isWhole,
+  };
+}
+
+function placeOf(range: SealedChunkRange) {
+  const { segment, client, attempt, spoolKey, spoolRows, spoolParamsBytes, spoolIndexBytes, from, to } = range;
+  return { segment, client, attempt, spoolKey, spoolRows, spoolParamsBytes, spoolIndexBytes, from, to };
+}
+
+function priorityOf(ranges: readonly SealedChunkRange[]): Priority {
+  return (ranges[0] && segmentParts(ranges[0].segment)?.priority) ?? priorities[1];
+}
+
+function lastOrdinal(evidence: RunEvidence): number {
+  const names = [...evidence.sealed, ...evidence.outcomes, ...evidence.intents, ...evidence.halved].map((each) => each.archive);
+  return Math.max(0, ...names.map((name) => Number(name.slice(name.lastIndexOf('-') + 1))));
+}
+
+/** How many prompts were acknowledged; a run that was read to its end says so itself, and all of them must be there. */
+function acceptedRows({ ingestion, isComplete, opening }: RunEvidence, cover: Cover): number {
+  const found = cover.acknowledgedRows();
+  if (!ingestion) return found;
+  if (!isComplete && found !== ingestion.accepted) {
+    throw new PlimsollError('lake_missing', {
+      message: `the run ${opening.run} acknowledged ${ingestion.accepted} prompts, the objects of its spool hold ${found}`,
+      where: `spool/${opening.run}/`,
+      hint: 'Restore the missing spool objects from a copy of the lake. Nothing of this run was rebuilt.',
+    });
+  }
+  return ingestion.accepted;
+}

@@ -1,0 +1,14 @@
+-- Stops a segment or a run because an operator says so. What waits is held as the packer meets it.
+-- request  {segment?, run?, nowMs}; one of the two
+-- returns  {isNew}
+-- Atomic because the segment's state and the event belong to the stop. It is a stop of its own, so that no budget that
+-- gets room lets go what an operator holds.
+local scope = q.segment and 'hold|' .. q.segment or 'run|' .. q.run
+local isNew = beginStop(scope, q.segment or '', q.run or '', 'operator', '', 0, 0, q.nowMs)
+if isNew then
+  if q.run then redis.call('HSET', P .. 'run:' .. q.run, 'heldAtMs', int(q.nowMs)) end
+  local stops = redis.call('INCR', P .. 'stops:count')
+  emit(scope .. ':held:' .. stops, q.segment and 'segment.stopped' or 'run.held', q.segment or q.run, q.nowMs,
+    { segment = q.segment, run_key = q.run, reason = 'operator' })
+end
+return reply({ isNew = isNew })

@@ -1,0 +1,191 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { appendFileSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterEach, describe, expect, it } from 'vitest';
+import { asJson, at, batchBody, create, rig, rowsOf, scratchFolder, stopNow, truthLines, until } from './rig.ts';
+
+/** What survives: restarts, kills, torn logs; and what the truth log promises. */
+
+const children: ChildProcess[] = [];
+afterEach(() => {
+  for (const child of children.splice(0)) {
+    child.kill('SIGKILL');
+  }
+});
+
+/** The command line's simulator in a process of its own, for tests that kill it. */
+async function launch(stateDir: string, ...flags: string[]): Promise<{ url: string; child: ChildProcess }> {
+  const program = join(process.cwd(), 'test/conformance/simulator/simulate-process.ts');
+  const child = spawn(process.execPath, ['--import', 'tsx', program, stateDir, ...flags], { stdio: ['ignore', 'pipe', 'ignore'] });
+  children.push(child);
+  const [url] = await once(createInterface({ input: child.stdout }), 'line');
+  return { url: String(url), child };
+}
+
+const HEADERS = { 'x-api-key': 'k', 'anthropic-version': '2023-06-01' };
+const post = async (url: string, count: number): Promise<string> =>
+  String(asJson(await (await fetch(`${url}/v1/messages/batches`, { method: 'POST', headers: HEADERS, body: JSON.stringify(batchBody(count)) })).text()).id);
+
+describe('restarts', () => {
+  it('a restart on the same folder finds every batch, ended or not', async () => {
+    const first = await rig();
+    const ended = await create(first, batchBody(3));
+    await first.advance(61_000);
+    const results = (await first.call('GET', `/v1/messages/batches/${ended}/results`)).text;
+    const waiting = await create(first, batchBody(2));
+    await stopNow(first.simulator);
+
+    const second = await rig({ stateDir: first.stateDir, startMs: Date.UTC(2026, 10, 21, 8, 1, 2) });
+    const list = (await second.call('GET', '/v1/messages/batches')).json;
+    expect([at(list, 'data.length'), at(list, 'data.0.id'), at(list, 'data.1.id')]).toEqual([2, waiting, ended]);
+    expect((await second.call('GET', `/v1/messages/batches/${ended}/results`)).text).toBe(results);
+    await second.advance(120_000);
+    expect((await second.call('GET', `/v1/messages/batches/${waiting}`)).json.processing_status).toBe('ended');
+  });
+
+  it('ids are not given twice, deleted batches included', async () => {
+    const first = await rig();
+    const id = await create(first, batchBody(1));
+    await first.control('POST', `/batches/${id}/end`);
+    await first.call('DELETE', `/v1/messages/batches/${id}`);
+    const request = (await first.call('GET', '/v1/models')).headers.get('request-id');
+    await stopNow(first.simulator);
+    const second = await rig({ stateDir: first.stateDir });
+    expect(await create(second, batchBody(1))).not.toBe(id);
+    expect((await second.call('GET', '/v1/models')).headers.get('request-id')).not.toBe(request);
+  });
+
+  it('simulated time goes on where it was', async () => {
+    const first = await rig();
+    await first.advance(5_000_000);
+    const before = (await first.control('GET', '/clock')).now;
+    await stopNow(first.simulator);
+    const { startSimulator } = await import('../../../local/simulator/simulator.ts');
+    const second = await startSimulator({ stateDir: first.stateDir, timeScale: 0 });
+    const after = asJson(await (await fetch(`${second.url}/_simulator/clock`)).text()).now;
+    await second.stop();
+    expect(String(after).slice(0, 19)).toBe(String(before).slice(0, 19));
+  });
+});
+
+describe('kills', () => {
+  it('A1: a batch whose reply arrived survives SIGKILL', async () => {
+    const folder = scratchFolder();
+    const { url, child } = await launch(folder);
+    const id = await post(url, 5);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    const second = await rig({ stateDir: folder });
+    expect((await second.call('GET', `/v1/messages/batches/${id}`)).status).toBe(200);
+  });
+
+  it('B1: a batch whose bill was cut off by a kill is billed once in the end', async () => {
+    const on = await rig();
+    const id = await create(on, batchBody(20));
+    await on.control('POST', `/batches/${id}/end`);
+    const results = (await on.call('GET', `/v1/messages/batches/${id}/results`)).text;
+    const whole = on.truth('row_billed');
+    await stopNow(on.simulator);
+    // What a kill between the eighth line of the bill and the record of the end leaves behind.
+    const truth = join(on.stateDir, 'truth.jsonl');
+    const lines = readFileSync(truth, 'utf8').split('\n');
+    const eighth = lines.findIndex((line) => line.includes('"row_billed"')) + 8;
+    writeFileSync(truth, `${lines.slice(0, eighth).join('\n')}\n{"kind":"row_bi`);
+    const record = join(on.stateDir, 'batches', id, 'batch.json');
+    writeFileSync(record, JSON.stringify({ ...asJson(readFileSync(record, 'utf8')), endedUs: null, outcomes: null }));
+    for (const state of ['settled', 'unsettled']) {
+      if (state === 'unsettled') {
+        rmSync(join(on.stateDir, 'batches', id, 'ended.json'));
+        writeFileSync(record, JSON.stringify({ ...asJson(readFileSync(record, 'utf8')), endedUs: null, outcomes: null }));
+      }
+      const again = await rig({ stateDir: on.stateDir });
+      await again.advance(120_000);
+      expect((await again.call('GET', `/v1/messages/batches/${id}/results`)).text).toBe(results);
+      expect(again.truth('row_billed').map((line) => line.custom_id).sort()).toEqual(whole.map((line) => line.custom_id).sort());
+      await stopNow(again.simulator);
+    }
+  });
+
+  it('S1: an upload that was cut off leaves nothing behind after a restart', async () => {
+    const folder = scratchFolder();
+    const { url, child } = await launch(folder);
+    const body = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(Buffer.from('{"requests":[')) });
+    const sending = fetch(`${url}/v1/messages/batches`, { method: 'POST', headers: HEADERS, body, duplex: 'half' }).catch(() => undefined);
+    await until(() => existsSync(join(folder, 'incoming', '1', 'body.json')));
+    child.kill('SIGKILL');
+    await sending;
+    const second = await rig({ stateDir: folder });
+    expect([existsSync(join(folder, 'incoming', '1')), (await second.call('GET', '/v1/messages/batches')).json.data]).toEqual([false, []]);
+  });
+});
+
+describe('the truth log', () => {
+  it('names every call with its retry count and how it was answered', async () => {
+    const on = await rig();
+    await on.client.models.list();
+    const [received] = on.truth('request_received');
+    const [answered] = on.truth('request_answered');
+    expect([received?.operation, received?.retry_count, answered?.status, answered?.request_id === received?.request_id]).toEqual(['models.list', '0', 200, true]);
+  });
+
+  it('gives the digest of the custom_ids in body order', async () => {
+    const on = await rig();
+    const id = await create(on, batchBody(3));
+    const digest = createHash('sha256').update('row-0\nrow-1\nrow-2\n').digest('hex');
+    const [line] = on.truth('batch_accepted');
+    expect([line?.batch_id, line?.requests, line?.custom_ids_sha256]).toEqual([id, 3, digest]);
+    expect(readFileSync(join(on.stateDir, 'batches', id, 'custom_ids.txt'), 'utf8')).toBe('row-0\nrow-1\nrow-2\n');
+  });
+
+  it('L1: a final line torn by a kill is cut off at the next start, and only that', async () => {
+    const on = await rig();
+    await create(on);
+    await stopNow(on.simulator);
+    const path = join(on.stateDir, 'truth.jsonl');
+    const before = readFileSync(path, 'utf8');
+    appendFileSync(path, '{"kind":"row_b');
+    await stopNow((await rig({ stateDir: on.stateDir })).simulator);
+    expect(readFileSync(path, 'utf8').startsWith(before)).toBe(true);
+    expect(truthLines(path).every((line) => typeof line.kind === 'string')).toBe(true);
+    truncateSync(path, 0);
+  });
+
+  it('L2: holds no prompt, no answer and no key', async () => {
+    const on = await rig({ answers: () => 'ANSWER-CANARY' });
+    const body = { requests: [{ custom_id: 'a', params: { model: 'claude-haiku-4-5', max_tokens: 10, messages: [{ role: 'user', content: 'PROMPT-CANARY' }] } }] };
+    const id = await create(on, body, { 'x-api-key': 'KEY-CANARY' });
+    await on.control('POST', `/batches/${id}/end`);
+    const text = readFileSync(join(on.stateDir, 'truth.jsonl'), 'utf8');
+    expect(text).toContain('row_billed');
+    expect(text).not.toMatch(/CANARY/);
+  });
+
+  it('can be read, whole or narrowed, through the control endpoint', async () => {
+    const on = await rig();
+    const id = await create(on, batchBody(3));
+    await on.control('POST', `/batches/${id}/end`);
+    const text = (await on.call('GET', `/_simulator/truth?kind=row_billed&batch_id=${id}`)).text;
+    expect(rowsOf(text).size).toBe(3);
+  });
+});
+
+describe('time', () => {
+  it('a scaled clock turns an hour into a second', async () => {
+    const on = await rig({ timeScale: 3_600_000, batchMs: 3_600_000 });
+    const id = await create(on);
+    await until(async () => (await on.call('GET', `/v1/messages/batches/${id}`)).json.processing_status === 'ended');
+    expect(on.truth('batch_ended')).toHaveLength(1);
+  });
+
+  it('a batch of 0 ms has ended when it is first asked for', async () => {
+    const on = await rig({ batchMs: 0 });
+    expect((await on.call('GET', `/v1/messages/batches/${await create(on)}`)).json.processing_status).toBe('ended');
+  });
+
+  it.each([{ advance_ms: -1 }, { to: '2020-01-01T00:00:00Z' }, {}])('the clock refuses %o', async (body) => {
+    expect(await (await rig()).control('POST', '/clock', body)).toEqual({ error: expect.stringContaining('advance_ms') });
+  });
+});

@@ -1,0 +1,123 @@
+/**
+ * The search for orphans: batches of the workspace that hold our rows and that no archive claims. Each is a batch whose
+ * archive is in doubt, or money that was paid for nothing: a create that the protocol holds for refused has made one.
+ *
+ * Invariant U1: a batch is called a leak only after its results named an archive of ours that can no longer claim it;
+ * one that still runs is left alone, because nobody can know whose it is.
+ */
+import { PlimsollError } from '../segments/errors.ts';
+import { acceptedKey } from '../segments/lake.ts';
+import type { ArchiveRecord, Ledger } from '../segments/ledger/ledger.ts';
+import { rowMicroUsd, type ModelPrice } from '../segments/price.ts';
+import { checkResults } from '../segments/results.ts';
+import { addUsage, intentId, noUsage, type ArchiveId, type BatchId, type Usage } from '../segments/segment.ts';
+import type { Log, Now } from '../segments/stage.ts';
+import { putDocument } from '../segments/store/document.ts';
+import { readSpoolRows } from '../segments/store/spool.ts';
+import type { Store } from '../segments/store/store.ts';
+import type { Wake } from '../segments/wake.ts';
+import type { BatchSearch, Claude, ListedBatch } from './claude.ts';
+import { rangesOf } from './sealer.ts';
+import { archiveOf, windowOf } from './workspace.ts';
+
+export interface OrphanDependencies {
+  readonly ledger: Ledger;
+  readonly store: Store;
+  readonly wake: Wake;
+  readonly claude: Claude & BatchSearch;
+  readonly landingWaitMs: number;
+  readonly pollMinMs: number;
+  readonly priceOf: (model: string) => ModelPrice | undefined;
+  readonly now: Now;
+  readonly log: Log;
+}
+
+/** A batch ends within a day; what was created before that has been looked at after its end. */
+const lookBackMs = 26 * 3_600_000;
+const readsMax = 100;
+/** An archive has one intent per refusal; older ones than these are out of every window. */
+const intentsMax = 50;
+
+/** Looks once through the workspace of the account. */
+export async function sweepWorkspace(dependencies: OrphanDependencies, signal: AbortSignal): Promise<void> {
+  const { ledger, claude, now, log } = dependencies;
+  const listing = await claude.listBatches(now() - lookBackMs, signal);
+  if (!listing.isComplete) log({ level: 'warn', event: 'workspace.too_large', subject: claude.account, detail: { read: listing.batches.length } });
+  const ended = listing.batches.filter((each) => each.isEnded);
+  const claims = await ledger.readClaims(claude.account, ended.map((each) => each.batch));
+  for (const each of ended.filter((one) => !claims.has(one.batch)).slice(0, readsMax)) {
+    try {
+      await judgeOrphan(dependencies, each, signal);
+    } catch (error) {
+      // One batch that cannot be read must not hide the others; the next sweep comes back to it.
+      if (!(error instanceof PlimsollError)) throw error;
+      log({ level: 'warn', event: 'orphan.not_readable', subject: each.batch, detail: { code: error.code } });
+    }
+  }
+}
+
+async function judgeOrphan(dependencies: OrphanDependencies, orphan: ListedBatch, signal: AbortSignal): Promise<void> {
+  const { ledger, store, wake, claude, now, log, pollMinMs } = dependencies;
+  const first = await claude.firstResult(orphan.batch, signal);
+  if (first === undefined) return;
+  const named = archiveOf(first);
+  const archive = named === undefined ? undefined : await ledger.readArchive(named);
+  if (!archive) return await ledger.noteStranger(claude.account, orphan.batch, orphan.createdAtMs, now());
+  // Its reply may be on the way, or has just come.
+  if (archive.state === 'submitting' || archive.batch === orphan.batch) return;
+  if (archive.intent !== undefined && (await mayAdopt(ledger, archive))) {
+    const pollAtMs = now() + pollMinMs;
+    if (!(await ledger.acceptIntent({ intent: archive.intent, batch: orphan.batch, pollAtMs, nowMs: now() }))) return;
+    log({ level: 'info', event: 'batch.adopted', subject: orphan.batch, detail: { archive: archive.archive, intent: archive.intent, isProven: true } });
+    await wake.wake({ stage: 'track', entity: archive.archive, epoch: pollAtMs, delayMs: pollMinMs });
+    const account = archive.account ?? claude.account;
+    await putDocument(store, acceptedKey(account, archive.intent), { v: 1, intent: archive.intent, archive: archive.archive, run: archive.run, account, batch: orphan.batch });
+    return;
+  }
+  await bookLeak(dependencies, archive, orphan, signal);
+}
+
+/** In doubt, or bound to another batch on time and count alone. */
+async function mayAdopt(ledger: Ledger, archive: ArchiveRecord): Promise<boolean> {
+  if (archive.state === 'in_doubt') return true;
+  if (archive.intent === undefined || (archive.state !== 'accepted' && archive.state !== 'ended')) return false;
+  return (await ledger.readIntent(archive.intent))?.state === 'adopted';
+}
+
+async function bookLeak(dependencies: OrphanDependencies, archive: ArchiveRecord, orphan: ListedBatch, signal: AbortSignal): Promise<void> {
+  const { ledger, claude, now, log } = dependencies;
+  const bill = await billOf(dependencies, archive.archive, orphan.batch, signal);
+  if (bill === undefined) return log({ level: 'warn', event: 'orphan.not_readable', subject: orphan.batch, detail: { archive: archive.archive, code: 'results_incomplete' } });
+  const isOverload = await wasOverloaded(dependencies, archive, orphan);
+  const isBooked = await ledger.bookLeak({ account: claude.account, archive: archive.archive, batch: orphan.batch, rows: orphan.rows, ...bill, isOverload, nowMs: now() });
+  if (isBooked) log({ level: 'error', event: 'batch.leaked', subject: orphan.batch, detail: { archive: archive.archive, rows: orphan.rows, microUsd: bill.microUsd, isOverload } });
+}
+
+/** What a batch of an archive's rows was billed; undefined while its results are not the whole set. */
+async function billOf(dependencies: OrphanDependencies, archive: ArchiveId, batch: BatchId, signal: AbortSignal): Promise<{ readonly usage: Usage; readonly microUsd: number } | undefined> {
+  const { ledger, store, claude, priceOf } = dependencies;
+  const ranges = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(archive)));
+  const rows = (await Promise.all(ranges.map(async (range) => (await readSpoolRows(store, range)).rows))).flat();
+  const check = await checkResults(claude.readResults(batch, signal), { archive, rows: rows.length, shaOf: (index) => rows[index]?.sha ?? '' });
+  if (!check.isComplete) return undefined;
+  let [usage, microUsd] = [noUsage, 0];
+  for (const [index, row] of rows.entries()) {
+    const verdict = check.index.verdictOf(index);
+    if (verdict.kind !== 'succeeded') continue;
+    const price = priceOf(verdict.model) ?? priceOf(row.model);
+    usage = addUsage(usage, verdict.usage);
+    if (price) microUsd += rowMicroUsd(verdict.usage, price, 'batch', row.geo === 1);
+  }
+  return { usage, microUsd };
+}
+
+/** Whether the batch was made by an attempt that got a 529: then that status proves nothing for this account. */
+async function wasOverloaded({ ledger, landingWaitMs }: OrphanDependencies, archive: ArchiveRecord, orphan: ListedBatch): Promise<boolean> {
+  for (let ordinal = archive.intents; ordinal > Math.max(0, archive.intents - intentsMax); ordinal -= 1) {
+    const intent = await ledger.readIntent(intentId(archive.archive, ordinal));
+    if (intent?.state !== 'refused' || intent.reason !== 'status_529') continue;
+    const window = windowOf(intent, undefined, landingWaitMs);
+    if (orphan.createdAtMs >= window.fromMs && orphan.createdAtMs <= window.toMs) return true;
+  }
+  return false;
+}
