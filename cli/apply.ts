@@ -31,7 +31,7 @@ export function applyCommand(exit: (code: ExitCode) => void): Command {
       const merged = { ...options, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) } as RunOptions;
       const config = configOf(merged);
       await assertCurrent(plan, path, merged, config);
-      exit(await withInstallation(options, 'words', async (installation) => await runToEnd(installation, sourceOf(plan.source), merged), config));
+      exit(await withInstallation(options, 'words', async (installation) => await runToEnd(installation, sourceOf(plan.source, config), merged), config));
     });
 }
 
@@ -47,7 +47,7 @@ async function readPlan(path: string): Promise<string> {
 async function assertCurrent(plan: SavedPlan, path: string, options: RunOptions, config: Config): Promise<void> {
   const prices = priceTable();
   const settings = producerSettings({ config, prices, scratchDirectory: join(config.home, 'scratch') }, options);
-  const input = await readDigest(sourceOf(plan.source), settings, new AbortController().signal);
+  const input = await readDigest(sourceOf(plan.source, config), settings, new AbortController().signal);
   const changes: string[] = [];
   if (input.bytes !== plan.input.bytes || input.sha256 !== plan.input.sha256) {
     changes.push(`the input ${plan.source} had ${plan.input.bytes} bytes with sha256 ${plan.input.sha256} then, it has ${input.bytes} bytes with sha256 ${input.sha256} now`);

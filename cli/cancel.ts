@@ -11,7 +11,7 @@ import { findRun } from './names.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { tellEnd, withWork } from './run.ts';
 import { timeoutOf } from './source.ts';
-import { countText, dollarText, printJson, tell } from './terminal.ts';
+import { countOf, dollarText, printJson, tell } from './terminal.ts';
 import { workUntilStill } from './work-run.ts';
 
 interface CancelOptions extends CommonOptions {
@@ -62,10 +62,10 @@ function begunText(canceled: Cancellation, { run, archives }: RunView): string {
   const rows = atProvider.reduce((sum, archive) => sum + archive.rows, 0);
   return [
     `run ${run.run}: nothing more of it is sent`,
-    ...(atProvider.length === 0 ? [] : [`  ${atProvider.length} batches with ${countText(rows)} rows are canceled at the provider; rows that finish before that takes hold are billed and exported`]),
-    ...(canceled.submitting === 0 ? [] : [`  ${canceled.submitting} archives are on their way at this moment: an upload that is not complete is broken off, a complete one is canceled like the others`]),
-    ...(canceled.inDoubt === 0 ? [] : [`  ${canceled.inDoubt} archives are in doubt and keep their reservation: what became of them has to be known before the run can end`]),
-    ...(run.microUsd === 0 ? [] : [`  billed so far: ${dollarText(run.microUsd)} for ${countText(run.succeeded)} rows`]),
+    ...(atProvider.length === 0 ? [] : [`  ${countOf(atProvider.length, 'batch')} with ${countOf(rows, 'row')} at the provider ${atProvider.length === 1 ? 'is' : 'are'} being canceled; rows that finish before that takes hold are billed and exported`]),
+    ...(canceled.submitting === 0 ? [] : [`  ${countOf(canceled.submitting, 'archive')} on the way at this moment: an upload that is not complete is broken off, a complete one is canceled like the others`]),
+    ...(canceled.inDoubt === 0 ? [] : [`  ${countOf(canceled.inDoubt, 'archive')} in doubt: the reservation is kept, and what became of it has to be known before the run can end`]),
+    ...(run.microUsd === 0 ? [] : [`  billed so far: ${dollarText(run.microUsd)} for ${countOf(run.succeeded, 'row')}`]),
   ].join('\n');
 }
 
@@ -74,7 +74,7 @@ async function billText({ store }: Installation, { run }: RunView): Promise<stri
   const report = (await readDocument(store, runReportKey(run.dt, run.run))) as { readonly reasons?: Readonly<Record<string, number>> } | undefined;
   const canceled = report?.reasons?.['canceled'] ?? 0;
   return (
-    `  billed    ${dollarText(run.microUsd)} for ${countText(run.succeeded)} rows that had finished; they are exported\n` +
-    `  canceled  ${countText(canceled)} rows, not billed; send them later: plimsoll retry ${run.run}`
+    `  billed    ${dollarText(run.microUsd)} for ${countOf(run.succeeded, 'row')} that had finished; they are exported\n` +
+    `  canceled  ${countOf(canceled, 'row')}, not billed; send them later: plimsoll retry ${run.run}`
   );
 }

@@ -30,17 +30,23 @@ function standingOf(run: RunRecord, archives: readonly ArchiveRecord[]): Standin
   if (run.state === 'canceled') return 'canceled';
   // The sealed archives of a run that an operator holds wait for the operator.
   const resting = ['in_doubt', 'exported', 'canceled', ...(run.heldAtMs === undefined ? [] : ['sealed'])];
-  const isMoving = archives.some((archive) => !resting.includes(archive.state));
+  // So does a sealed archive whose row count an archive in doubt has: it is sent when the doubt is over.
+  const doubted = new Set(archives.filter((archive) => archive.state === 'in_doubt').map((archive) => archive.rows));
+  const isBehindDoubt = (archive: ArchiveRecord): boolean => archive.state === 'sealed' && doubted.has(archive.rows);
+  const isMoving = archives.some((archive) => !resting.includes(archive.state) && !isBehindDoubt(archive));
   if (run.state === 'ingesting' || run.rowsQueued > 0 || isMoving) return 'moving';
-  if (run.rowsHeld > 0 || archives.some((archive) => archive.state === 'sealed')) return 'held';
+  if (run.rowsHeld > 0 || archives.some((archive) => archive.state === 'sealed' && !isBehindDoubt(archive))) return 'held';
   return archives.some((archive) => archive.state === 'in_doubt') ? 'in_doubt' : 'moving';
 }
 
-/** Waits until the run stands still, the time is over (`undefined`: no limit), or the signal aborts. */
+/**
+ * Waits until the run stands still, the time is over (`undefined`: no limit), or the signal aborts. `mayMove` tells of a
+ * run that stands still whether it may go on by itself.
+ */
 export async function followRun(
   ledger: Ledger,
   key: RunKey,
-  options: { readonly timeoutMs: number | undefined; readonly signal: AbortSignal; readonly onLook?: (view: RunView) => void },
+  options: { readonly timeoutMs: number | undefined; readonly signal: AbortSignal; readonly onLook?: (view: RunView) => void; readonly mayMove?: (view: RunView) => Promise<boolean> },
 ): Promise<{ readonly view: RunView; readonly isTimedOut: boolean }> {
   const untilMs = options.timeoutMs === undefined ? Infinity : performance.now() + options.timeoutMs;
   let stillLooks = 0;
@@ -49,7 +55,7 @@ export async function followRun(
     if (!view) throw new RangeError(`run ${key} is not in the ledger`);
     options.onLook?.(view);
     // Standing still must be seen twice: a settlement may be about to let held chunks go.
-    stillLooks = view.standing === 'moving' ? 0 : stillLooks + 1;
+    stillLooks = view.standing === 'moving' || (await options.mayMove?.(view)) === true ? 0 : stillLooks + 1;
     if (view.standing === 'complete' || view.standing === 'canceled' || stillLooks >= 2) return { view, isTimedOut: false };
     if (options.signal.aborted || performance.now() >= untilMs) return { view, isTimedOut: true };
     await pause(lookEveryMs, options.signal);

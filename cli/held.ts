@@ -1,13 +1,13 @@
 /** One stop in words: what stands still, by which limit, how much is missing, and what would make it go on. */
 import { durationText } from '../config/quantity.ts';
 import type { StopRecord } from '../segments/ledger/ledger.ts';
-import { countText, dollarText } from './terminal.ts';
+import { countOf, countText, dollarText } from './terminal.ts';
 
 const minuteMs = 60_000;
 
 /** Two or three lines for a person. */
 export function heldText(stop: StopRecord): string {
-  const held = `${countText(stop.rowsHeld)} held rows`;
+  const held = countOf(stop.rowsHeld, 'held row');
   switch (stop.reason) {
     case 'operator':
       return stop.segment === ''
@@ -27,7 +27,7 @@ function runtimeText(stop: StopRecord, held: string): string {
   const first = `segment ${stop.segment}${scope} is stopped (budget_runtime): work that begins now is likely to outlast the runtime of ${stop.target}: ${held}`;
   if (!stop.runtime) return first;
   const { limitMs, startedAtMs, turnaroundMs, turnaroundsSeen } = stop.runtime;
-  const basis = turnaroundsSeen === 0 ? "the provider's worst case, because no archive was settled yet" : `the upper bound from the last ${turnaroundsSeen} archives`;
+  const basis = turnaroundsSeen === 0 ? "the provider's worst case, because no archive was settled yet" : `the upper bound from the last ${countOf(turnaroundsSeen, 'archive')}`;
   return [
     first,
     `  an archive is expected to take up to ${roughly(turnaroundMs)} (${basis}); the runtime is ${roughly(limitMs)}, counted from ${new Date(startedAtMs).toISOString()}`,

@@ -10,7 +10,7 @@ import { errnoOf, PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { configOf, withCommon, withSource, type CommonOptions, type SourceOptions } from './options.ts';
 import { planDocument, type BudgetVerdict } from './plan-file.ts';
 import { producerSettings, sourceOf } from './source.ts';
-import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
+import { countOf, countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 
 interface PlanOptions extends CommonOptions, SourceOptions {
   readonly out?: string;
@@ -33,7 +33,7 @@ async function plan(file: string, options: PlanOptions): Promise<ExitCode> {
   const settings = producerSettings({ config, prices: priceTable(), scratchDirectory: join(config.home, 'scratch') }, options);
   const found = await survey(sourceOf(file, config), settings);
   const { topic, priority, client, model, maxTokens, strict, maxBadRows } = options;
-  const document = planDocument(found, file === '-' ? '-' : resolve(file), cutSha256(settings), { topic, priority, client, model, maxTokens, strict, maxBadRows }, config);
+  const document = planDocument(found, /^(?:-|s3:\/\/.*)$/.test(file) ? file : resolve(file), cutSha256(settings), { topic, priority, client, model, maxTokens, strict, maxBadRows }, config);
   if (options.out !== undefined) await save(options.out, document);
   if (options.json) printJson(document);
   else show(found, document, config);
@@ -58,12 +58,12 @@ function show(found: Survey, document: ReturnType<typeof planDocument>, config: 
   print('\nTokens are estimated from the text; the rest of each segment shares batches within its priority.');
   if (config.budgets.length > 0) print(`\n${budgetsText(document.budgets)}`);
   if (found.rejected > 0) {
-    print(`\n${countText(found.rejected)} lines would be rejected: ${Object.entries(found.rejectedByCode).map(([code, count]) => `${code} ${countText(count)}`).join(', ')}`);
+    print(`\n${countOf(found.rejected, 'line')} would be rejected: ${Object.entries(found.rejectedByCode).map(([code, count]) => `${code} ${countText(count)}`).join(', ')}`);
     for (const message of found.rejectMessages) print(`  ${message}`);
     if (found.rejected > found.rejectMessages.length) print(`  … and ${countText(found.rejected - found.rejectMessages.length)} more`);
   }
   const sum = (of: (each: (typeof found.segments)[number]) => number): number => found.segments.reduce((all, each) => all + of(each), 0);
-  print(`\nPlan: ${countText(found.accepted)} requests in ${countText(document.batches)} batches, est. ${dollarText(sum((each) => each.microUsdExpected))} (max ${dollarText(sum((each) => each.microUsdMax))}), ${countText(found.rejected)} lines rejected.`);
+  print(`\nPlan: ${countOf(found.accepted, 'request')} in ${countOf(document.batches, 'batch')}, est. ${dollarText(sum((each) => each.microUsdExpected))} (max ${dollarText(sum((each) => each.microUsdMax))}), ${countOf(found.rejected, 'line')} rejected.`);
 }
 
 function budgetsText(verdicts: readonly BudgetVerdict[]): string {

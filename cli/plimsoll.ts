@@ -10,6 +10,7 @@ import { cancelCommand } from './cancel.ts';
 import { completionCommand } from './completion.ts';
 import { configCommand } from './config.ts';
 import { demoCommand } from './demo.ts';
+import { doubtsCommand } from './doubts.ts';
 import { eventsCommand } from './events.ts';
 import { holdCommand, resumeCommand } from './hold.ts';
 import { initCommand } from './init.ts';
@@ -48,6 +49,7 @@ for (const command of [
   cancelCommand(exit),
   holdCommand(exit),
   resumeCommand(exit),
+  doubtsCommand(exit),
   budgetCommand(exit),
   replayCommand(exit),
   eventsCommand(exit),

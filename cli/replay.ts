@@ -8,7 +8,7 @@ import type { Store } from '../segments/store/store.ts';
 import { exporterSettings, type Installation } from './compose.ts';
 import { findRun } from './names.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
-import { countText, printJson, tell } from './terminal.ts';
+import { countOf, countText, printJson, tell } from './terminal.ts';
 
 /** The `replay` verb. */
 export function replayCommand(exit: (code: ExitCode) => void): Command {
@@ -45,7 +45,7 @@ async function replay(installation: Installation, name: string, options: CommonO
   await attempt(async () => await gatherRun({ run, archives, store, completedAtMs: run.completedAtMs ?? 0 }));
   if (options.json) printJson({ run_key: run.run, identical: same.length, restored, differing });
   else if (!options.quiet) {
-    tell(`run ${run.run}: ${countText(same.length)} files are byte-identical, ${countText(restored.length)} were missing and are restored, ${countText(differing.length)} differ`);
+    tell(`run ${run.run}: ${countOf(same.length, 'file')} byte-identical, ${restored.length === 0 ? 'none' : countText(restored.length)} missing${restored.length === 0 ? '' : ' and restored'}, ${differing.length === 0 ? 'none' : countText(differing.length)} different`);
     for (const key of restored) tell(`  restored  ${key}`);
     for (const { key, message } of differing) tell(`  differs   ${key}: ${message}`);
     if (differing.length > 0) tell('  Nothing was overwritten. Somebody changed these files after the export: move them away and replay once more.');

@@ -5,19 +5,20 @@ import type { Production } from '../producers/producer.ts';
 import type { Installation } from './compose.ts';
 import type { RunView } from './follow.ts';
 import { heldText } from './held.ts';
-import { countText, dollarText, tell } from './terminal.ts';
+import { countOf, countText, dollarText, tell } from './terminal.ts';
 
 /** Tells how a run stands. */
 export async function tellRun(installation: Installation, view: RunView, production: Production | undefined): Promise<void> {
   const { run } = view;
   const lines = [
     `run ${run.run}: ${statusText(view)}${production && !production.isNew ? ' (was there already: 0 submitted now, $0.00)' : ''}`,
-    `  rows in   ${countText(run.accepted + run.rejected)} = ${countText(run.succeeded)} succeeded + ${countText(run.deadLettered)} dead letters + ${countText(run.rejected)} rejected${openText(run.accepted - run.succeeded - run.deadLettered)}`,
+    `  rows in   ${countText(run.accepted + run.rejected)} = ${countText(run.succeeded)} succeeded + ${countOf(run.deadLettered, 'dead letter')} + ${countText(run.rejected)} rejected${openText(run.accepted - run.succeeded - run.deadLettered)}`,
     `  batches   ${run.batches}`,
     `  tokens    ${countText(run.usage.inputTokens)} in, ${countText(run.usage.outputTokens)} out`,
     `  cost      ${dollarText(run.microUsd)} estimated; ${dollarText(run.standardMicroUsd - run.microUsd)} less than one by one`,
   ];
   if (run.retryOf !== undefined) lines.push(`  retry of  ${run.retryOf}`);
+  if (production?.rejectsKey !== undefined) lines.push(`  rejects   ${urlOf(installation.store, production.rejectsKey)}`);
   if (view.standing === 'complete' || view.standing === 'canceled') lines.push(`  manifest  ${urlOf(installation.store, runManifestKey(run.dt, run.run))}`);
   tell(lines.join('\n'));
   if (run.rowsHeld > 0 || view.standing === 'held') await tellHeld(installation, view);
@@ -35,7 +36,7 @@ function tellDoubts(view: RunView): void {
   for (const archive of view.archives.filter((each) => each.state === 'in_doubt')) {
     tell(
       `archive ${archive.archive} is in doubt (${archive.reason ?? ''}): its last byte may have reached the provider and no reply proves what became of it\n` +
-        `  ${countText(archive.rows)} rows keep their reservation; it is not sent again. Look for a batch of ${countText(archive.rows)} requests in the workspace.`,
+        `  ${countText(archive.rows)} rows keep their reservation; it is not sent again before it is proven that no batch exists. Evidence and choices: plimsoll doubts`,
     );
   }
 }

@@ -10,7 +10,7 @@ import { findRun } from './names.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { runExitCodes, tellEnd, withWork } from './run.ts';
 import { timeoutOf } from './source.ts';
-import { countText, printJson, tell } from './terminal.ts';
+import { countOf, printJson, tell } from './terminal.ts';
 import { workUntilStill } from './work-run.ts';
 
 interface RetryOptions extends CommonOptions {
@@ -43,10 +43,10 @@ async function retry(installation: Installation, name: string, options: RetryOpt
   }
   if (!isOngoing && old.deadLettered === 0) {
     if (options.json) printJson(runDocument(old, store.uri));
-    else if (!options.quiet) tell(`run ${old.run} has no dead letters: nothing to retry${old.rejected > 0 ? ` (its ${countText(old.rejected)} rejected lines have to be mended in ${old.source})` : ''}`);
+    else if (!options.quiet) tell(`run ${old.run} has no dead letters: nothing to retry${old.rejected > 0 ? ` (${countOf(old.rejected, 'line')} of it ${old.rejected === 1 ? 'was' : 'were'} rejected: mend ${old.rejected === 1 ? 'it' : 'them'} in ${old.source} and run ${old.rejected === 1 ? 'it' : 'them'} under another run key)` : ''}`);
     return 0;
   }
-  if (!options.quiet) tell(`run ${runKey} sends the ${countText(old.deadLettered)} dead letters of ${old.run} once more`);
+  if (!options.quiet) tell(`run ${runKey} sends ${countOf(old.deadLettered, 'dead letter')} of ${old.run} once more`);
   const end = await workUntilStill(
     installation,
     runKey,

@@ -12,7 +12,7 @@ import { interruptSignal } from './interrupt.ts';
 import { configOf, runKeyOf, withCommon, withInstallation, withRunKey, withSource, type CommonOptions, type SourceOptions } from './options.ts';
 import { tellRun } from './report.ts';
 import { ingest, producerSettings, sourceOf, timeoutOf } from './source.ts';
-import { printJson, tell } from './terminal.ts';
+import { countOf, printJson, tell } from './terminal.ts';
 import { exitOf, interruptedText, workUntilStill, type RunEnd, type WorkOptions } from './work-run.ts';
 
 export interface RunOptions extends CommonOptions, SourceOptions {
@@ -56,7 +56,7 @@ export function enqueueCommand(exit: (code: ExitCode) => void): Command {
           try {
             const production = await ingest(installation, sourceOf(file, config), key, producerSettings(installation, options), interrupt.signal, !options.quiet);
             if (options.json) printJson(runDocument(production.run, installation.store.uri));
-            else if (!options.quiet) tell(`${production.accepted} prompts are queued, ${production.rejected} rejected. Next: plimsoll work`);
+            else if (!options.quiet) tell(`${countOf(production.accepted, 'prompt')} queued, ${countOf(production.rejected, 'line')} rejected. Next: plimsoll work`);
             return production.rejected > 0 ? 3 : 0;
           } catch (error) {
             if (interrupt.signal.aborted && !(error instanceof PlimsollError)) return 130;

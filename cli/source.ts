@@ -8,6 +8,10 @@ import type { RunKey } from '../segments/segment.ts';
 import type { Installation } from './compose.ts';
 import type { SourceOptions } from './options.ts';
 import { startProgress } from './progress.ts';
+import { tell } from './terminal.ts';
+
+/** So many rejected lines are shown as they are met; the rejects file has all of them. */
+const rejectsTold = 10;
 
 /** The source that an argument names; `-` is standard input, `s3://` an object, a prefix or a glob of a bucket. */
 export function sourceOf(file: string, config: Config): SourceLocation {
@@ -46,6 +50,7 @@ export async function ingest(
   isShown: boolean,
 ): Promise<Production> {
   const progress = startProgress(isShown, installation.config.isCi);
+  let rejects = 0;
   try {
     return await produce({
       runKey, source, settings, signal,
@@ -54,6 +59,12 @@ export async function ingest(
       wake: installation.wake,
       installationId: installation.id,
       now: installation.now,
+      onReject: (message) => {
+        rejects += 1;
+        if (!isShown || rejects > rejectsTold + 1) return;
+        progress.end();
+        tell(rejects > rejectsTold ? '  … more lines are rejected; all of them are in the rejects file' : `rejected: ${message}`);
+      },
       onProgress: ({ rows, rejected }) => progress.ingest(rows, rejected),
     });
   } finally {

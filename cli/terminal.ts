@@ -68,6 +68,11 @@ export function countText(value: number): string {
   return value.toLocaleString('en-US');
 }
 
+/** A count with its noun: `1 line`, `2,310 lines`. */
+export function countOf(value: number, noun: string, plural = noun.endsWith('ch') ? `${noun}es` : `${noun}s`): string {
+  return `${countText(value)} ${value === 1 ? noun : plural}`;
+}
+
 /** Micro-USD as dollars; more digits for small amounts, so that a cost is never shown as nothing. */
 export function dollarText(microUsd: number): string {
   const dollars = microUsd / 1_000_000;

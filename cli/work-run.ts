@@ -9,6 +9,7 @@ import { explainAccountFault } from './account-fault.ts';
 import { connectClaude, startStages, type Installation } from './compose.ts';
 import { followRun, type RunView } from './follow.ts';
 import { interruptSignal } from './interrupt.ts';
+import { patientWith } from './patience.ts';
 import { startProgress } from './progress.ts';
 import { tell } from './terminal.ts';
 
@@ -55,7 +56,12 @@ export async function workUntilStill(
       throw interrupt.signal.aborted && !(error instanceof PlimsollError) ? interrupted(key, error) : error;
     });
     const signal = AbortSignal.any([interrupt.signal, fault.signal]);
-    const { view, isTimedOut } = await followRun(installation.ledger, key, { timeoutMs: options.timeoutMs, signal, onLook: (look) => progress.show(look) });
+    const { view, isTimedOut } = await followRun(installation.ledger, key, {
+      timeoutMs: options.timeoutMs,
+      signal,
+      onLook: (look) => progress.show(look),
+      mayMove: patientWith(installation.ledger, { landingWaitMs: installation.config.submit.landingWaitMs, now: installation.now, timeoutMs: options.timeoutMs }),
+    });
     progress.end();
     if (accountFault && view.standing !== 'complete' && view.standing !== 'canceled') throw explainAccountFault(accountFault, installation.config, options.isSimulated);
     return { view, production, isTimedOut: isTimedOut && !interrupt.signal.aborted, isInterrupted: interrupt.signal.aborted && view.standing === 'moving' };

@@ -11,7 +11,7 @@ import { closeJournal, openJournal } from './journal.ts';
 import type { RunOpening } from './journal.ts';
 import type { Line, LineReader } from './lines.ts';
 import type { Production, ProduceRequest } from './producer.ts';
-import { tooManyRejects } from './rejects.ts';
+import { faultMessage, tooManyRejects } from './rejects.ts';
 import type { RejectsFile } from './rejects.ts';
 import { cutSha256, isBoundBroken, isGuarded } from './settings.ts';
 import { inputDiffers } from './same-input.ts';
@@ -81,6 +81,7 @@ export class Ingest {
     const { settings, rejects } = this.#request;
     if (verdict.kind === 'rejected') {
       rejects.add(line, verdict.fault);
+      this.#request.onReject?.(faultMessage(this.#request.uri, line, verdict.fault));
       if (isBoundBroken(settings, rejects.count, this.#rows, false)) throw await this.#refusal();
       return;
     }

@@ -58,6 +58,8 @@ export interface ProduceRequest {
   readonly installationId: string;
   readonly now: () => number;
   readonly signal: AbortSignal;
+  /** Called for every refused line with `file:line[:column]: problem`, as it stands in the rejects file. */
+  readonly onReject?: (message: string) => void;
   /** Called after every block of the source. Bytes are those of the decompressed source. */
   readonly onProgress?: (progress: { readonly rows: number; readonly rejected: number; readonly bytes: number }) => void;
 }

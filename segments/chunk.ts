@@ -90,9 +90,9 @@ export interface SealedChunk {
   readonly footer: ChunkFooter;
   readonly blocks: readonly Uint8Array[];
   readonly sizeBytes: number;
-  /** sha256 of the whole object, hex. */
+  /** sha256 of the whole object, hex; made when it is asked for, which a folder does only where the name is taken. */
   readonly sha256: string;
-  /** The digest was made of these very blocks, so nobody has to make it again before they are written. */
+  /** The digest is made of these very blocks, so there is nothing to compare it with. */
   readonly isDigested: true;
 }
 
@@ -189,13 +189,16 @@ export class ChunkWriter {
       microUsdMax: this.#microUsdMax,
     };
     const blocks = [...this.#params.blocks(), ...this.#index.blocks(), Buffer.from(`${JSON.stringify(footer)}\n`, 'utf8')];
-    const digest = createHash('sha256');
-    let sizeBytes = 0;
-    for (const block of blocks) {
-      digest.update(block);
-      sizeBytes += block.length;
-    }
-    return { footer, blocks, sizeBytes, sha256: digest.digest('hex'), isDigested: true };
+    const sizeBytes = blocks.reduce((sum, block) => sum + block.length, 0);
+    return {
+      footer,
+      blocks,
+      sizeBytes,
+      isDigested: true,
+      get sha256() {
+        return digestOf(blocks);
+      },
+    };
   }
 
   /** Gives the memory of the chunk back; its bytes must not be read afterwards. */
@@ -203,6 +206,12 @@ export class ChunkWriter {
     this.#params.release();
     this.#index.release();
   }
+}
+
+function digestOf(blocks: readonly Uint8Array[]): string {
+  const digest = createHash('sha256');
+  for (const block of blocks) digest.update(block);
+  return digest.digest('hex');
 }
 
 /** Offset of the index section in a spool object. */

@@ -34,6 +34,8 @@ export const errorKinds = {
   run_canceled: kind('stop', 1, 'The run was canceled.'),
   segment_unknown: kind('refuse', 2, 'No segment or topic has this name.'),
   archive_unknown: kind('refuse', 2, 'No archive has this id.'),
+  not_in_doubt: kind('refuse', 2, 'The archive is not in doubt, or not any more.'),
+  adoption_refused: kind('refuse', 2, 'The batch cannot be the one of the archive.'),
   installation_differs: kind('refuse', 2, 'Ledger and lake belong to different installations.'),
   plan_stale: kind('refuse', 2, 'The input, the prices or the settings are no longer those of the plan.'),
   file_exists: kind('refuse', 2, 'A file that would be written is there already.'),

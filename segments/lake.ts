@@ -6,6 +6,7 @@
  *   errors/dt=…/topic=…/<run>-<archive>-p000.jsonl.gz                     one row per dead letter or reject
  *   runs/dt=…/<run>/archives/<archive>.json                              commits one archive's files
  *   runs/dt=…/<run>/{manifest.json,run.json,cost.csv,_SUCCESS}           gathers them; `_SUCCESS` last
+ *   audit/dt=…/<archive>.zip                                             requests, results, manifest, digests; optional
  *   spool/<run>/<chunk>.chunk                                            private: prompts
  *   journal/…                                                            private: what survives the loss of Redis
  */
@@ -14,6 +15,18 @@ import type { ArchiveId, ChunkId, IntentId, RunKey } from './segment.ts';
 /** The UTC date of an instant, `YYYY-MM-DD`: the `dt` of a run that began then. */
 export function dateOf(nowMs: number): string {
   return new Date(nowMs).toISOString().slice(0, 10);
+}
+
+const lakeFolders: readonly string[] = ['results', 'errors', 'runs', 'audit', 'spool', 'journal'];
+
+/** Whether a key, below the root of a lake, is one that only Plimsoll writes. */
+export function isLakeKey(key: string): boolean {
+  return lakeFolders.includes(key.slice(0, key.indexOf('/'))) || key.startsWith('.');
+}
+
+/** The audit archive of one archive. */
+export function auditKey(dt: string, archive: ArchiveId): string {
+  return `audit/dt=${dt}/${archive}.zip`;
 }
 
 export const installationKey = 'journal/installation.json';

@@ -16,10 +16,10 @@
 
 import { isAscii } from 'node:buffer';
 
-/** Per lead byte: 0 all of its characters are plain, 1 the next bytes decide, 2 some are not and nobody looks closer. */
+/** Per lead byte: 0 all of its characters are plain, 1 the next bytes decide, or nobody looks closer. */
 const leadKinds = new Uint8Array(256);
 for (const lead of [0xc2, 0xc4, 0xc5, 0xc7, 0xce, 0xd2, 0xe2, 0xe3, 0xea, 0xef, 0xf0]) leadKinds[lead] = 1;
-for (const [from, to] of [[0xcb, 0xcd], [0xd6, 0xe1], [0xf1, 0xff]] as const) leadKinds.fill(2, from, to + 1);
+for (const [from, to] of [[0xcb, 0xcd], [0xd6, 0xe1], [0xf1, 0xff]] as const) leadKinds.fill(1, from, to + 1);
 
 /** Second bytes after 0xE2 whose blocks hold a character that is not plain: fractions, circled numbers, marks. */
 const mixedAfterE2 = new Set([0x83, 0x85, 0x91, 0x92, 0xa8, 0xab, 0xb3, 0xb5, 0xb7]);
@@ -70,7 +70,10 @@ function findUnplain(utf8: Uint8Array, start: number): number {
     for (let word = 0, end = (size + 3) >> 2; word < end; word += 1) {
       if (((windowWords[word] ?? 0) & 0x80808080) === 0) continue;
       const at = from + word * 4;
-      for (let place = at; place < at + 4; place += 1) if (!isPlainAt(utf8, place)) return place;
+      for (let place = at; place < at + 4; place += 1) {
+        const lead = utf8[place] ?? 0;
+        if (leadKinds[lead] !== 0 && !isPlainAfter(lead, utf8[place + 1] ?? 0, utf8[place + 2] ?? 0)) return place;
+      }
     }
   }
   return -1;
@@ -93,13 +96,7 @@ function endOfPiece(utf8: Uint8Array, at: number): number {
   return last + 1;
 }
 
-/** Whether no character that is not plain begins at an offset. */
-function isPlainAt(utf8: Uint8Array, at: number): boolean {
-  const lead = utf8[at] ?? 0;
-  const kind = leadKinds[lead];
-  return kind === 0 || (kind === 1 && isPlainAfter(lead, utf8[at + 1] ?? 0, utf8[at + 2] ?? 0));
-}
-
+/** Whether a character with this lead byte, whose kind is not 0, is plain after all. */
 function isPlainAfter(lead: number, second: number, third: number): boolean {
   switch (lead) {
     case 0xc2: // ¨ ¯ ´ ¸ become a space and a mark, ¼ ½ ¾ three characters

@@ -7,8 +7,9 @@
  *   E2  The manifest is durable in the lake before the ledger says `sealed`.
  */
 import { createHash } from 'node:crypto';
-import { invariant } from '../segments/errors.ts';
+import { invariant, PlimsollError } from '../segments/errors.ts';
 import { sealedKey } from '../segments/lake.ts';
+import type { LedgerGuard } from '../segments/ledger/guard.ts';
 import type { ArchiveRecord, ChunkRecord, Ledger } from '../segments/ledger/ledger.ts';
 import { bodyBytes } from '../segments/pack.ts';
 import type { ArchiveId } from '../segments/segment.ts';
@@ -25,6 +26,8 @@ export interface SealerDependencies {
   readonly ledger: Ledger;
   readonly store: Store;
   readonly wake: Wake;
+  /** Told when the lake has sealed the same archive otherwise: then the ledger was set back. */
+  readonly guard?: LedgerGuard;
   readonly now: Now;
   readonly log: Log;
 }
@@ -75,7 +78,11 @@ async function writeManifest(dependencies: SealerDependencies, archive: ArchiveR
     bodySha256: hash.digest('hex'),
     chunks,
   };
-  await putDocument(store, sealedKey(archive.run, archive.archive), sealed);
+  const key = sealedKey(archive.run, archive.archive);
+  await putDocument(store, key, sealed).catch(async (error: unknown) => {
+    const isForgotten = error instanceof PlimsollError && error.code === 'lake_conflict' && dependencies.guard !== undefined;
+    throw isForgotten ? await dependencies.guard.condemn('an archive was sealed that the lake has known before', key) : error;
+  });
   return sealed;
 }
 

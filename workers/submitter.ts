@@ -17,11 +17,13 @@
  *   S3  A create is sent once per intent; nothing retries it.
  *   S4  What is neither proven accepted nor proven refused is in doubt, keeps its reservation, and is not sent again.
  *   S5  An intent that the lake knows and this process did not just write is from before Redis was set back: it may have
- *       been sent, so it is in doubt.
+ *       been sent, so it is in doubt, and nothing more is posted before the ledger was rebuilt.
+ *   S6  An intent is prepared only on a ledger that the guard has compared with the lake.
  */
 import { invariant, PlimsollError } from '../segments/errors.ts';
-import { acceptedKey, intentKey } from '../segments/lake.ts';
-import type { ArchiveRecord, Ledger } from '../segments/ledger/ledger.ts';
+import { acceptedKey, halvedKey, intentKey, rejectedKey } from '../segments/lake.ts';
+import type { LedgerGuard } from '../segments/ledger/guard.ts';
+import type { ArchiveRecord, Ledger, LedgerProof } from '../segments/ledger/ledger.ts';
 import { assertNever, type ArchiveId, type IntentId } from '../segments/segment.ts';
 import { done, type Log, type Now, type StageHandler, type StageOutcome } from '../segments/stage.ts';
 import { putDocument } from '../segments/store/document.ts';
@@ -45,6 +47,8 @@ export interface SubmitterDependencies {
   readonly owner: string;
   /** Told which creates are under way, for the fence of this process. */
   readonly calls?: OpenCalls;
+  /** Proves that the ledger is not behind the lake (S6). */
+  readonly guard?: LedgerGuard;
   readonly leaseMs: number;
   readonly replyTimeoutMs: number;
   /** How many requests may wait at the provider at once. */
@@ -60,6 +64,8 @@ export interface SubmitterDependencies {
 const journaledBefore = 'journaled_before';
 /** After a passing fault the account rests this long, doubling up to the maximum while faults go on. */
 const restMs = 2_000;
+/** A ledger that is behind is looked at again this seldom: only a rebuild changes that. */
+const behindMs = 60_000;
 const restMaxMs = 60_000;
 /** So many whole-archive refusals in a row without one acceptance speak of the account, not of the archives. */
 const refusalsInARowMax = 20;
@@ -87,8 +93,13 @@ class Submitter {
   async run(signal: AbortSignal): Promise<StageOutcome> {
     const { ledger, claude, owner, leaseMs, queueRowsMax, now, log } = this.#dependencies;
     while (!signal.aborted) {
-      const next = await ledger.prepareIntent({ account: claude.account, owner, leaseMs, queueRowsMax, nowMs: now() });
+      const proof = await this.#prove();
+      if (proof === 'behind') return { kind: 'later', atMs: now() + behindMs, why: 'ledger_behind' };
+      const next = await ledger.prepareIntent({ account: claude.account, owner, leaseMs, queueRowsMax, proof, nowMs: now() });
       switch (next.kind) {
+        case 'unproven':
+          log({ level: 'warn', event: 'submit.unproven', subject: claude.account, detail: { reason: next.reason } });
+          break;
         case 'prepared':
           await this.#submit(next.intent, next.archive, next.isOverloadDoubtful === true, signal);
           break;
@@ -112,6 +123,17 @@ class Submitter {
     return done;
   }
 
+  /** What the next intent may be prepared on (S6). */
+  async #prove(): Promise<LedgerProof | 'behind' | undefined> {
+    try {
+      return await this.#dependencies.guard?.prove();
+    } catch (error) {
+      if (!(error instanceof PlimsollError) || error.code !== 'ledger_behind') throw error;
+      this.#dependencies.onAccountFault(error);
+      return 'behind';
+    }
+  }
+
   async #submit(intent: IntentId, archiveId: ArchiveId, isOverloadDoubtful: boolean, signal: AbortSignal): Promise<void> {
     const { ledger, claude, owner, leaseMs, now } = this.#dependencies;
     const archive = await ledger.readArchive(archiveId);
@@ -128,7 +150,7 @@ class Submitter {
 
   /** Steps probe to classify. Whatever fails before the upload is a refusal of this intent: nothing was sent. */
   async #send(intent: IntentId, archive: ArchiveRecord, lane: HeldLane): Promise<CreateOutcome> {
-    const { ledger, store, claude, owner, replyTimeoutMs, now } = this.#dependencies;
+    const { ledger, store, claude, owner, guard, onAccountFault, replyTimeoutMs, now } = this.#dependencies;
     const { bodyBytes: sizeBytes, bodySha256: sha256 } = archive;
     invariant(sizeBytes !== undefined && sha256 !== undefined, `${archive.archive} is not sealed`);
     const { signal } = lane;
@@ -143,7 +165,10 @@ class Submitter {
       this.#unsent.add(intent);
       if (!(await ledger.armIntent(intent, owner, providerDateMs, now()))) return notSent('lane_lost');
     } catch (error) {
-      if (error instanceof PlimsollError && error.code === 'lake_conflict' && !this.#unsent.has(intent)) return { kind: 'in_doubt', reason: journaledBefore };
+      if (error instanceof PlimsollError && error.code === 'lake_conflict' && !this.#unsent.has(intent)) {
+        if (guard) onAccountFault(await guard.condemn('an intent was prepared that the lake has known before', intentKey(claude.account, intent)));
+        return { kind: 'in_doubt', reason: journaledBefore };
+      }
       return this.#notReached(error);
     }
     this.#unsent.delete(intent);
@@ -215,7 +240,9 @@ class Submitter {
   /** The provider refuses the archive whole: halve it, down to the one row that is the cause. Refusals cost nothing. */
   async #divide(intent: IntentId, archive: ArchiveRecord, reason: string): Promise<void> {
     const { ledger, store, wake, now } = this.#dependencies;
+    // The journal first: without Redis an intent that is not known to be refused would be a doubt.
     if (archive.rows === 1) {
+      await putDocument(store, rejectedKey(archive.run, intent), { v: 1, intent, archive: archive.archive, run: archive.run, reason });
       if (await ledger.rejectArchive(intent, reason, now())) await wake.wake({ stage: 'settle', entity: archive.archive, epoch: 0 });
       return;
     }
@@ -227,7 +254,10 @@ class Submitter {
       await ledger.split(record.chunk, ...partsOf(record, rows, Math.floor(rows.length / 2)), now());
       chunks = await ledger.readArchiveChunks(archive.archive);
     }
-    const halves = await ledger.halveArchive(intent, chunks.slice(0, Math.floor(chunks.length / 2)), reason, now());
+    const left = chunks.slice(0, Math.floor(chunks.length / 2));
+    const document = { v: 1, intent, archive: archive.archive, run: archive.run, reason, left, right: chunks.slice(left.length) };
+    await putDocument(store, halvedKey(archive.run, intent), document);
+    const halves = await ledger.halveArchive(intent, left, reason, now());
     for (const half of halves) await wake.wake({ stage: 'seal', entity: half, epoch: 0 });
   }
 }

@@ -27,7 +27,7 @@ export const FAULTS = {
   reply_hang: describe('call', 'batches.create', 'do the work, never answer (seconds=N: then close)'),
   accept_late: describe('call', 'batches.create', 'close the connection; the batch appears only after seconds=N (hang=true: keep it open instead)'),
   slow_drip: describe('call', 'batches.results', 'send the reply slowly (bytes_per_second=N)'),
-  status: describe('call', 'batches.create', 'answer with status=N (accept=true: do the work first; early=true: before the body). 500, 504, 529, 409 may be used as names'),
+  status: describe('call', 'batches.create', 'answer with status=N (error_type=…, error_code=…, message=…; accept=true: do the work first; early=true: before the body). 500, 504, 529, 409 may be used as names'),
   rate_limit: describe('call', '*', 'answer 429 with retry-after (retry_after=N seconds)'),
   spend_limit: describe('call', 'batches.create', 'answer the 429 of an exhausted spend cap, without retry-after'),
   refuse_batch: describe('call', 'batches.create', 'answer 400 to the whole batch (message=…; body_contains=TEXT: only bodies that hold it)'),

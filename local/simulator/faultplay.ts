@@ -26,6 +26,7 @@ export function refusalByFault(exchange: Exchange, isDone: boolean): Refusal | u
     ...usual,
     type: error.error_type ?? usual.type,
     message: error.message ?? usual.message,
+    ...(error.error_code === undefined ? {} : { details: { error_code: error.error_code } }),
     ...(error.retry_after === undefined ? {} : { headers: { 'retry-after': String(error.retry_after) } }),
   };
 }

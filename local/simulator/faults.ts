@@ -37,6 +37,8 @@ export interface FaultRule {
   readonly status?: number;
   readonly retry_after?: number;
   readonly error_type?: string;
+  /** `error.details.error_code` of an injected error. */
+  readonly error_code?: string;
   readonly message?: string;
   /** Do the work although an error is answered. */
   readonly accept?: boolean;

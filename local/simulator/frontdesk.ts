@@ -116,9 +116,10 @@ async function finish(world: World, exchange: Exchange, reply: Reply): Promise<v
   world.truth.append({ kind: 'request_answered', request_id: requestId, status: status === 0 ? null : status });
   if (!request.complete && !response.destroyed) {
     if (world.settings.early413 === 'close' && status === 413) {
-      response.once('finish', () => drop(response));
+      drop(response);
+    } else {
+      discardRest(request);
     }
-    discardRest(request);
   }
 }
 

@@ -48,7 +48,7 @@ export interface SimulatorOptions {
   readonly batchBodyBytes?: number;
   /** Largest Messages and count_tokens body in bytes; default 33,554,432. */
   readonly messageBodyBytes?: number;
-  /** How a 413 for a declared length is given: at once while the body still comes, or by closing right after it. */
+  /** After a 413: read the rest of the body away, so that every client sees the reply, or close at once, which a client may see instead. */
   readonly early413?: 'drain' | 'close';
   /** Accept `Content-Encoding: gzip` on batches, which the reference says not to rely on. */
   readonly acceptGzipBatches?: boolean;

@@ -172,8 +172,9 @@ class FolderStore implements Store {
 async function writeDurably(path: string, content: ObjectContent, key: string): Promise<void> {
   const file = await open(path, 'wx');
   try {
-    const { sizeBytes, sha256 } = Symbol.iterator in content.blocks ? await writeBlocks(file, [...content.blocks], content) : await writeStream(file, content.blocks);
-    invariant(sizeBytes === content.sizeBytes && sha256 === content.sha256, `${key}: the written bytes are not the announced ones`);
+    const written = Symbol.iterator in content.blocks ? await writeBlocks(file, [...content.blocks]) : await writeStream(file, content.blocks);
+    const isAnnounced = written.sizeBytes === content.sizeBytes && (content.isDigested || written.digest() === content.sha256);
+    invariant(isAnnounced, `${key}: the written bytes are not the announced ones`);
     await file.datasync();
   } finally {
     await file.close();
@@ -182,7 +183,8 @@ async function writeDurably(path: string, content: ObjectContent, key: string): 
 
 interface Written {
   readonly sizeBytes: number;
-  readonly sha256: string;
+  /** sha256, hex. */
+  digest(): string;
 }
 
 async function writeStream(file: FileHandle, blocks: AsyncIterable<Uint8Array>): Promise<Written> {
@@ -193,23 +195,20 @@ async function writeStream(file: FileHandle, blocks: AsyncIterable<Uint8Array>):
     sizeBytes += block.length;
     await file.appendFile(block);
   }
-  return { sizeBytes, sha256: hash.digest('hex') };
+  return { sizeBytes, digest: () => hash.digest('hex') };
 }
 
 /** Writes what lies in memory with one call. */
-async function writeBlocks(file: FileHandle, blocks: readonly Uint8Array[], { isDigested, sha256 }: ObjectContent): Promise<Written> {
-  const sizeBytes = blocks.reduce((sum, block) => sum + block.length, 0);
+async function writeBlocks(file: FileHandle, blocks: readonly Uint8Array[]): Promise<Written> {
   const { bytesWritten } = await file.writev([...blocks]);
   // A short write is rare; what is missing goes the slow way.
-  let before = 0;
+  let sizeBytes = 0;
   for (const block of blocks) {
-    if (bytesWritten < before + block.length) await file.appendFile(block.subarray(Math.max(0, bytesWritten - before)));
-    before += block.length;
+    if (bytesWritten < sizeBytes + block.length) await file.appendFile(block.subarray(Math.max(0, bytesWritten - sizeBytes)));
+    sizeBytes += block.length;
   }
-  if (isDigested) return { sizeBytes, sha256 };
-  const hash = createHash('sha256');
-  for (const block of blocks) hash.update(block);
-  return { sizeBytes, sha256: hash.digest('hex') };
+  const digest = (): string => blocks.reduce((hash, block) => hash.update(block), createHash('sha256')).digest('hex');
+  return { sizeBytes, digest };
 }
 
 async function compare(path: string, key: string, content: Omit<ObjectContent, 'blocks'>): Promise<void> {

@@ -15,7 +15,8 @@ export interface ObjectContent {
   readonly sizeBytes: number;
   /** sha256 of the content, hex. */
   readonly sha256: string;
-  /** The digest was made a moment ago of these very blocks, which lie in memory; a store need not make it again. */
+  /** The digest is made of these very blocks, which lie in memory: a store need not compare them with it, nor ask for it
+   *  unless it has a use for it. */
   readonly isDigested?: boolean;
 }
 

@@ -18,6 +18,8 @@ import { entryOverheadBytes, envelopeBytes, parseCustomId } from '../../../segme
 import { asRunKey, type RunKey } from '../../../segments/segment.ts';
 import type { StageHandler } from '../../../segments/stage.ts';
 import type { Wake, WakeUp } from '../../../segments/wake.ts';
+import { makeAdopter } from '../../../workers/adopter.ts';
+import { OpenCalls } from '../../../workers/fence.ts';
 import { makePacker } from '../../../workers/packer.ts';
 import { makeSealer } from '../../../workers/sealer.ts';
 import { makeSettler } from '../../../workers/settler.ts';
@@ -44,6 +46,8 @@ export interface Verdict {
 const account = 'box';
 const leaseMs = 10_000;
 const sweepMs = 2_000;
+/** Longer than a `late` batch takes to land. */
+const landingWaitMs = 30_000;
 const prices = priceTable();
 /** After so many rounds without an end the world is stuck: a breach of I14. */
 const roundsMax = 400;
@@ -127,7 +131,7 @@ class Box {
       if (isProduced && (await this.#isStill(run))) {
         if (this.#isFaulty) this.#isFaulty = false;
         else if (this.#limitTokens !== undefined && (record?.rowsHeld ?? 0) > 0) await this.#ledger.setBudget({ target: 'topic:a', tokens: 1e12, microUsd: undefined, window: 'total' }, 'operator', this.#nowMs);
-        else break;
+        else if ((record?.archivesInDoubt ?? 0) === 0) break;
       }
     }
     await this.#judge(run, round);
@@ -151,10 +155,12 @@ class Box {
     const claude = withFaults(this.#provider.client(account), 'claude', { ...faults, fate: (call) => (call === 'claude.createBatch' ? onlyCrashes(faults.fate(call)) : faults.fate(call)) });
     const shared = { ledger, store, wake: this.#wake(), now: () => this.#nowMs, log: () => undefined };
     const exporting = { partBytesMax: 1e6, gzipLevel: 1, scratchDirectory: this.#scratch, priceOf: (model: string) => prices.find(model), priceVersion: prices.version };
+    const calls = new OpenCalls();
     const handlers = [
       makePacker({ ...shared, limits: this.#limits, queues: { fetch: async () => undefined, close: async () => undefined } }),
       makeSealer(shared),
-      makeSubmitter({ ...shared, claude, owner: name, leaseMs, replyTimeoutMs: 60_000, queueRowsMax: 1e6, pollMinMs: 500, onAccountFault: () => undefined }),
+      makeSubmitter({ ...shared, claude, calls, owner: name, leaseMs, replyTimeoutMs: 60_000, queueRowsMax: 1e6, pollMinMs: 500, onAccountFault: () => undefined }),
+      makeAdopter({ ...shared, claude, fence: { owner: name, calls, isOwnerGone: (owner) => this.#turns.dead.has(owner) }, landingWaitMs, orphansEveryMs: 60_000, pollMinMs: 500, priceOf: (model) => prices.find(model) }),
       makeTracker({ ...shared, claude, pollMinMs: 500, pollMaxMs: 5_000 }),
       makeSettler({ ...shared, claude, scratchDirectory: this.#scratch, attemptsMax: 3, chunkBytesMax: 2_000, chunkRowsMax: 10, priceOf: (model) => prices.find(model), priceVersion: prices.version }),
       makeExporter({ ...shared, settings: exporting }),
@@ -270,8 +276,7 @@ class Box {
 
   async #judge(run: RunKey, round: number): Promise<void> {
     const record = await this.#ledger.readRun(run);
-    const inDoubt = record?.archivesInDoubt ?? 0;
-    if (record?.state !== 'complete' && inDoubt === 0) this.#breaches.push(`I14: the run is ${record?.state ?? 'gone'} after ${round} rounds without a doubt`);
+    if (record?.state !== 'complete') this.#breaches.push(`I14: the run is ${record?.state ?? 'gone'} after ${round} rounds, ${record?.archivesInDoubt ?? 0} archives in doubt`);
     // I4: the batches that the provider accepted, by the archive that their ids name.
     const byArchive = new Map<string, number>();
     for (const batch of this.#provider.accepted) {

@@ -26,7 +26,7 @@ export function withFaults<Port extends object>(port: Port, room: string, faults
       const value: unknown = Reflect.get(inner, property, inner);
       if (typeof value !== 'function' || typeof property !== 'string') return Reflect.get(inner, property, receiver);
       const name = `${room}.${property}`;
-      if (property === 'read' || property === 'list' || property === 'readResults' || property === 'listBatches') return value.bind(inner);
+      if (property === 'read' || property === 'list' || property === 'readResults') return value.bind(inner);
       return async (...args: unknown[]): Promise<unknown> => {
         await turns.take({ worker, name });
         const fate = faults.fate(name);

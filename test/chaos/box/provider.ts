@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { PlimsollError } from '../../../segments/errors.ts';
 import type { BatchId } from '../../../segments/segment.ts';
-import type { BatchStatus, Claude, CreateOutcome, GatedBody } from '../../../workers/claude.ts';
+import type { BatchSearch, BatchStatus, Claude, CreateOutcome, GatedBody } from '../../../workers/claude.ts';
 import type { Random } from './random.ts';
 
 /** What the provider does with one create. */
@@ -48,7 +48,7 @@ export class MemoryProvider {
   }
 
   /** The provider as one worker sees it. */
-  client(account: string): Claude {
+  client(account: string): Claude & BatchSearch {
     const find = (id: BatchId): Accepted => {
       const batch = this.accepted.find((each) => each.id === id && each.visibleAtMs <= this.#now());
       if (!batch) throw new PlimsollError('provider_refused', { message: `no batch ${id}` });
@@ -58,29 +58,30 @@ export class MemoryProvider {
       account,
       probe: async () => this.#now(),
       createBatch: async (body, _timeoutMs, signal) => await this.#create(body, signal),
+      cancelBatch: async () => undefined,
       retrieveBatch: async (id): Promise<BatchStatus> => {
         const batch = find(id);
         const isEnded = this.#now() >= batch.endsAtMs;
         return {
           batch: id,
           isEnded,
+          isCanceling: false,
           createdAtMs: batch.createdAtMs,
           counts: isEnded ? { processing: 0, ...batch.counts } : { processing: batch.customIds.length, succeeded: 0, errored: 0, canceled: 0, expired: 0 },
           retryAfterMs: undefined,
-          isCanceling: false,
         };
       },
       readResults: (id) => this.#download(find(id)),
-      ...this.more(find),
-    } as unknown as Claude;
-  }
-
-  /** Calls that later parts of the port ask for. */
-  more(find: (id: BatchId) => Accepted): object {
-    return {
-      listBatches: async function* () {},
-      firstResult: async (id: BatchId) => (JSON.parse(find(id).lines[0] ?? '{}') as { custom_id?: string }).custom_id,
-      cancelBatch: async () => undefined,
+      listBatches: async (sinceMs) => ({
+        isComplete: true,
+        batches: this.accepted
+          .filter((batch) => batch.visibleAtMs <= this.#now() && batch.createdAtMs >= sinceMs)
+          .map((batch) => ({ batch: batch.id, isEnded: this.#now() >= batch.endsAtMs, createdAtMs: batch.createdAtMs, rows: batch.customIds.length })),
+      }),
+      firstResult: async (id) => {
+        const batch = find(id);
+        return this.#now() >= batch.endsAtMs ? (JSON.parse(batch.lines[0] ?? '{}') as { custom_id?: string }).custom_id : undefined;
+      },
     };
   }
 

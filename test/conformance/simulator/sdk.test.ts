@@ -130,6 +130,15 @@ describe('errors become the right class', () => {
     expect([at(error, 'status'), at(error, 'type')]).toEqual([status, type]);
   });
 
+  it.each([
+    [402, 'billing_error', 'linked_organization_billing_unavailable'],
+    [429, 'rate_limit_error', 'ramp_limit_exceeded'],
+    [503, 'api_error', 'cmek_key_unreachable'],
+  ])('%i with the code of %s', async (status, type, code) => {
+    const error = await failing({ status, error_type: type, error_code: code });
+    expect([at(error, 'status'), at(error, 'type'), at(error, 'errorCode')]).toEqual([status, type, code]);
+  });
+
   it('a spend limit carries its code and no retry-after', async () => {
     const error = await failing({ fault: 'spend_limit' });
     expect([at(error, 'errorCode'), at(error, 'status')]).toEqual(['enforced_spend_limit_reached', 429]);

@@ -1,0 +1,148 @@
+/** `doubts`: archives whose create has no reply that proves anything; what is known of each, and a person's decisions. */
+import { Command } from 'commander';
+import { PlimsollError, type ExitCode } from '../segments/errors.ts';
+import { asBatchId, type ArchiveId } from '../segments/segment.ts';
+import { emptyScansMin } from '../workers/adopter.ts';
+import { archiveOf } from '../workers/workspace.ts';
+import { connectClaude, type Installation } from './compose.ts';
+import { doubtDocument, doubtText, viewDoubts, type DoubtView } from './doubt-report.ts';
+import { withCommon, withInstallation, type CommonOptions } from './options.ts';
+import { dollarText, print, printJson, tell } from './terminal.ts';
+
+interface AdoptOptions extends CommonOptions {
+  readonly simulate?: boolean;
+}
+
+interface AbsentOptions extends CommonOptions {
+  readonly yes?: boolean;
+}
+
+/** The `doubts` verb with `adopt`, `absent` and `hold`. */
+export function doubtsCommand(exit: (code: ExitCode) => void): Command {
+  const doubts = withCommon(new Command('doubts'))
+    .description('Show archives in doubt with their evidence and what each decision can cost; decide them.')
+    .addHelpText('after', '\nA doubt usually ends by itself: its batch is found, or it is proven that there is none.\n\nExamples:\n  plimsoll doubts\n  plimsoll doubts --json | jq ".[].candidates"\n  plimsoll doubts adopt 7f3a91c2ab-000012 msgbatch_01AcJtwEXDB7Vb8s5DWt9Cb1\n\nExit codes: 0 ok, 2 usage, no such archive, or not in doubt, 4 credentials')
+    .action(async (options: CommonOptions) => {
+      exit(
+        await withInstallation(options, 'words', async ({ ledger, config, now }) => {
+          const views = await viewDoubts(ledger);
+          const { landingWaitMs } = config.submit;
+          if (options.json) printJson(views.map((view) => doubtDocument(view, landingWaitMs)));
+          else if (views.length > 0) print(views.map((view) => doubtText(view, landingWaitMs, now())).join('\n\n'));
+          else if (!options.quiet) tell('Nothing is in doubt.');
+          return 0;
+        }),
+      );
+    });
+  // Options that stand behind a sub-command belong to it and not to `doubts`.
+  doubts.enablePositionalOptions();
+  for (const command of [adoptCommand(exit), absentCommand(exit), holdCommand(exit)]) doubts.addCommand(command);
+  return doubts;
+}
+
+function adoptCommand(exit: (code: ExitCode) => void): Command {
+  return withCommon(new Command('adopt'))
+    .description('Bind an archive in doubt to a batch of the workspace.')
+    .argument('<archive>', 'archive in doubt')
+    .argument('<batch>', "the provider's id of the batch, msgbatch_…")
+    .option('--simulate', 'use the simulator of the home instead of the provider')
+    .addHelpText('after', '\nThe batch has to exist and to hold as many requests; one that has ended has to name the archive in its results. One\nthat runs is believed until its results are read: if they are not ours, the archive is in doubt again.\n\nExample:\n  plimsoll doubts adopt 7f3a91c2ab-000012 msgbatch_01AcJtwEXDB7Vb8s5DWt9Cb1\n\nExit codes: 0 bound, 2 usage, not in doubt, or another\'s batch, 4 credentials')
+    .action(async (archive: string, batch: string, options: AdoptOptions) => {
+      exit(
+        await withInstallation(options, 'words', async (installation) => {
+          const view = await doubtOf(installation, archive);
+          await adopt(installation, view, batch, options);
+          return 0;
+        }),
+      );
+    });
+}
+
+async function adopt(installation: Installation, view: DoubtView, name: string, options: AdoptOptions): Promise<void> {
+  const { ledger, wake, now } = installation;
+  const batch = asBatchId(name);
+  if (!batch) throw new PlimsollError('usage', { message: `${name} is not a batch id`, where: '<batch>', hint: 'It looks like msgbatch_01AcJtwEXDB7Vb8s5DWt9Cb1.' });
+  const claude = await connectClaude(installation, { isSimulated: options.simulate === true, announce: options.quiet ? () => undefined : tell });
+  try {
+    const signal = new AbortController().signal;
+    const status = await claude.retrieveBatch(batch, signal);
+    const rows = Object.values(status.counts).reduce((sum, count) => sum + count, 0);
+    const first = status.isEnded ? await claude.firstResult(batch, signal) : undefined;
+    const isOthers = first !== undefined && archiveOf(first) !== view.archive.archive;
+    if (rows !== view.intent.rows || isOthers) {
+      throw new PlimsollError('adoption_refused', {
+        message: isOthers ? `the results of ${batch} do not belong to ${view.archive.archive}` : `${batch} holds ${rows} requests, ${view.archive.archive} has ${view.intent.rows} rows`,
+        where: batch,
+        hint: 'Look at the candidates: plimsoll doubts',
+      });
+    }
+  } finally {
+    await claude.close();
+  }
+  if (!(await ledger.acceptIntent({ intent: view.intent.intent, batch, pollAtMs: now(), nowMs: now() }))) {
+    throw new PlimsollError('adoption_refused', { message: `${batch} is bound to another archive, or was found to hold none of these rows`, where: batch, hint: 'Look at the candidates: plimsoll doubts' });
+  }
+  await wake.wake({ stage: 'track', entity: view.archive.archive, epoch: now() });
+  conclude(options, view, 'adopted', `${view.archive.archive} is bound to ${batch}; its results will confirm it`, { batch_id: batch });
+}
+
+function absentCommand(exit: (code: ExitCode) => void): Command {
+  return withCommon(new Command('absent'))
+    .description('Decide that an archive in doubt has no batch: it is sent again.')
+    .argument('<archive>', 'archive in doubt')
+    .option('--yes', 'confirm that it may be paid for twice if a batch exists after all')
+    .addHelpText('after', '\nFence and landing wait are not asked for: the decision is yours. Make sure that its sender is finished.\n\nExample:\n  plimsoll doubts absent 7f3a91c2ab-000012 --yes\n\nExit codes: 0 in line again, 2 usage, not in doubt, or not confirmed')
+    .action(async (archive: string, options: AbsentOptions) => {
+      exit(
+        await withInstallation(options, 'words', async (installation) => {
+          const { ledger, wake, now } = installation;
+          const view = await doubtOf(installation, archive);
+          if (options.yes !== true) {
+            throw new PlimsollError('usage', {
+              message: `if a batch of ${view.archive.archive} exists after all, up to ${dollarText(view.boundMicroUsd)} is paid twice`,
+              where: '--yes',
+              hint: `Look at the evidence with plimsoll doubts, then add --yes.`,
+            });
+          }
+          const isAbsent = await ledger.absolveIntent({ intent: view.intent.intent, by: 'operator', reason: 'operator', scansMin: emptyScansMin, landingWaitMs: 0, nowMs: now() });
+          if (!isAbsent) throw resolved(view.archive.archive);
+          await wake.wake({ stage: 'submit', entity: 'next', epoch: now() });
+          conclude(options, view, 'absent', `${view.archive.archive} is in line to be sent again`, {});
+          return 0;
+        }),
+      );
+    });
+}
+
+function holdCommand(exit: (code: ExitCode) => void): Command {
+  return withCommon(new Command('hold'))
+    .description('Leave an archive in doubt to a person: it is never sent again by itself.')
+    .argument('<archive>', 'archive in doubt')
+    .addHelpText('after', '\nExample:\n  plimsoll doubts hold 7f3a91c2ab-000012\n\nExit codes: 0 held, 2 usage or not in doubt')
+    .action(async (archive: string, options: CommonOptions) => {
+      exit(
+        await withInstallation(options, 'words', async (installation) => {
+          const view = await doubtOf(installation, archive);
+          if (!(await installation.ledger.holdIntent(view.intent.intent, 'operator', installation.now()))) throw resolved(view.archive.archive);
+          conclude(options, view, 'held', `${view.archive.archive} waits for a decision: plimsoll doubts`, {});
+          return 0;
+        }),
+      );
+    });
+}
+
+async function doubtOf({ ledger }: Installation, name: string): Promise<DoubtView> {
+  const view = (await viewDoubts(ledger)).find((each) => each.archive.archive === name);
+  if (view) return view;
+  if (await ledger.readArchive(name as ArchiveId)) throw resolved(name);
+  throw new PlimsollError('archive_unknown', { message: `no archive is named ${JSON.stringify(name)}`, where: '<archive>', hint: 'Its name stands in: plimsoll doubts' });
+}
+
+function resolved(archive: string): PlimsollError {
+  return new PlimsollError('not_in_doubt', { message: `${archive} is not in doubt`, where: archive, hint: 'It may have resolved itself meanwhile: plimsoll status' });
+}
+
+function conclude(options: CommonOptions, view: DoubtView, state: string, words: string, more: Readonly<Record<string, unknown>>): void {
+  if (options.json) printJson({ archive: view.archive.archive, run_key: view.archive.run, intent: view.intent.intent, state, ...more });
+  else if (!options.quiet) tell(words);
+}

@@ -1,0 +1,132 @@
+/**
+ * Writes derived records into Redis. The gate is shut before the first record is taken away and opened after the last one
+ * is written, so a rebuild that is killed leaves a ledger that nobody posts on, and the next one begins again.
+ *
+ * Invariants
+ *   Y1  Between `begin` and `end` no intent can be prepared and no gate can be opened.
+ *   Y2  Every call may be sent twice: what is there already is left as it is.
+ *   Y3  The outbox is kept and its numbers only grow.
+ */
+import type { Redis } from 'ioredis';
+import type { DerivedArchive, DerivedChunk, DerivedRun } from '../derive.ts';
+import type { AccountSums } from '../derive-money.ts';
+import type { RunKey, SegmentName } from '../segment.ts';
+import type { LedgerKeys } from './keys.ts';
+import { scriptCaller, type Call } from './scripts.ts';
+
+export interface Restore {
+  /** Shuts the gate and forgets everything but the outbox. `epoch` is higher than that of any rebuild before. */
+  begin(epoch: number, owner: string, nowMs: number): Promise<void>;
+  run(run: DerivedRun, nowMs: number): Promise<void>;
+  /** Opens the gate. @throws Error when another rebuild has begun meanwhile */
+  end(request: {
+    readonly accounts: ReadonlyMap<string, AccountSums>;
+    readonly overBound: readonly SegmentName[];
+    readonly generation: number;
+    readonly epoch: number;
+    readonly nowMs: number;
+  }): Promise<void>;
+}
+
+type Fields = Readonly<Record<string, string>>;
+
+const chunksAtOnce = 200;
+const keysAtOnce = 1_000;
+/** Numbers of events after the nth rebuild begin here: no ledger writes a million million events between two rebuilds. */
+const sequenceStep = 1_000_000_000_000;
+
+/** Opens a rebuild of an installation's ledger. */
+export function openRestore(redis: Redis, keys: LedgerKeys): Restore {
+  const call = scriptCaller(redis, keys.prefix);
+  return {
+    async begin(epoch, owner, nowMs) {
+      await call('restore-begin', { epoch, owner, nowMs });
+      await forget(redis, keys);
+    },
+    async run(run, nowMs) {
+      const key = run.opening.run;
+      const high = Object.fromEntries([...run.highWater].map(([lane, row]) => [lane, String(row)]));
+      await call('restore-run', { run: key, fields: runFields(run), high, isDone: run.state === 'complete' || run.state === 'canceled', nowMs });
+      for (let at = 0; at < run.chunks.length; at += chunksAtOnce) {
+        const chunks = run.chunks.slice(at, at + chunksAtOnce).map((chunk) => ({ chunk: chunk.chunk, state: chunk.state, fields: chunkFields(chunk) }));
+        await call('restore-chunks', { run: key, chunks });
+      }
+      for (const archive of run.archives) await restoreArchive(call, run, archive, key, nowMs);
+    },
+    async end({ accounts, overBound, generation, epoch, nowMs }) {
+      const rows = [...accounts].map(([name, sums]) => ({ name, fields: accountFields(sums) }));
+      const reply = (await call('restore-end', { accounts: rows, overBound: [...overBound], generation, epoch, sequence: epoch * sequenceStep, nowMs })) as { isEnded: boolean };
+      if (!reply.isEnded) throw new Error('another rebuild of this ledger has begun; this one has ended without opening the gate');
+    },
+  };
+}
+
+/** Deletes the keys of the installation, BullMQ's included; the standing, the lake's id and the outbox stay (Y3). */
+async function forget(redis: Redis, keys: LedgerKeys): Promise<void> {
+  const kept = new Set([keys.of('standing'), keys.of('lake'), keys.of('events'), keys.of('events:sequence')]);
+  for await (const names of redis.scanStream({ match: `${keys.prefix}*`, count: keysAtOnce })) {
+    const gone = (names as string[]).filter((name) => !kept.has(name));
+    if (gone.length > 0) await redis.unlink(gone);
+  }
+}
+
+async function restoreArchive(call: Call, run: DerivedRun, archive: DerivedArchive, key: RunKey, nowMs: number): Promise<void> {
+  const intents = archive.intents.map(({ intent, ...each }) => ({
+    intent,
+    fields: {
+      state: each.state, reason: each.state === 'in_doubt' ? archive.reason : '', archive: archive.archive, account: each.account, owner: each.owner, rows: String(each.rows),
+      bodyBytes: String(each.bodyBytes), providerDateMs: String(each.providerDateMs), preparedAtMs: String(each.preparedAtMs), batch: each.batch,
+    },
+  }));
+  const bytes = run.chunks.filter((chunk) => chunk.archive === archive.archive).reduce((sum, chunk) => sum + chunk.paramsBytes, 0);
+  const fields: Fields = {
+    reason: archive.reason, dt: run.opening.dt, priority: archive.priority, segment: '', closing: 'rebuilt', rows: String(archive.rows), paramsBytes: String(bytes),
+    openedAtMs: String(run.opening.openedAtMs), bodyBytes: String(archive.bodyBytes), bodySha256: archive.bodySha256, sealedAtMs: String(run.opening.openedAtMs),
+    intents: String(highestOrdinal(archive)), intent: archive.intent, account: archive.account, batch: archive.batch, acceptedAtMs: optional(archive.acceptedAtMs),
+    endedAtMs: optional(archive.endedAtMs), exportedAtMs: archive.state === 'exported' ? optional(archive.endedAtMs ?? run.opening.openedAtMs) : '', epoch: '0',
+  };
+  await call('restore-archive', { archive: archive.archive, run: key, state: archive.state, fields, chunks: [...archive.chunks], intents, nowMs });
+}
+
+/** The next intent must have a name of its own. */
+function highestOrdinal(archive: DerivedArchive): number {
+  return Math.max(0, ...archive.intents.map(({ intent }) => Number(/-i(\d+)$/.exec(intent)?.[1] ?? 0)));
+}
+
+function runFields(run: DerivedRun): Fields {
+  const { opening, sums, input } = run;
+  return {
+    state: run.state, reason: '', tag: opening.tag, dt: opening.dt, openedAtMs: String(opening.openedAtMs), source: opening.source, cutSha256: opening.cutSha256,
+    retryOf: opening.retryOf ?? '', checkpointBytes: String(input?.bytes ?? 0), checkpointRows: String(input?.rows ?? 0), checkpointSha256: input?.sha256 ?? '',
+    accepted: String(run.accepted), rejected: String(run.rejected), succeeded: String(sums.succeeded), deadLettered: String(sums.deadLettered), retried: String(sums.retried),
+    chunks: String(sums.chunks), chunksOpen: String(sums.chunksOpen), batches: String(sums.batches), microUsd: String(sums.microUsd),
+    standardMicroUsd: String(sums.standardMicroUsd), archiveOrdinal: String(run.archiveOrdinal), ...usageFields(sums.usage),
+    ...(run.completedAtMs === undefined ? {} : { finishedAtMs: String(run.completedAtMs) }),
+    ...(run.result === undefined ? {} : { result: run.result }),
+  };
+}
+
+function chunkFields(chunk: DerivedChunk): Fields {
+  return {
+    reason: '', segment: chunk.segment, client: chunk.client, attempt: String(chunk.attempt), spoolKey: chunk.spoolKey, spoolRows: String(chunk.spoolRows),
+    spoolParamsBytes: String(chunk.spoolParamsBytes), spoolIndexBytes: String(chunk.spoolIndexBytes), from: String(chunk.from), to: String(chunk.to),
+    rows: String(chunk.to - chunk.from + 1), paramsBytes: String(chunk.paramsBytes), tokensExpected: String(chunk.tokensExpected), tokensMax: String(chunk.tokensMax),
+    microUsdMax: String(chunk.microUsdMax), archive: chunk.archive, reservation: chunk.reservation,
+    ...(chunk.archive === '' ? {} : { accounts: JSON.stringify(chunk.accounts) }),
+  };
+}
+
+function accountFields(sums: AccountSums): Fields {
+  return {
+    tokensReserved: String(sums.tokensReserved), tokensSpent: String(sums.tokensSpent), microUsdReserved: String(sums.microUsdReserved), microUsdSpent: String(sums.microUsdSpent),
+    overBound: String(sums.overBound), startedAtMs: String(sums.startedAtMs), ...usageFields(sums.usage),
+  };
+}
+
+function usageFields(usage: AccountSums['usage']): Fields {
+  return Object.fromEntries(Object.entries(usage).map(([name, tokens]) => [name, String(tokens)]));
+}
+
+function optional(value: number | undefined): string {
+  return value === undefined ? '' : String(value);
+}

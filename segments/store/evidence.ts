@@ -1,0 +1,159 @@
+/**
+ * Reads what the lake says of runs, for a rebuild: small documents, the last line of each spool object, and an index only
+ * where two objects overlap. Nothing is written.
+ *
+ * Invariant W1: whatever is listed and cannot be read stops the reading; a hole is never taken for an empty place.
+ */
+import type { ChunkFooter } from '../chunk.ts';
+import type { RunEvidence } from '../derive.ts';
+import { overlappingKeys, type SpooledObject } from '../derive-rows.ts';
+import { PlimsollError } from '../errors.ts';
+import { decodeJournal, type AcceptedDocument, type BudgetDocument, type IntentDocument, type JournalDocuments, type RefusalDocument, type SealedArchive } from '../journal.ts';
+import { budgetPrefix, runCanceledKey, runIngestedKey, runOpenKey, runReportKey, runSuccessKey } from '../lake.ts';
+import { decodeOutcome, type ArchiveOutcome } from '../outcome.ts';
+import type { ArchiveId, RunKey } from '../segment.ts';
+import { readDocument } from './document.ts';
+import { readSpoolRows } from './spool.ts';
+import type { Store, StoredObject } from './store.ts';
+
+/** Reads under way at once: enough to hide the latency of an object store, few enough to hold little. */
+const readsAtOnce = 16;
+/** A footer is one line of a few hundred bytes; names make it longer. */
+const tailBytes = 4_096;
+
+/** The intents and acceptances of all runs: their keys name accounts, not runs. */
+export interface IntentEvidence {
+  readonly intents: ReadonlyMap<RunKey, readonly IntentDocument[]>;
+  readonly accepted: ReadonlyMap<RunKey, readonly AcceptedDocument[]>;
+}
+
+/** Reads all intents and acceptances. */
+export async function readIntentEvidence(store: Store): Promise<IntentEvidence> {
+  return { intents: byRun(await readAll(store, 'journal/intents/', 'intent')), accepted: byRun(await readAll(store, 'journal/accepted/', 'accepted')) };
+}
+
+/** Reads everything that the lake says of a run. @throws PlimsollError `ledger_corrupt`, `lake_missing` */
+export async function readRunEvidence(store: Store, run: RunKey, shared: IntentEvidence): Promise<RunEvidence> {
+  const opening = decodeJournal('opening', runOpenKey(run), await readDocument(store, runOpenKey(run)));
+  const ingested = await readDocument(store, runIngestedKey(run));
+  const isComplete = (await store.head(runSuccessKey(opening.dt, run))) !== undefined;
+  const report = await readDocument(store, runReportKey(opening.dt, run));
+  const archives = await readArchiveDocuments(store, run);
+  return {
+    opening,
+    ingestion: ingested === undefined ? undefined : decodeJournal('ingestion', runIngestedKey(run), ingested),
+    isCanceled: (await store.head(runCanceledKey(run))) !== undefined,
+    spool: isComplete ? [] : await readSpool(store, run),
+    ...archives,
+    intents: shared.intents.get(run) ?? [],
+    accepted: shared.accepted.get(run) ?? [],
+    outcomes: await readOutcomes(store, run),
+    exported: await readExported(store, opening.dt, run),
+    completion: report === undefined ? undefined : decodeJournal('completion', runReportKey(opening.dt, run), report),
+    isComplete,
+  };
+}
+
+/** The newest limit of every target that an operator has set. */
+export async function readBudgets(store: Store): Promise<readonly BudgetDocument[]> {
+  const newest = new Map<string, string>();
+  // Keys of one target are listed in the order of their ordinals.
+  for (const { key } of await listed(store, budgetPrefix)) newest.set(key.slice(0, key.lastIndexOf('/')), key);
+  return await eachOf([...newest.values()], async (key) => decodeJournal('budget', key, await readDocument(store, key)));
+}
+
+async function readArchiveDocuments(store: Store, run: RunKey): Promise<{ readonly sealed: readonly SealedArchive[]; readonly halved: readonly RefusalDocument[]; readonly rejected: readonly RefusalDocument[] }> {
+  const keys = (await listed(store, `journal/archives/${run}/`)).map(({ key }) => key);
+  const read = async <Kind extends keyof JournalDocuments>(kind: Kind, some: readonly string[]): Promise<readonly JournalDocuments[Kind][]> =>
+    await eachOf(some, async (key) => decodeJournal(kind, key, await readDocument(store, key)));
+  const halved = keys.filter((key) => key.endsWith('.halved.json'));
+  const rejected = keys.filter((key) => key.endsWith('.rejected.json'));
+  const sealed = keys.filter((key) => /\/[0-9a-f]{10}-\d{6}\.json$/.test(key));
+  return { sealed: await read('sealed', sealed), halved: await read('refusal', halved), rejected: await read('refusal', rejected) };
+}
+
+async function readOutcomes(store: Store, run: RunKey): Promise<readonly ArchiveOutcome[]> {
+  return await eachOf(await listed(store, `journal/outcomes/${run}/`), async ({ key }) => decodeOutcome(await store.readWhole(key)));
+}
+
+async function readExported(store: Store, dt: string, run: RunKey): Promise<ReadonlySet<ArchiveId>> {
+  const keys = await listed(store, `runs/dt=${dt}/${run}/archives/`);
+  return new Set(keys.map(({ key }) => key.slice(key.lastIndexOf('/') + 1, -'.json'.length) as ArchiveId));
+}
+
+async function readSpool(store: Store, run: RunKey): Promise<readonly SpooledObject[]> {
+  const objects = await eachOf(await listed(store, `spool/${run}/`), async (object) => ({ key: object.key, footer: await readFooter(store, object) }));
+  const overlapping = overlappingKeys(objects);
+  return await eachOf(objects, async (object): Promise<SpooledObject> => {
+    if (!overlapping.has(object.key)) return object;
+    const { footer, key } = object;
+    const { rows } = await readSpoolRows(store, { spoolKey: key, spoolRows: footer.rows, spoolParamsBytes: footer.paramsBytes, spoolIndexBytes: footer.indexBytes, from: 0, to: footer.rows - 1 });
+    return { ...object, sourceRows: rows.map((row) => row.row) };
+  });
+}
+
+/** Reads the last line of a spool object. @throws PlimsollError `ledger_corrupt` */
+export async function readFooter(store: Store, { key, sizeBytes }: StoredObject): Promise<ChunkFooter> {
+  for (let length = Math.min(tailBytes, sizeBytes); ; length = Math.min(length * 4, sizeBytes)) {
+    const lines = (await store.readWhole(key, { start: sizeBytes - length, end: sizeBytes })).toString('utf8').split('\n');
+    const line = lines.at(-2);
+    // The first piece of the tail may be the end of a line, so it is a whole one only at the start of the object.
+    const isWhole = line !== undefined && (lines.length > 2 || length === sizeBytes);
+    if (isWhole && lines.at(-1) === '') return decodeFooter(key, line);
+    if (length === sizeBytes) throw damaged(key);
+  }
+}
+
+function decodeFooter(key: string, line: string): ChunkFooter {
+  let footer: Partial<ChunkFooter>;
+  try {
+    footer = JSON.parse(line) as Partial<ChunkFooter>;
+  } catch {
+    throw damaged(key);
+  }
+  const isWhole = footer.v === 1 && footer.chunk !== undefined && footer.segment !== undefined && footer.client !== undefined && Number.isInteger(footer.rows) && Number.isInteger(footer.firstRow) && Number.isInteger(footer.lastRow);
+  if (!isWhole) throw damaged(key);
+  return footer as ChunkFooter;
+}
+
+function damaged(key: string): PlimsollError {
+  return new PlimsollError('ledger_corrupt', {
+    message: 'a spool object does not end with the footer of a chunk',
+    where: key,
+    hint: 'Restore it from a copy of the lake. Nothing of its run was rebuilt.',
+  });
+}
+
+async function readAll<Kind extends keyof JournalDocuments>(store: Store, prefix: string, kind: Kind): Promise<readonly JournalDocuments[Kind][]> {
+  return await eachOf(await listed(store, prefix), async ({ key }) => decodeJournal(kind, key, await readDocument(store, key)));
+}
+
+function byRun<Document extends { readonly run: RunKey }>(documents: readonly Document[]): ReadonlyMap<RunKey, readonly Document[]> {
+  const grouped = new Map<RunKey, Document[]>();
+  for (const document of documents) {
+    const known = grouped.get(document.run);
+    if (known) known.push(document);
+    else grouped.set(document.run, [document]);
+  }
+  return grouped;
+}
+
+async function listed(store: Store, prefix: string): Promise<readonly StoredObject[]> {
+  const objects: StoredObject[] = [];
+  for await (const object of store.list(prefix)) objects.push(object);
+  return objects;
+}
+
+/** Maps in order, a bounded number at a time. */
+async function eachOf<From, To>(items: readonly From[], map: (item: From) => Promise<To>): Promise<readonly To[]> {
+  const results = new Map<number, To>();
+  let next = 0;
+  const work = async (): Promise<void> => {
+    for (let index = next++; index < items.length; index = next++) {
+      const item = items[index];
+      if (item !== undefined) results.set(index, await map(item));
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(readsAtOnce, items.length) }, work));
+  return [...results].sort(([a], [b]) => a - b).map(([, result]) => result);
+}
