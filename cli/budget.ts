@@ -4,6 +4,7 @@ import { parseBudget } from '../config/budget-set.ts';
 import { durationText } from '../config/quantity.ts';
 import type { ExitCode } from '../segments/errors.ts';
 import type { Budget } from '../segments/ledger/ledger.ts';
+import { journalBudget } from '../segments/store/decisions.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 import { microUsdToUsd } from '../segments/price.ts';
@@ -30,7 +31,7 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
     .addHelpText('after', '\nExamples:\n  plimsoll budget set topic:invoices --usd 5\n  plimsoll budget set segment:invoices.8k.high --tokens 2000000 --window 1d\n  plimsoll budget set topic:mails --runtime 6h --on-late cancel --window run\n\nExit codes: 0 set, 2 usage')
     .action(async (target: string, options: SetOptions) => {
       exit(
-        await withInstallation(options, 'words', async ({ ledger, wake, now }) => {
+        await withInstallation(options, 'words', async ({ ledger, store, wake, now }) => {
           const known = (await ledger.listBudgets()).find((each) => each.target === target);
           const parsed = parseBudget(target, { tokens: options.tokens, usd: options.usd, runtime: options.runtime, window: options.window ?? known?.window, onLate: options.onLate ?? known?.onLate }, 'plimsoll budget set');
           // A limit that is not named stays as it was.
@@ -42,6 +43,8 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
             onLate: parsed.onLate,
             window: parsed.window,
           };
+          // The journal first: a limit that holds must still hold when the ledger is rebuilt.
+          await journalBudget(store, merged, now());
           await ledger.setBudget(merged, 'operator', now());
           const resumed = await ledger.resumeHeld(now());
           for (const chunk of resumed) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);

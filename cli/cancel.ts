@@ -4,6 +4,7 @@ import { runDocument } from '../exporters/exporter.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { runReportKey } from '../segments/lake.ts';
 import type { Cancellation } from '../segments/ledger/ledger.ts';
+import { journalCancellation } from '../segments/store/decisions.ts';
 import { readDocument } from '../segments/store/document.ts';
 import type { Installation } from './compose.ts';
 import { viewRun, type RunView } from './follow.ts';
@@ -32,8 +33,10 @@ export function cancelCommand(exit: (code: ExitCode) => void): Command {
 
 async function cancel(installation: Installation, name: string, options: CancelOptions): Promise<ExitCode> {
   const { ledger, wake, store, config, now } = installation;
-  const { run: key } = await findRun(ledger, name);
+  const { run: key, state } = await findRun(ledger, name);
   const timeoutMs = timeoutOf(options.timeout);
+  // Written down first: a ledger that is rebuilt must not send what was canceled.
+  if (state !== 'complete' && state !== 'canceled') await journalCancellation(store, key);
   const canceled = await ledger.cancelRun(key, config.archive.rowsMax, now());
   const view = await viewRun(ledger, key);
   if (!view) throw new PlimsollError('run_unknown', { message: `the run ${key} has left the ledger`, where: key });

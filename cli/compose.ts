@@ -10,14 +10,17 @@ import type { Config } from '../config/config.ts';
 import { priceTable, type PriceTable } from '../config/models.ts';
 import { openQueues } from '../config/queues.ts';
 import type { ExporterSettings } from '../exporters/exporter.ts';
+import { startRelay } from '../exporters/relay.ts';
+import { openSinks } from '../exporters/sinks.ts';
 import { makeExporter, makeGatherer } from '../exporters/stages.ts';
 import { openHome, RedisUnavailable, type Home, type RedisAddress } from '../local/home.ts';
 import { shareServer } from '../local/shared-server.ts';
-import { PlimsollError } from '../segments/errors.ts';
-import { installationKey } from '../segments/lake.ts';
+import { errnoOf, PlimsollError } from '../segments/errors.ts';
+import { dateOf, installationKey } from '../segments/lake.ts';
 import { openClock } from '../segments/ledger/clock.ts';
 import { ledgerKeys, type LedgerKeys } from '../segments/ledger/keys.ts';
 import type { Ledger, PackLimits } from '../segments/ledger/ledger.ts';
+import type { LedgerGuard } from '../segments/ledger/guard.ts';
 import { openRedisLedger } from '../segments/ledger/redis.ts';
 import { entryOverheadBytes, envelopeBytes } from '../segments/pack.ts';
 import type { Log } from '../segments/stage.ts';
@@ -35,6 +38,10 @@ import { makeSettler } from '../workers/settler.ts';
 import { makeSubmitter } from '../workers/submitter.ts';
 import { makeTracker } from '../workers/tracker.ts';
 import { startWorker, type Worker } from '../workers/worker.ts';
+import { judgeRedis } from './fitness.ts';
+import { watchLedger } from './guard.ts';
+import { proveCreateOnly } from './lake-proof.ts';
+import { connectionName, type Role } from './peers.ts';
 import { openStore } from './store.ts';
 import { isOwnerGone, ownerName } from './owner.ts';
 
@@ -52,8 +59,8 @@ export interface Installation {
   readonly scratchDirectory: string;
   readonly now: () => number;
   readonly log: Log;
-  /** A connection of its own; closed with the installation. */
-  connect(): Redis;
+  /** A connection of its own, named after what it is for; closed with the installation. */
+  connect(role?: Role): Redis;
   close(): Promise<void>;
 }
 
@@ -75,8 +82,8 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
   try {
     const home = await openHomeOf(options);
     closers.push(async () => await home.close());
-    const connect = (): Redis => {
-      const redis = new Redis(connectionOf(home.redis));
+    const connect = (role: Role = 'view'): Redis => {
+      const redis = new Redis({ ...connectionOf(home.redis), connectionName: connectionName(config.redis.tag, role) });
       redis.on('error', (error) => log({ level: 'debug', event: 'redis.fault', subject: 'connection', detail: { error: error.name } }));
       closers.push(() => redis.disconnect());
       return redis;
@@ -106,14 +113,30 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
   }
 }
 
-/** Starts all stages in this process. `onAccountFault` is told when the account cannot work until a person acts. */
-export function startStages(installation: Installation, claude: Claude & BatchSearch, onAccountFault: (fault: PlimsollError) => void): { readonly worker: Worker; close(graceMs: number): Promise<void> } {
+/** A claim outlives a send and its retries; so long do events wait after a crash. */
+const relayLeaseMsMin = 20_000;
+const relayDrainMs = 5_000;
+
+export interface Stages {
+  readonly worker: Worker;
+  readonly guard: LedgerGuard;
+  close(graceMs: number): Promise<void>;
+}
+
+/**
+ * Starts all stages in this process. `onAccountFault` is told when nothing can be posted until a person acts.
+ * @throws PlimsollError `ledger_behind`, `lake_unfit`
+ */
+export async function startStages(installation: Installation, claude: Claude & BatchSearch, onAccountFault: (fault: PlimsollError) => void): Promise<Stages> {
   const { config, ledger, store, wake, keys, prices, scratchDirectory, now, log } = installation;
   const owner = ownerName();
   const calls = new OpenCalls();
-  const queues = openSegmentQueues(installation.connect(), keys.queuePrefix);
-  const shared = { ledger, store, wake, now, log };
+  await proveCreateOnly(store, dateOf(now()));
+  const { guard, stop } = await watchLedger(installation, owner, onAccountFault);
+  const queues = openSegmentQueues(installation.connect('stages'), keys.queuePrefix);
+  const shared = { ledger, store, wake, now, log, guard };
   const exporting = exporterSettings(installation, config);
+  const sinks = openSinks(config.events.sinks, { sqs: config.sqs, webhookSecret: config.events.webhookSecret, timeoutMs: config.events.timeoutMs, now });
   const worker = startWorker({
     handlers: [
       makePacker({ ...shared, queues, limits: packLimits(config) }),
@@ -135,22 +158,27 @@ export function startStages(installation: Installation, claude: Claude & BatchSe
       makeGatherer({ ...shared, settings: exporting }),
     ],
     ledger, wake, owner, now, log,
-    redis: installation.connect(),
+    redis: installation.connect('stages'),
     queuePrefix: keys.queuePrefix,
     claimLeaseMs: config.sweep.leaseMs,
     sweepIntervalMs: config.sweep.intervalMs,
   });
+  const relay = startRelay({ sinks, ledger, tag: config.redis.tag, owner, leaseMs: Math.max(relayLeaseMsMin, 4 * config.events.timeoutMs), now, log });
   return {
     worker,
+    guard,
     async close(graceMs) {
+      stop();
       await worker.drain(graceMs);
+      // The stages have said their last; a run that just ended here is told before the process leaves.
+      await relay.drain(Math.min(graceMs, relayDrainMs));
       await queues.close();
     },
   };
 }
 
 /** The provider behind the claude port: the real one, or the simulator of the home when the command says so. */
-export async function connectClaude(installation: Installation, options: { readonly isSimulated: boolean; readonly announce: (line: string) => void }): Promise<Claude & BatchSearch & { close(): Promise<void> }> {
+export async function connectClaude(installation: Pick<Installation, 'config' | 'home' | 'id'>, options: { readonly isSimulated: boolean; readonly announce: (line: string) => void }): Promise<Claude & BatchSearch & { close(): Promise<void> }> {
   const { config, home } = installation;
   if (options.isSimulated) {
     const baseUrl = await simulatorUrl(home, config.searchPath, options);
@@ -182,16 +210,25 @@ async function simulatorUrl(home: Home, searchPath: string, options: { readonly 
   }
 }
 
-async function openHomeOf({ config, install, announce }: OpenOptions): Promise<Home> {
+/** Opens the home of a configuration. @throws PlimsollError `redis_unavailable` */
+export async function openHomeOf({ config, install, announce }: OpenOptions): Promise<Home> {
   try {
     return await openHome({ directory: config.home, searchPath: config.searchPath, install, announce, ...(config.redis.url ? { redisUrl: config.redis.url } : {}) });
   } catch (error) {
     if (error instanceof RedisUnavailable) throw new PlimsollError('redis_unavailable', { message: error.message, where: config.redis.url ? 'REDIS_URL' : config.home, hint: error.hint, cause: error });
-    throw error;
+    const errno = errnoOf(error);
+    if (errno === undefined) throw error;
+    throw new PlimsollError('home_unavailable', {
+      message: `cannot open the home ${config.home}: ${errno}`,
+      where: config.origins.get('home') === 'default' ? 'PLIMSOLL_HOME is not set' : (config.origins.get('home') ?? 'home'),
+      hint: 'Set PLIMSOLL_HOME to a folder that this user may create and write to, on a disk with room.',
+      cause: error,
+    });
   }
 }
 
-function connectionOf(address: RedisAddress): RedisOptions & { replyMapping?: never } {
+/** How a Redis is connected to. */
+export function connectionOf(address: RedisAddress): RedisOptions & { replyMapping?: never } {
   // BullMQ needs null here: its blocking calls wait for a Redis that comes back.
   const common = { maxRetriesPerRequest: null } as const;
   if (address.kind === 'socket') return { ...common, path: address.path };
@@ -207,15 +244,10 @@ function connectionOf(address: RedisAddress): RedisOptions & { replyMapping?: ne
   };
 }
 
-/** A Redis that may evict keys loses reservations and intents: money. It is refused before anything is written. */
+/** A Redis that may evict keys or cannot write its file loses reservations and intents: money. It is refused before anything is written. */
 async function proveFit(redis: Redis): Promise<void> {
-  const policy = /^maxmemory_policy:(\S+)/m.exec(await redis.info('memory'))?.[1];
-  if (policy === undefined || policy === 'noeviction') return;
-  throw new PlimsollError('redis_unfit', {
-    message: `Redis runs with maxmemory-policy ${policy}: it may evict what the ledger has promised to keep`,
-    where: 'REDIS_URL',
-    hint: 'Run: redis-cli config set maxmemory-policy noeviction (and set it in its configuration file).',
-  });
+  const unfit = judgeRedis(await redis.info(), undefined).find((finding) => finding.verdict === 'fail');
+  if (unfit) throw new PlimsollError('redis_unfit', { message: unfit.detail, where: `REDIS_URL, ${unfit.check}`, ...(unfit.fix === undefined ? {} : { hint: unfit.fix }) });
 }
 
 /**

@@ -11,10 +11,13 @@ import { completionCommand } from './completion.ts';
 import { configCommand } from './config.ts';
 import { demoCommand } from './demo.ts';
 import { doubtsCommand } from './doubts.ts';
+import { doctorCommand } from './doctor.ts';
 import { eventsCommand } from './events.ts';
 import { holdCommand, resumeCommand } from './hold.ts';
 import { initCommand } from './init.ts';
+import { listenCommand } from './listen.ts';
 import { planCommand } from './plan.ts';
+import { recoverCommand } from './recover.ts';
 import { replayCommand } from './replay.ts';
 import { retryCommand } from './retry.ts';
 import { enqueueCommand, runCommand } from './run.ts';
@@ -43,6 +46,7 @@ for (const command of [
   runCommand(exit),
   enqueueCommand(exit),
   workCommand(exit),
+  listenCommand(exit),
   statusCommand(exit),
   watchCommand(exit),
   retryCommand(exit),
@@ -50,6 +54,8 @@ for (const command of [
   holdCommand(exit),
   resumeCommand(exit),
   doubtsCommand(exit),
+  doctorCommand(exit),
+  recoverCommand(exit),
   budgetCommand(exit),
   replayCommand(exit),
   eventsCommand(exit),

@@ -1,4 +1,5 @@
 /** What a person reads at the end of a run: where the rows went, what it cost, where the files are, what to do next. */
+import type { RunRecord } from '../segments/ledger/ledger.ts';
 import { runManifestKey } from '../segments/lake.ts';
 import { urlOf } from '../segments/store/store.ts';
 import type { Production } from '../producers/producer.ts';
@@ -11,7 +12,7 @@ import { countOf, countText, dollarText, tell } from './terminal.ts';
 export async function tellRun(installation: Installation, view: RunView, production: Production | undefined): Promise<void> {
   const { run } = view;
   const lines = [
-    `run ${run.run}: ${statusText(view)}${production && !production.isNew ? ' (was there already: 0 submitted now, $0.00)' : ''}`,
+    `run ${run.run}: ${statusText(view)}${production && isOver(production.run) ? ' (was there already: 0 submitted now, $0.00)' : ''}`,
     `  rows in   ${countText(run.accepted + run.rejected)} = ${countText(run.succeeded)} succeeded + ${countOf(run.deadLettered, 'dead letter')} + ${countText(run.rejected)} rejected${openText(run.accepted - run.succeeded - run.deadLettered)}`,
     `  batches   ${run.batches}`,
     `  tokens    ${countText(run.usage.inputTokens)} in, ${countText(run.usage.outputTokens)} out`,
@@ -47,4 +48,9 @@ function statusText(view: RunView): string {
 
 function openText(open: number): string {
   return open > 0 ? ` + ${countText(open)} open` : '';
+}
+
+/** Whether the run had ended before the command began. A run that was only read before still has its batches to send. */
+function isOver({ state }: RunRecord): boolean {
+  return state === 'complete' || state === 'canceled';
 }

@@ -6,6 +6,7 @@ import { produce, s3Source, type ProducerSettings, type Production, type SourceL
 import { PlimsollError } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Installation } from './compose.ts';
+import { enterIngest } from './guard.ts';
 import type { SourceOptions } from './options.ts';
 import { startProgress } from './progress.ts';
 import { tell } from './terminal.ts';
@@ -49,6 +50,7 @@ export async function ingest(
   signal: AbortSignal,
   isShown: boolean,
 ): Promise<Production> {
+  const presence = await enterIngest(installation);
   const progress = startProgress(isShown, installation.config.isCi);
   let rejects = 0;
   try {
@@ -68,6 +70,7 @@ export async function ingest(
       onProgress: ({ rows, rejected }) => progress.ingest(rows, rejected),
     });
   } finally {
+    presence.disconnect();
     progress.end();
   }
 }

@@ -7,6 +7,7 @@ import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
 import { explainAccountFault } from './account-fault.ts';
 import { connectClaude, startStages, type Installation } from './compose.ts';
+import { explainByLedger } from './guard.ts';
 import { followRun, type RunView } from './follow.ts';
 import { interruptSignal } from './interrupt.ts';
 import { patientWith } from './patience.ts';
@@ -46,7 +47,7 @@ export async function workUntilStill(
   const interrupt = interruptSignal(() => tell(`\n${interruptedText(key)}`));
   const fault = new AbortController();
   let accountFault: PlimsollError | undefined;
-  const stages = startStages(installation, claude, (error) => {
+  const stages = await startStages(installation, claude, (error) => {
     accountFault = error;
     fault.abort();
   });
@@ -63,8 +64,13 @@ export async function workUntilStill(
       mayMove: patientWith(installation.ledger, { landingWaitMs: installation.config.submit.landingWaitMs, now: installation.now, timeoutMs: options.timeoutMs }),
     });
     progress.end();
-    if (accountFault && view.standing !== 'complete' && view.standing !== 'canceled') throw explainAccountFault(accountFault, installation.config, options.isSimulated);
+    if (accountFault && view.standing !== 'complete' && view.standing !== 'canceled') {
+      const { accepted, succeeded, deadLettered } = view.run;
+      throw explainAccountFault(accountFault, installation.config, options.isSimulated, accepted - succeeded - deadLettered);
+    }
     return { view, production, isTimedOut: isTimedOut && !interrupt.signal.aborted, isInterrupted: interrupt.signal.aborted && view.standing === 'moving' };
+  } catch (error) {
+    throw error === accountFault || interrupt.signal.aborted ? error : await explainByLedger(stages.guard, error);
   } finally {
     progress.end();
     interrupt.stop();

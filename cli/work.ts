@@ -18,32 +18,38 @@ export function workCommand(exit: (code: ExitCode) => void): Command {
   return withCommon(new Command('work'))
     .description('Pack, submit, follow and export until stopped.')
     .option('--simulate', 'use the simulator of the home instead of the provider')
-    .addHelpText('after', '\nExample:\n  plimsoll work --simulate   # in one terminal\n  plimsoll enqueue invoices.jsonl --run-key nightly-2026-11-21   # in another\n\nExit codes: 0 drained after SIGTERM or Ctrl-C, 2 configuration or Redis, 4 no credentials')
+    .addHelpText('after', '\nExample:\n  plimsoll work --simulate   # in one terminal\n  plimsoll enqueue invoices.jsonl --run-key nightly-2026-11-21   # in another\n\nExit codes: 0 drained after SIGTERM or Ctrl-C, 1 the ledger is behind the lake (plimsoll recover), 2 configuration or Redis, 4 no credentials')
     .action(async (options: WorkOptions) => {
       const config = configOf(options);
       exit(
         await withInstallation(options, 'json', async (installation) => {
           const announce = options.quiet ? () => undefined : tell;
           const claude = await connectClaude(installation, { isSimulated: options.simulate === true, announce });
-          const stages = startStages(installation, claude, (raw) => {
+          const lost = new AbortController();
+          const stages = await startStages(installation, claude, (raw) => {
             const fault = explainAccountFault(raw, config, options.simulate === true);
             installation.log({ level: 'error', event: 'account.fault', subject: claude.account, detail: { code: fault.code, message: fault.message, where: fault.where, hint: fault.hint } });
+            // Nothing of a ledger that is behind may be believed: the stages end until it was rebuilt.
+            if (fault.code === 'ledger_behind') lost.abort(fault);
           });
           installation.log({ level: 'info', event: 'worker.started', subject: String(process.pid), detail: { account: claude.account, lake: installation.store.uri } });
-          await stopRequest();
+          await stopRequest(lost.signal);
           installation.log({ level: 'info', event: 'worker.draining', subject: String(process.pid) });
           await stages.close(drainMs);
           await claude.close();
+          lost.signal.throwIfAborted();
           return 0;
         }, config),
       );
     });
 }
 
-/** Resolves on the first SIGTERM or SIGINT; a second one ends the process as a crash would, which is harmless. */
-async function stopRequest(): Promise<void> {
+/** Resolves when the ledger is lost, or on the first SIGTERM or SIGINT; a second one ends the process as a crash would, which is harmless. */
+async function stopRequest(lost: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {
     let isAsked = false;
+    lost.addEventListener('abort', () => resolve(), { once: true });
+    if (lost.aborted) resolve();
     const stop = (): void => {
       if (isAsked) process.exit(130);
       isAsked = true;

@@ -101,6 +101,13 @@ export interface BudgetDocument {
   readonly setAtMs: number;
 }
 
+/** `journal/holds/<scope>/<n>.json`. */
+export interface HoldDocument {
+  /** `segment:NAME` or `run:KEY`. */
+  readonly scope: string;
+  readonly isHeld: boolean;
+}
+
 /** What is read of `runs/dt=…/<run>/run.json`. */
 export interface CompletionDocument {
   readonly status: 'succeeded' | 'partial';
@@ -125,6 +132,7 @@ const schemas = {
   budget: z.looseObject({
     target: text, tokens: count.optional(), microUsd: count.optional(), runtimeMs: count.optional(), onLate: z.enum(['wait', 'cancel']).optional(), window: text, setAtMs: count,
   }),
+  hold: z.looseObject({ scope: z.string().regex(/^(segment|run):/), isHeld: z.boolean() }),
   completion: z.looseObject({ status: z.enum(['succeeded', 'partial']), completed_at: z.string().nullable() }),
 } as const;
 
@@ -137,6 +145,7 @@ export interface JournalDocuments {
   readonly accepted: AcceptedDocument;
   readonly refusal: RefusalDocument;
   readonly budget: BudgetDocument;
+  readonly hold: HoldDocument;
   readonly completion: CompletionDocument;
 }
 

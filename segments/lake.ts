@@ -29,6 +29,11 @@ export function auditKey(dt: string, archive: ArchiveId): string {
   return `audit/dt=${dt}/${archive}.zip`;
 }
 
+/** The object of a day by which a lake proves that it never overwrites. */
+export function lakeProofKey(dt: string): string {
+  return `journal/doctor/${dt}.json`;
+}
+
 export const installationKey = 'journal/installation.json';
 
 export function spoolKey(run: RunKey, chunk: ChunkId): string {
@@ -77,6 +82,13 @@ export const budgetPrefix = 'journal/budgets/';
 /** The nth limit that an operator has set on a target; the newest holds. */
 export function budgetKey(target: string, ordinal: number): string {
   return `${budgetPrefix}${target}/${String(ordinal).padStart(6, '0')}.json`;
+}
+
+export const holdPrefix = 'journal/holds/';
+
+/** The nth word of an operator on what is held, `segment:NAME` or `run:KEY`; the newest holds. */
+export function holdKey(scope: string, ordinal: number): string {
+  return `${holdPrefix}${scope}/${String(ordinal).padStart(6, '0')}.json`;
 }
 
 /** The record that an archive was halved because its intent was refused whole. */

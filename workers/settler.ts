@@ -13,11 +13,10 @@
  *   O5  Results that hold none of an adopted archive's rows are never booked, kept or exported: the adoption was wrong.
  */
 import { randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, open, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ChunkRow } from '../segments/chunk.ts';
-import { errnoOf, invariant, PlimsollError } from '../segments/errors.ts';
+import { invariant, PlimsollError } from '../segments/errors.ts';
 import { acceptedKey, outcomeKey, resultLinesKey } from '../segments/lake.ts';
 import type { ArchiveRecord, Ledger, RunRecord } from '../segments/ledger/ledger.ts';
 import { decodeOutcome, type ArchiveOutcome } from '../segments/outcome.ts';
@@ -30,6 +29,7 @@ import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import type { Claude } from './claude.ts';
+import { downloadResults } from './download.ts';
 import { judge, retriedRowsOf, summaryOf } from './judge.ts';
 import { writeRetries } from './retries.ts';
 import { rangesOf, type SealedChunkRange } from './sealer.ts';
@@ -140,8 +140,8 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
   for (let download = 1; ; download += 1) {
     const path = join(dependencies.scratchDirectory, `${archive.archive}-${randomUUID()}.jsonl`);
     try {
-      if (!(await writeScratch(path, claude.readResults(archive.batch, signal)))) isEachWhole = false;
-      const check = await checkResults(createReadStream(path, { highWaterMark: 1024 * 1024 }), expected, counts);
+      const { check, isWhole } = await downloadResults(path, claude.readResults(archive.batch, signal), expected, counts);
+      if (!isWhole) isEachWhole = false;
       if (isAdopted && check.faultCounts.row_foreign > 0 && check.faultCounts.row_missing === rows.length && check.faultCounts.check_mismatch === 0) return 'not_ours';
       if (!check.isComplete && !isEachWhole && download === downloadsMax) {
         throw new PlimsollError('results_incomplete', {
@@ -159,32 +159,5 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
     } finally {
       await rm(path, { force: true });
     }
-  }
-}
-
-/** Streams the results to a local file. Returns false when the stream broke off: what is missing then proves nothing (O1). */
-async function writeScratch(path: string, blocks: AsyncIterable<Buffer>): Promise<boolean> {
-  try {
-    await mkdir(join(path, '..'), { recursive: true });
-    const file = await open(path, 'wx');
-    try {
-      for await (const block of blocks) await file.appendFile(block);
-      return true;
-    } catch (error) {
-      if (!(error instanceof PlimsollError) || error.code !== 'provider_unavailable') throw error;
-      return false;
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    if (errnoOf(error) === 'ENOSPC') {
-      throw new PlimsollError('lake_full', {
-        message: 'the results do not fit on the scratch disk',
-        where: path,
-        hint: 'Free some space; the results are downloaded again, the provider keeps them for 29 days.',
-        cause: error,
-      });
-    }
-    throw error;
   }
 }

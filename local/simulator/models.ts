@@ -46,8 +46,11 @@ export function costPicoUsd(model: ModelEntry, tokens: BilledTokens, isBatch: bo
 /** USD per million tokens is micro-USD per token. */
 function picoPerToken(prices: Prices, factor: number): Prices {
   const [input, output, write5m, write1h, read] = prices;
-  const pico = (price: number): number => Math.round(price * 1_000_000 * factor);
-  return [pico(input), pico(output), pico(write5m), pico(write1h), pico(read)];
+  return [toPico(input, factor), toPico(output, factor), toPico(write5m, factor), toPico(write1h, factor), toPico(read, factor)];
+}
+
+function toPico(price: number, factor: number): number {
+  return Math.round(price * 1_000_000 * factor);
 }
 
 /** The model as `GET /v1/models/{id}` shows it (claude-batches.md 3). */

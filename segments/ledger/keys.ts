@@ -34,6 +34,7 @@
  * | strangers:<account>      | zset   | batches of others, by creation: not read again           | 30 days              |
  * | due:<stage>              | zset   | what waits for a stage, by due time                      | while it waits       |
  * | claims, epochs           | hash   | who works on it; how often the sweeper woke it           | while it waits       |
+ * | relays, relay:<sink>     | set, hash | who tells a sink, and up to which event it was told   | for ever             |
  * | events, events:sequence  | stream | the outbox                                               | trimmed by the relay |
  */
 

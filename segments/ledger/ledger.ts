@@ -565,5 +565,26 @@ export interface Ledger {
 
   /** Events after a sequence number, oldest first. */
   readEvents(afterSequence: number, limit: number): Promise<readonly OutboxEvent[]>;
+  /** Claims the outbox for a sink; false while another relay has it. `sequence`: the last event that the sink was told. */
+  claimRelay(request: {
+    readonly sink: string;
+    readonly owner: string;
+    readonly leaseMs: number;
+    /** Where a sink that was never told anything begins: behind the newest event, or with the oldest. */
+    readonly isFromNow: boolean;
+    readonly nowMs: number;
+  }): Promise<{ readonly isClaimed: boolean; readonly sequence: number; readonly untilMs: number }>;
+  /** Notes that a sink was told everything up to an event. `leaseMs` 0 gives the claim up. false: the claim is lost. */
+  advanceRelay(request: {
+    readonly sink: string;
+    readonly owner: string;
+    readonly sequence: number;
+    readonly leaseMs: number;
+    /** Events that are kept for whoever reads the outbox itself. */
+    readonly eventsKept: number;
+    /** A sink that nobody has served for this long holds nothing back. */
+    readonly sinkForgottenMs: number;
+    readonly nowMs: number;
+  }): Promise<boolean>;
   close(): Promise<void>;
 }

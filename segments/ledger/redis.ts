@@ -143,6 +143,8 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
       return await Promise.all(names.map(async (name) => decodeSegment(name, await hash(`segment:${name}`), stops)));
     },
 
+    claimRelay: async (request) => (await call('claim-relay', { ...request })) as Awaited<ReturnType<Ledger['claimRelay']>>,
+    advanceRelay: async (request) => ((await call('advance-relay', { ...request })) as { isHeld: boolean }).isHeld,
     async readEvents(afterSequence, limit) {
       const entries = await redis.xrange(keys.of('events'), `(${afterSequence}-0`, '+', 'COUNT', limit);
       return entries.map(([id, flat]) => decodeEvent(id, flat));

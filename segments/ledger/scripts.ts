@@ -11,7 +11,7 @@ import { lifecycle } from '../lifecycle.ts';
 export const scriptNames = [
   'absolve-intent', 'book-leak', 'disown-batch', 'fence-intent', 'hold-intent', 'note-look', 'note-stranger',
   'mark-behind', 'raise-generation', 'read-intents', 'read-standing', 'restore-archive', 'restore-begin', 'restore-chunks', 'restore-end', 'restore-run',
-  'accept-intent', 'add-chunk', 'admit', 'arm-intent', 'cancel-run', 'claim', 'claim-lake', 'close-archive', 'complete-run', 'defer-poll',
+  'accept-intent', 'add-chunk', 'admit', 'advance-relay', 'claim-relay', 'arm-intent', 'cancel-run', 'claim', 'claim-lake', 'close-archive', 'complete-run', 'defer-poll',
   'doubt-intent', 'end-archive', 'expire-lane', 'export-archive', 'flush-archives', 'flush-run', 'halve-archive', 'hold',
   'next-segment', 'open-run', 'overdue', 'prepare-intent', 'read-stops', 'refuse-intent', 'reject-archive', 'release',
   'renew-lane', 'resume', 'resume-held', 'seal-archive', 'send-intent', 'set-budget', 'settle', 'split', 'stop-on-budget', 'watch-batch',

@@ -5,13 +5,14 @@
  * Invariant W1: whatever is listed and cannot be read stops the reading; a hole is never taken for an empty place.
  */
 import type { ChunkFooter } from '../chunk.ts';
-import type { RunEvidence } from '../derive.ts';
+import type { DerivedChunk, RunEvidence } from '../derive.ts';
 import { overlappingKeys, type SpooledObject } from '../derive-rows.ts';
 import { PlimsollError } from '../errors.ts';
 import { decodeJournal, type AcceptedDocument, type BudgetDocument, type IntentDocument, type JournalDocuments, type RefusalDocument, type SealedArchive } from '../journal.ts';
-import { budgetPrefix, runCanceledKey, runIngestedKey, runOpenKey, runReportKey, runSuccessKey } from '../lake.ts';
+import { budgetPrefix, holdPrefix, runCanceledKey, runIngestedKey, runOpenKey, runReportKey, runSuccessKey } from '../lake.ts';
 import { decodeOutcome, type ArchiveOutcome } from '../outcome.ts';
-import type { ArchiveId, RunKey } from '../segment.ts';
+import type { HoldTarget } from '../ledger/ledger.ts';
+import type { ArchiveId, RunKey, SegmentName } from '../segment.ts';
 import { readDocument } from './document.ts';
 import { readSpoolRows } from './spool.ts';
 import type { Store, StoredObject } from './store.ts';
@@ -54,12 +55,38 @@ export async function readRunEvidence(store: Store, run: RunKey, shared: IntentE
   };
 }
 
+/** Reads the sums of chunks that cover only a part of their spool object. */
+export async function fillSums(store: Store, chunks: readonly DerivedChunk[]): Promise<readonly DerivedChunk[]> {
+  return await eachOf(chunks, async (chunk) => {
+    if (!chunk.needsSums) return chunk;
+    const { rows } = await readSpoolRows(store, chunk);
+    const sum = (of: (row: (typeof rows)[number]) => number): number => rows.reduce((total, row) => total + of(row), 0);
+    const own = { paramsBytes: sum((row) => row.bytes), tokensExpected: sum((row) => row.expect) };
+    // What an archive has reserved for its chunk stands in its manifest; the index says the same.
+    const bounds = chunk.archive === '' ? { tokensMax: sum((row) => row.in + row.out), microUsdMax: sum((row) => row.usd) } : {};
+    return { ...chunk, ...own, ...bounds, needsSums: false };
+  });
+}
+
 /** The newest limit of every target that an operator has set. */
 export async function readBudgets(store: Store): Promise<readonly BudgetDocument[]> {
+  return await readNewest(store, budgetPrefix, 'budget');
+}
+
+/** What operators hold at last. */
+export async function readHolds(store: Store): Promise<readonly HoldTarget[]> {
+  const held = (await readNewest(store, holdPrefix, 'hold')).filter((each) => each.isHeld);
+  return held.map(({ scope }): HoldTarget => {
+    const name = scope.slice(scope.indexOf(':') + 1);
+    return scope.startsWith('run:') ? { kind: 'run', run: name as RunKey } : { kind: 'segment', segment: name as SegmentName };
+  });
+}
+
+/** The newest document of each folder under a prefix: keys of one folder are listed in the order of their ordinals. */
+async function readNewest<Kind extends keyof JournalDocuments>(store: Store, prefix: string, kind: Kind): Promise<readonly JournalDocuments[Kind][]> {
   const newest = new Map<string, string>();
-  // Keys of one target are listed in the order of their ordinals.
-  for (const { key } of await listed(store, budgetPrefix)) newest.set(key.slice(0, key.lastIndexOf('/')), key);
-  return await eachOf([...newest.values()], async (key) => decodeJournal('budget', key, await readDocument(store, key)));
+  for (const { key } of await listed(store, prefix)) newest.set(key.slice(0, key.lastIndexOf('/')), key);
+  return await eachOf([...newest.values()], async (key) => decodeJournal(kind, key, await readDocument(store, key)));
 }
 
 async function readArchiveDocuments(store: Store, run: RunKey): Promise<{ readonly sealed: readonly SealedArchive[]; readonly halved: readonly RefusalDocument[]; readonly rejected: readonly RefusalDocument[] }> {

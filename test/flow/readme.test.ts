@@ -48,6 +48,7 @@ it('the commands of the README do what it says', async () => {
   } finally {
     for (const server of servers) {
       const gone = once(server, 'exit');
+      if (server.exitCode !== null) throw new Error(`a command that should run until it is stopped ended with ${server.exitCode}`);
       if (server.pid !== undefined) process.kill(-server.pid, 'SIGTERM');
       await gone;
     }

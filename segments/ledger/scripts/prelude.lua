@@ -72,6 +72,32 @@ local function emit(id, kind, subject, at, data)
     'data', type(data) == 'string' and data or cjson.encode(data))
 end
 
+-- Tells of one limit of an account that it is nearly spent ("warning") or has no room left ("exceeded"): once for each
+-- limit, so that raising it lets the same be told again.
+local function tellBudget(account, targetName, unit, level, limit, at)
+  local key = P .. 'account:' .. account
+  if get(key, level .. ':' .. unit) == int(limit) then return end
+  redis.call('HSET', key, level .. ':' .. unit, int(limit))
+  emit('budget:' .. account .. ':' .. unit .. ':' .. level .. ':' .. int(limit), 'budget.' .. level, targetName, at,
+    { target = targetName, account = account, unit = unit == 'tokens' and 'tokens' or 'micro_usd', limit = limit,
+      spent = num(key, unit .. 'Spent'), reserved = num(key, unit .. 'Reserved') })
+end
+
+-- Tells whether four fifths of an account's limits are spent, or more than all of them. The account of another window
+-- than the budget has now is not judged.
+local function tellSpending(account, at)
+  local targetName, window = string.match(account, '^(.*)@([^@]*)$')
+  local budget = P .. 'budget:' .. targetName
+  if get(budget, 'window') ~= string.match(window, '^[^=]*') then return end
+  for _, unit in ipairs({ 'tokens', 'microUsd' }) do
+    local limit, spent = tonumber(get(budget, unit)), num(P .. 'account:' .. account, unit .. 'Spent')
+    if limit and limit > 0 then
+      if spent * 5 >= limit * 4 then tellBudget(account, targetName, unit, 'warning', limit, at) end
+      if spent > limit then tellBudget(account, targetName, unit, 'exceeded', limit, at) end
+    end
+  end
+end
+
 -- The run id of the Redis that runs this script: another one after every start and on every replica. A script may ask
 -- for it, because it is not a time and not a chance: it says which memory is being changed.
 local function serverRun()

@@ -19,6 +19,7 @@ for _, outcome in ipairs(q.chunks) do
   end
   isNamed[key] = true
 end
+local touched = {}
 local classes = { 'inputTokens', 'outputTokens', 'cacheReadInputTokens', 'cacheWriteInputTokens', 'cacheWrite1hInputTokens' }
 for _, outcome in ipairs(q.chunks) do
   local key = P .. 'chunk:' .. outcome.chunk
@@ -26,6 +27,7 @@ for _, outcome in ipairs(q.chunks) do
   local tokens = usage.inputTokens + usage.outputTokens + usage.cacheReadInputTokens + usage.cacheWriteInputTokens
   for _, name in ipairs(cjson.decode(get(key, 'accounts'))) do
     local account = P .. 'account:' .. name
+    touched[name] = true
     add(account, 'tokensReserved', -num(key, 'tokensMax'))
     add(account, 'microUsdReserved', -num(key, 'microUsdMax'))
     add(account, 'tokensSpent', tokens)
@@ -49,6 +51,11 @@ for _, outcome in ipairs(q.chunks) do
     end
   end
 end
+local names = {}
+for name in pairs(touched) do names[#names + 1] = name end
+-- In the order of their names, because the order of a Lua table may differ when the script is sent again.
+table.sort(names)
+for _, name in ipairs(names) do tellSpending(name, q.nowMs) end
 -- What it took, for the runtime budgets. A batch that was canceled took less than it would have.
 if get(archiveKey, 'batch') ~= '' and get(archiveKey, 'cancelAskedAtMs') == '' then
   local tookMs = int(q.nowMs - num(archiveKey, 'openedAtMs'))

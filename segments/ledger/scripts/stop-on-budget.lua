@@ -22,5 +22,8 @@ if isNew then
   local stops = redis.call('INCR', P .. 'stops:count')
   emit(scope .. ':stopped:' .. stops, 'segment.stopped', segment, q.nowMs,
     { segment = segment, run_key = run, reason = q.reason, target = q.target, tokens_needed = q.tokensNeeded, micro_usd_needed = q.microUsdNeeded })
+  local unit = q.reason == 'budget_tokens' and 'tokens' or 'microUsd'
+  local limit = q.reason ~= 'budget_runtime' and blocking[unit]
+  if limit then tellBudget(blocking.name, blocking.target, unit, 'exceeded', limit, q.nowMs) end
 end
 return reply({ kind = 'stopped', isFlushDue = flushDue(run, priorityOf(segment), q.nowMs) })

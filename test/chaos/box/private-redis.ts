@@ -1,24 +1,24 @@
-/** A Redis of its own for schedules that flush it: no disk, no network, gone with its caller. */
-import { spawn } from 'node:child_process';
+/** A Redis of its own for schedules that flush it: found as users find theirs, then freed of its duty to the disk. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { openHome } from '../../../local/home.ts';
 
-/** Starts a server on a socket in a temporary folder. */
+/** Starts a server in a temporary home. */
 export async function privateRedis(): Promise<{ readonly redis: Redis; close(): Promise<void> }> {
   const folder = mkdtempSync(join(tmpdir(), 'plimsoll-redis-'));
-  const path = join(folder, 'redis.sock');
-  const server = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', folder], { stdio: 'ignore' });
-  const redis = new Redis({ path, maxRetriesPerRequest: null, retryStrategy: () => 20 });
+  const home = await openHome({ directory: folder, searchPath: process.env['PATH'] ?? '', install: true, announce: (line) => process.stderr.write(`${line}\n`) });
+  if (home.redis.kind !== 'socket') throw new Error('a home without a named Redis has one on a socket');
+  const redis = new Redis({ path: home.redis.path, maxRetriesPerRequest: null });
   redis.on('error', () => undefined);
-  await redis.ping();
+  // What a power cut would lose is not what these schedules are about.
+  await redis.config('SET', 'appendonly', 'no');
   return {
     redis,
     async close() {
       redis.disconnect();
-      server.kill();
-      await new Promise((resolve) => server.once('exit', resolve));
+      await home.close();
       rmSync(folder, { recursive: true, force: true });
     },
   };

@@ -1,0 +1,60 @@
+/** Proves that the ledger knows what the lake knows, before this process posts or takes prompts in, and while it works. */
+import type { Redis } from 'ioredis';
+import { behind, newestGeneration, openLedgerGuard, type LedgerGuard } from '../segments/ledger/guard.ts';
+import { openStanding } from '../segments/ledger/standing.ts';
+import { PlimsollError } from '../segments/errors.ts';
+import type { Installation } from './compose.ts';
+
+export interface Watch {
+  readonly guard: LedgerGuard;
+  stop(): void;
+}
+
+/** How often an idle process looks whether the ledger is still the one that it started on. */
+const lookEveryMs = 2_000;
+/** Redis may be away for long; then the error at hand is told and not the ledger's. */
+const explainMs = 2_000;
+
+/** Opens the guard of the stages and keeps watching. @throws PlimsollError `ledger_behind` */
+export async function watchLedger(installation: Installation, owner: string, onBehind: (fault: PlimsollError) => void): Promise<Watch> {
+  const redis = installation.connect('stages');
+  // The connection has its name before the ledger is looked at, so a rebuild that begins now sees this process.
+  await redis.ping();
+  const standing = openStanding(redis, installation.keys);
+  const guard = await openLedgerGuard({ ...installation, standing }, owner);
+  let looking: Promise<void> | undefined;
+  const look = async (): Promise<void> => {
+    try {
+      await guard.prove();
+    } catch (error) {
+      // Any other fault is a Redis or a lake that is away: whoever needs them says so.
+      if (error instanceof PlimsollError && error.code === 'ledger_behind') onBehind(error);
+    }
+  };
+  const timer = setInterval(() => {
+    looking ??= look().finally(() => {
+      looking = undefined;
+    });
+  }, lookEveryMs);
+  timer.unref();
+  return { guard, stop: () => clearInterval(timer) };
+}
+
+/** What a fault really is: when the ledger has forgotten what it was about, that is the fault. */
+export async function explainByLedger(guard: LedgerGuard, error: unknown): Promise<unknown> {
+  const patience = new Promise<unknown>((resolve) => setTimeout(resolve, explainMs, error).unref());
+  const proof = guard.prove().then(() => error, (fault: unknown) => (fault instanceof PlimsollError && fault.code === 'ledger_behind' ? fault : error));
+  return await Promise.race([proof, patience]);
+}
+
+/** Lets a producer begin; the connection shows others that it is at work, and its caller disconnects it. @throws PlimsollError `ledger_behind` */
+export async function enterIngest(installation: Installation): Promise<Redis> {
+  const redis = installation.connect('ingest');
+  await redis.ping();
+  const newest = await newestGeneration(installation.store);
+  const found = await openStanding(redis, installation.keys).read();
+  const reason = found.behind ?? (found.isRecovering ? 'a rebuild of the ledger is under way or was interrupted' : found.generation < newest ? `the lake has seen generation ${newest}, the ledger is at ${found.generation}` : undefined);
+  if (reason === undefined) return redis;
+  redis.disconnect();
+  throw behind(reason, 'standing');
+}

@@ -1,0 +1,157 @@
+/**
+ * The relay: reads the outbox and tells each sink what happened, in order, until it has taken it.
+ *
+ * It owns the position of each sink while it holds the claim. The ledger owns the outbox and the positions; a sink that
+ * does not take an event holds up itself and nobody else.
+ *
+ * Invariants
+ *   Y1  A position moves past an event only after the sink has taken it: every event arrives at least once.
+ *   Y2  One relay at a time serves a sink, whatever the number of workers; a claim that is lost ends its round.
+ *   Y3  Of a batch that was taken in part, only the rest is sent again, as long as this relay lives.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { PlimsollError } from '../segments/errors.ts';
+import { cloudEvent, type CloudEvent } from '../segments/event.ts';
+import type { Ledger, OutboxEvent } from '../segments/ledger/ledger.ts';
+import type { Log, Now } from '../segments/stage.ts';
+import { isWanted, type OpenSink } from './sinks.ts';
+
+export interface RelayDependencies {
+  readonly sinks: readonly OpenSink[];
+  readonly ledger: Pick<Ledger, 'readEvents' | 'claimRelay' | 'advanceRelay'>;
+  /** Tag of the installation, part of every event's source. */
+  readonly tag: string;
+  /** Names this process. */
+  readonly owner: string;
+  /** Longer than one send can take. */
+  readonly leaseMs: number;
+  readonly now: Now;
+  readonly log: Log;
+}
+
+export interface Relay {
+  /** Tells what is left for at most `graceMs`, then stops. */
+  drain(graceMs: number): Promise<void>;
+}
+
+const pageEvents = 100;
+const idleMs = 400;
+const restMs = 1_000;
+const restMaxMs = 60_000;
+/** Kept for readers of the outbox: `events tail`, `events replay`. */
+const eventsKept = 100_000;
+const sinkForgottenMs = 30 * 24 * 3_600_000;
+
+/** Starts a loop per sink. */
+export function startRelay(dependencies: RelayDependencies): Relay {
+  const stop = new AbortController();
+  const drain = new AbortController();
+  const loops = dependencies.sinks.map(async (sink) => await new SinkLoop(dependencies, sink, stop.signal, drain.signal).run());
+  return {
+    async drain(graceMs) {
+      drain.abort();
+      const timer = setTimeout(() => stop.abort(), graceMs);
+      await Promise.all(loops);
+      clearTimeout(timer);
+      for (const { sender } of dependencies.sinks) sender.close();
+    },
+  };
+}
+
+class SinkLoop {
+  readonly #dependencies: RelayDependencies;
+  readonly #open: OpenSink;
+  readonly #stop: AbortSignal;
+  /** Ends the waits: what is left is told once, then the loop ends. */
+  readonly #drain: AbortSignal;
+  /** Beyond the position: taken already, behind one that was not (Y3). */
+  readonly #taken = new Set<number>();
+  #faults = 0;
+
+  constructor(dependencies: RelayDependencies, open: OpenSink, stop: AbortSignal, drain: AbortSignal) {
+    this.#dependencies = dependencies;
+    this.#open = open;
+    this.#stop = stop;
+    this.#drain = drain;
+  }
+
+  async run(): Promise<void> {
+    const { ledger, owner, leaseMs, now, log } = this.#dependencies;
+    const { sink } = this.#open;
+    while (!this.#stop.aborted) {
+      try {
+        const claim = await ledger.claimRelay({ sink: sink.name, owner, leaseMs, isFromNow: sink.from === 'now', nowMs: now() });
+        if (claim.isClaimed) await this.#serve(claim.sequence);
+        // Whoever has it tells the rest.
+        if (this.#drain.aborted) return;
+        await this.#wait(claim.isClaimed ? idleMs : Math.min(Math.max(claim.untilMs - now(), idleMs), leaseMs));
+      } catch (error) {
+        // The loop outlives whatever the ledger or the runtime throws; nothing was noted as told.
+        log({ level: 'warn', event: 'relay.fault', subject: sink.name, detail: { code: error instanceof PlimsollError ? error.code : error instanceof Error ? error.name : 'unknown' } });
+        if (this.#drain.aborted) return;
+        await this.#wait(restMs);
+      }
+    }
+  }
+
+  /** Tells the sink page after page while it takes them and the claim holds (Y1, Y2). */
+  async #serve(from: number): Promise<void> {
+    const { ledger } = this.#dependencies;
+    let position = from;
+    for (;;) {
+      const page = await ledger.readEvents(position, pageEvents);
+      position = await this.#tell(page, position);
+      const isGivenUp = this.#stop.aborted || (this.#drain.aborted && page.length < pageEvents);
+      if (!(await this.#advance(position, isGivenUp ? 0 : this.#dependencies.leaseMs)) || isGivenUp) return;
+      if (this.#faults > 0 && !(await this.#rest(position))) return;
+      if (this.#faults === 0 && page.length < pageEvents) await this.#wait(idleMs);
+    }
+  }
+
+  /** Sends what the sink wants and has not taken; returns the position up to which nothing is left. */
+  async #tell(page: readonly OutboxEvent[], position: number): Promise<number> {
+    const { tag, log } = this.#dependencies;
+    const { sink, sender } = this.#open;
+    const due = page.filter((event) => isWanted(sink, event.type) && !this.#taken.has(event.sequence));
+    const failed = due.length === 0 ? [] : await sender.send(due.map((event): CloudEvent => cloudEvent(event, tag)));
+    const failedIds = new Set(failed.map(({ event }) => Number(event.sequence)));
+    for (const { sequence } of due) if (!failedIds.has(sequence)) this.#taken.add(sequence);
+    const [first] = failed;
+    this.#faults = first ? this.#faults + 1 : 0;
+    if (first) {
+      const { fault } = first;
+      log({ level: this.#faults > 5 ? 'error' : 'warn', event: 'event.refused', subject: first.event.id, detail: { sink: sink.name, code: fault.code, message: fault.message, hint: fault.hint, left: failed.length, tries: this.#faults } });
+    }
+    let reached = position;
+    for (const { sequence } of page) {
+      if (failedIds.has(sequence)) break;
+      reached = sequence;
+      this.#taken.delete(sequence);
+    }
+    return reached;
+  }
+
+  async #advance(sequence: number, leaseMs: number): Promise<boolean> {
+    const { ledger, owner, now } = this.#dependencies;
+    const isHeld = await ledger.advanceRelay({ sink: this.#open.sink.name, owner, sequence, leaseMs, eventsKept, sinkForgottenMs, nowMs: now() });
+    // Another relay goes on from the noted position; what this one knows beyond it is not shared.
+    if (!isHeld) this.#taken.clear();
+    return isHeld;
+  }
+
+  /** Rests after a refusal, longer each time, and keeps the claim meanwhile; false when it was lost. */
+  async #rest(position: number): Promise<boolean> {
+    const { leaseMs, now } = this.#dependencies;
+    const until = now() + Math.min(restMs * 2 ** (this.#faults - 1), restMaxMs);
+    while (!this.#drain.aborted && now() < until) {
+      await pause(Math.min(until - now(), leaseMs / 3), undefined, { signal: this.#drain }).catch(() => undefined);
+      if (!(await this.#advance(position, leaseMs))) return false;
+    }
+    return true;
+  }
+
+  async #wait(forMs: number): Promise<void> {
+    if (this.#drain.aborted) return;
+    await pause(forMs, undefined, { signal: this.#drain }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * The rebuild: the ledger from the lake alone. It reads and derives everything first, so that a lake that contradicts
+ * itself stops it before anything is forgotten; then it shuts the gate, writes, and opens the gate again.
+ *
+ * It owns the order of these steps. `store/evidence.ts` reads, `derive.ts` decides, `restore.ts` writes.
+ *
+ * Invariants
+ *   H1  Nothing is forgotten before all runs are derived.
+ *   H2  A rebuild that is killed at any moment leaves the gate shut; the next one begins again and ends the same.
+ *   H3  Each rebuild is an epoch of its own, written into the lake before the first record: whoever worked on the ledger
+ *       before finds another epoch and posts nothing.
+ */
+import { addAccounts } from '../derive-money.ts';
+import { deriveRun, type DerivedRun } from '../derive.ts';
+import { PlimsollError } from '../errors.ts';
+import { recoveryKey, recoveryPrefix } from '../lake.ts';
+import { addUsage, type ArchiveId, type IntentId, type RunKey } from '../segment.ts';
+import type { Now } from '../stage.ts';
+import { putDocument } from '../store/document.ts';
+import { fillSums, readBudgets, readHolds, readIntentEvidence, readRunEvidence } from '../store/evidence.ts';
+import type { Store } from '../store/store.ts';
+import { newestGeneration, openedRuns } from './guard.ts';
+import type { Budget, Ledger } from './ledger.ts';
+import type { Restore } from './restore.ts';
+
+export interface RebuildDependencies {
+  readonly store: Store;
+  readonly restore: Restore;
+  readonly ledger: Pick<Ledger, 'setBudget' | 'cancelRun' | 'hold'>;
+  /** Budgets of the configuration; those that operators have set are in the lake and come after them. */
+  readonly budgets: readonly Budget[];
+  /** Rows of one archive, for runs whose cancellation goes on. */
+  readonly archiveRowsMax: number;
+  readonly owner: string;
+  readonly now: Now;
+  /** Told before each run is read. */
+  readonly onRun: (run: RunKey, index: number, count: number) => void;
+}
+
+/** What was rebuilt; rows are prompts, amounts tokens and micro-USD. */
+export interface RebuildReport {
+  /** undefined: nothing was written. */
+  readonly epoch: number | undefined;
+  readonly runs: Readonly<Record<string, number>>;
+  readonly prompts: number;
+  readonly chunks: number;
+  readonly rowsWaiting: number;
+  readonly archives: Readonly<Record<string, number>>;
+  readonly doubts: readonly { readonly run: RunKey; readonly archive: ArchiveId; readonly intent: IntentId | ''; readonly rows: number }[];
+  /** Sealed archives that were never sent and whose rows others carry. */
+  readonly superseded: readonly ArchiveId[];
+  readonly budgets: number;
+  readonly tokensReserved: number;
+  readonly microUsdReserved: number;
+  readonly tokensSpent: number;
+  readonly microUsdSpent: number;
+}
+
+/** Reads the lake and derives every run. @throws PlimsollError `ledger_corrupt`, `lake_missing` */
+export async function deriveAll(store: Store, onRun: RebuildDependencies['onRun']): Promise<readonly DerivedRun[]> {
+  const keys = await openedRuns(store);
+  const shared = await readIntentEvidence(store);
+  const runs: DerivedRun[] = [];
+  for (const [index, key] of keys.entries()) {
+    onRun(key, index, keys.length);
+    const run = deriveRun(await readRunEvidence(store, key, shared));
+    runs.push({ ...run, chunks: await fillSums(store, run.chunks) });
+  }
+  // The oldest first, so that what waits keeps its turn.
+  return runs.sort((a, b) => a.opening.openedAtMs - b.opening.openedAtMs);
+}
+
+/** Rebuilds the ledger. Nobody else may work on it meanwhile. */
+export async function rebuild(dependencies: RebuildDependencies): Promise<RebuildReport> {
+  const { store, restore, ledger, budgets, archiveRowsMax, owner, now, onRun } = dependencies;
+  const runs = await deriveAll(store, onRun);
+  const limits = await readBudgets(store);
+  const holds = await readHolds(store);
+  const generation = await newestGeneration(store);
+  const epoch = await beginEpoch(store, owner, now);
+  await restore.begin(epoch, owner, now());
+  for (const budget of budgets) await ledger.setBudget(budget, 'config', now());
+  for (const { setAtMs, ...budget } of limits) await ledger.setBudget({ ...budget, tokens: budget.tokens, microUsd: budget.microUsd }, 'operator', setAtMs);
+  for (const run of runs) {
+    await restore.run(run, now());
+    if (run.isCanceling) await ledger.cancelRun(run.opening.run, archiveRowsMax, now());
+  }
+  for (const target of holds) await ledger.hold(target, now());
+  const overBound = [...new Set(runs.flatMap((run) => run.overBound))].sort();
+  await restore.end({ accounts: mergeAccounts(runs), overBound, generation, epoch, nowMs: now() });
+  return reportOf(runs, limits.length, epoch);
+}
+
+/** What a rebuild would do; nothing is written. */
+export async function preview(dependencies: Pick<RebuildDependencies, 'store' | 'onRun'>): Promise<RebuildReport> {
+  const runs = await deriveAll(dependencies.store, dependencies.onRun);
+  return reportOf(runs, (await readBudgets(dependencies.store)).length, undefined);
+}
+
+/** Takes the next number of a rebuild (H3). */
+async function beginEpoch(store: Store, owner: string, now: Now): Promise<number> {
+  let newest = 0;
+  for await (const { key } of store.list(recoveryPrefix)) newest = Math.max(newest, Number(/(\d+)\.json$/.exec(key)?.[1] ?? 0));
+  const epoch = newest + 1;
+  try {
+    await putDocument(store, recoveryKey(epoch), { v: 1, epoch, owner, begunAtMs: now() });
+    return epoch;
+  } catch (error) {
+    if (!(error instanceof PlimsollError) || error.code !== 'lake_conflict') throw error;
+    throw new PlimsollError('ledger_behind', { message: 'another rebuild has begun at this moment', where: recoveryKey(epoch), hint: 'Let it finish; if it was killed, run plimsoll recover again.' });
+  }
+}
+
+function mergeAccounts(runs: readonly DerivedRun[]): ReturnType<typeof addAccounts> {
+  const merged = new Map(runs[0]?.accounts);
+  for (const run of runs.slice(1)) {
+    for (const [name, sums] of run.accounts) {
+      const known = merged.get(name);
+      if (!known) merged.set(name, sums);
+      else {
+        merged.set(name, {
+          tokensReserved: known.tokensReserved + sums.tokensReserved,
+          tokensSpent: known.tokensSpent + sums.tokensSpent,
+          microUsdReserved: known.microUsdReserved + sums.microUsdReserved,
+          microUsdSpent: known.microUsdSpent + sums.microUsdSpent,
+          usage: addUsage(known.usage, sums.usage),
+          overBound: known.overBound + sums.overBound,
+          startedAtMs: Math.min(known.startedAtMs, sums.startedAtMs),
+        });
+      }
+    }
+  }
+  return merged;
+}
+
+function reportOf(runs: readonly DerivedRun[], budgets: number, epoch: number | undefined): RebuildReport {
+  const archives = runs.flatMap((run) => run.archives.map((archive) => ({ run: run.opening.run, ...archive })));
+  const all = mergeAccounts(runs).get('all@total');
+  const chunks = runs.flatMap((run) => run.chunks);
+  return {
+    epoch,
+    runs: countBy(runs.map((run) => (run.isCanceling ? 'canceling' : run.state))),
+    prompts: runs.reduce((sum, run) => sum + run.accepted, 0),
+    chunks: chunks.length,
+    rowsWaiting: chunks.filter((chunk) => chunk.archive === '').reduce((sum, chunk) => sum + chunk.to - chunk.from + 1, 0),
+    archives: countBy(archives.map((archive) => archive.state)),
+    doubts: archives.filter((archive) => archive.state === 'in_doubt').map(({ run, archive, intent, rows }) => ({ run, archive, intent, rows })),
+    superseded: runs.flatMap((run) => run.superseded),
+    budgets,
+    tokensReserved: all?.tokensReserved ?? 0,
+    microUsdReserved: all?.microUsdReserved ?? 0,
+    tokensSpent: all?.tokensSpent ?? 0,
+    microUsdSpent: all?.microUsdSpent ?? 0,
+  };
+}
+
+function countBy(names: readonly string[]): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const name of [...names].sort()) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}

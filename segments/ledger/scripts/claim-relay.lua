@@ -1,0 +1,15 @@
+-- Claims the outbox for one sink, and says up to which event it has been told.
+-- request  {sink, owner, leaseMs, isFromNow, nowMs}
+-- returns  {isClaimed, sequence, untilMs}
+-- Atomic because two relays of one sink would send everything twice, and because a new sink's beginning is fixed once.
+local key = P .. 'relay:' .. q.sink
+redis.call('SADD', P .. 'relays', q.sink)
+if get(key, 'sequence') == '' then
+  redis.call('HSET', key, 'sequence', q.isFromNow and redis.call('GET', P .. 'events:sequence') or 0)
+end
+local owner, untilMs = get(key, 'owner'), num(key, 'untilMs')
+if owner ~= '' and owner ~= q.owner and untilMs > q.nowMs then
+  return reply({ isClaimed = false, sequence = num(key, 'sequence'), untilMs = untilMs })
+end
+redis.call('HSET', key, 'owner', q.owner, 'untilMs', int(q.nowMs + q.leaseMs))
+return reply({ isClaimed = true, sequence = num(key, 'sequence'), untilMs = q.nowMs + q.leaseMs })

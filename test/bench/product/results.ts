@@ -1,0 +1,127 @@
+/**
+ * The product's way out for one ended batch, with a ledger that only knows this archive.
+ *
+ *   results.ts LAKE URL BATCH join OUT   the stream is verified, joined with its prompts and written as rows, uncompressed
+ *   results.ts LAKE URL BATCH export     the real settling and exporting stages: durable results, outcome, JSONL.gz, manifest
+ *
+ * Prints ms, rows, bytes (of the results), and for an export settleMs and exportMs.
+ */
+import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { priceTable } from '../../../config/models.ts';
+import { Answers } from '../../../exporters/answers.ts';
+import { RowEncoder } from '../../../exporters/encode.ts';
+import { makeExporter } from '../../../exporters/stages.ts';
+import type { ChunkRow } from '../../../segments/chunk.ts';
+import { outcomeKey } from '../../../segments/lake.ts';
+import type { ArchiveRecord, ChunkRecord, Ledger, RunRecord } from '../../../segments/ledger/ledger.ts';
+import { decodeOutcome, type ArchiveOutcome } from '../../../segments/outcome.ts';
+import { asBatchId, type ArchiveId } from '../../../segments/segment.ts';
+import { openFolderStore } from '../../../segments/store/folder.ts';
+import { readSpoolRows } from '../../../segments/store/spool.ts';
+import type { Store } from '../../../segments/store/store.ts';
+import { openClaude } from '../../../workers/anthropic.ts';
+import { downloadResults } from '../../../workers/download.ts';
+import { makeSettler } from '../../../workers/settler.ts';
+import { argument, report } from '../child.ts';
+import { model } from '../corpus.ts';
+import type { Prepared } from './prepare.ts';
+
+const lake = argument(0);
+const claude = openClaude({ apiKey: 'bench', authToken: undefined, baseUrl: argument(1), version: '2026-10-21' });
+const batch = asBatchId(argument(2));
+if (batch === undefined) throw new Error(`${argument(2)} is no batch`);
+const { archive: id, run, rows: rowCount, ranges } = JSON.parse(await readFile(`${lake}/archive.json`, 'utf8')) as Prepared;
+const archiveId = id as ArchiveId;
+const store = await openFolderStore(lake, Date.now());
+const scratch = `${lake}/scratch`;
+await mkdir(scratch, { recursive: true });
+const prices = priceTable();
+const { signal } = new AbortController();
+const now = (): number => Date.now();
+
+if (argument(3) === 'join') await join(argument(4));
+else await settleAndExport();
+await claude.close();
+
+async function join(out: string): Promise<void> {
+  const path = `${scratch}/results.jsonl`;
+  const startMs = performance.now();
+  const rows: ChunkRow[] = [];
+  for (const range of ranges) for (const row of (await readSpoolRows(store, range)).rows) rows.push(row);
+  const { counts } = await claude.retrieveBatch(batch as never, signal);
+  const { check } = await downloadResults(path, claude.readResults(batch as never, signal), { archive: archiveId, rows: rowCount, shaOf: (index) => rows[index]?.sha ?? '' }, counts);
+  if (!check.isComplete) throw new Error('the results are not complete');
+  const outcome = { ...emptyOutcome(), resultsBytes: check.sizeBytes, resultsSha256: check.sha256 };
+  const local = { read: () => createReadStream(path, { highWaterMark: 1024 * 1024 }), localPath: () => path } as unknown as Store;
+  const answers = await Answers.open(outcome, local, `${scratch}/answers.jsonl`);
+  const encoder = new RowEncoder(outcome);
+  const price = prices.find(model);
+  const file = await open(out, 'w');
+  let block = Buffer.allocUnsafe(1024 * 1024);
+  let used = 0;
+  let writing: Promise<unknown> = Promise.resolve();
+  const flush = async (): Promise<void> => {
+    await writing;
+    writing = file.appendFile(block.subarray(0, used));
+    block = Buffer.allocUnsafe(1024 * 1024);
+    used = 0;
+  };
+  for (const [index, row] of rows.entries()) {
+    const source = answers.lineOf(index, row.sha);
+    const verdict = check.index.verdictOf(index);
+    if (!source || verdict.kind !== 'succeeded' || !price) throw new Error(`row ${index} has no answer`);
+    const bytes = encoder.succeeded(row, 1, source, verdict.model, verdict.usage, 1);
+    if (used + bytes.length > block.length) await flush();
+    if (bytes.length > block.length) block = Buffer.allocUnsafe(bytes.length);
+    used += bytes.copy(block, used);
+  }
+  await flush();
+  await writing;
+  await file.close();
+  await answers.close();
+  const ms = performance.now() - startMs;
+  await rm(scratch, { recursive: true });
+  report({ ms, rows: rowCount, bytes: check.sizeBytes });
+}
+
+async function settleAndExport(): Promise<void> {
+  const archive = { archive: archiveId, run, dt: '2026-11-21', state: 'ended', priority: 'normal', rows: rowCount, batch, account: claude.account, acceptedAtMs: 1, endedAtMs: 2 } as unknown as ArchiveRecord;
+  const chunks = ranges.map((range) => ({ ...range, rows: range.to - range.from + 1, run })) as unknown as readonly ChunkRecord[];
+  const runRecord = { run, dt: '2026-11-21', source: 'bench.jsonl', openedAtMs: 1, cutSha256: '' } as unknown as RunRecord;
+  let state = 'ended';
+  const known: Record<string, unknown> = {
+    readArchive: async () => ({ ...archive, state }),
+    readArchiveChunks: async () => chunks.map((chunk) => chunk.chunk),
+    readChunks: async () => chunks,
+    readRun: async () => runRecord,
+    readIntent: async () => undefined,
+    settle: async () => ({ isSettled: true, queued: [] }),
+    resumeHeld: async () => [],
+    exportArchive: async () => ({ isRunDone: false }),
+  };
+  const ledger = new Proxy({}, { get: (_target, name) => known[String(name)] ?? (async () => undefined) }) as Ledger;
+  const wake = { wake: async () => undefined, enqueueChunk: async () => undefined, close: async () => undefined };
+  const log = (): void => undefined;
+  const priceOf = (name: string) => prices.find(name);
+  const shared = { ledger, store, wake, now, log };
+  const settler = makeSettler({ ...shared, claude, attemptsMax: 3, chunkBytesMax: 8_000_000, chunkRowsMax: 2_500, priceOf, priceVersion: prices.version, scratchDirectory: scratch, ...({} as object) } as never);
+  const exporter = makeExporter({ ...shared, settings: { partBytesMax: 128_000_000, gzipLevel: 1, scratchDirectory: scratch } } as never);
+  const startMs = performance.now();
+  await settler.handle(archiveId, signal);
+  const settleMs = performance.now() - startMs;
+  state = 'settled';
+  await exporter.handle(archiveId, signal);
+  const ms = performance.now() - startMs;
+  const outcome = decodeOutcome(await store.readWhole(outcomeKey(archive.run, archiveId)));
+  const succeeded = outcome.chunks.reduce((sum, chunk) => sum + chunk.succeeded, 0);
+  if (succeeded !== rowCount) throw new Error(`${succeeded} of ${rowCount} rows have an answer`);
+  report({ ms, settleMs, exportMs: ms - settleMs, rows: rowCount, bytes: outcome.resultsBytes });
+}
+
+function emptyOutcome(): ArchiveOutcome {
+  return {
+    v: 1, archive: archiveId, run: run as never, dt: '2026-11-21', account: 'bench', batch: batch ?? null, rows: rowCount, resultsKey: 'results', resultsBytes: 0,
+    resultsSha256: '', acceptedAtMs: 1, submittedAtMs: 1, endedAtMs: 2, source: 'bench.jsonl', priceVersion: prices.version, prices: {}, chunks: [], retried: [], dead: [],
+  };
+}

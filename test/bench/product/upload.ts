@@ -1,0 +1,37 @@
+/**
+ * The product's upload: the body is spliced from the spool, hashed and gated, and leaves through the SDK.
+ *
+ *   upload.ts LAKE URL     prints ms, rows, bytes, batch (the number in the batch's name)
+ *   upload.ts LAKE FILE    writes the same body to a file instead; an address has a colon
+ */
+import { createWriteStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { ArchiveId } from '../../../segments/segment.ts';
+import { openFolderStore } from '../../../segments/store/folder.ts';
+import { openClaude } from '../../../workers/anthropic.ts';
+import { archiveBody } from '../../../workers/body.ts';
+import { gateBody } from '../../../workers/gate.ts';
+import { argument, report } from '../child.ts';
+import type { Prepared } from './prepare.ts';
+
+const lake = argument(0);
+const target = argument(1);
+const prepared = JSON.parse(await readFile(`${lake}/archive.json`, 'utf8')) as Prepared;
+const store = await openFolderStore(lake, Date.now());
+const { ranges, rows, bodyBytes: sizeBytes, bodySha256: sha256 } = prepared;
+const blocks = archiveBody(store, prepared.archive as ArchiveId, ranges);
+
+const startMs = performance.now();
+let batch = 0;
+if (target.includes(':')) {
+  const claude = openClaude({ apiKey: 'bench', authToken: undefined, baseUrl: target, version: '2026-10-21' });
+  const outcome = await claude.createBatch(gateBody(blocks, { sizeBytes, sha256 }, async () => true), 60_000, new AbortController().signal);
+  if (outcome.kind !== 'accepted') throw new Error(`the upload was ${outcome.kind}: ${outcome.reason}`);
+  batch = Number(outcome.batch.slice('msgbatch_bench'.length));
+  await claude.close();
+} else {
+  await pipeline(Readable.from(blocks), createWriteStream(target));
+}
+report({ ms: performance.now() - startMs, rows, bytes: sizeBytes, batch });

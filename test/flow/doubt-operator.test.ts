@@ -1,0 +1,109 @@
+/** A doubt as its operator meets it: real processes, the evidence, and every decision. */
+import { afterEach, expect, it } from 'vitest';
+import { breaches, readTruth } from '../chaos/oracle.ts';
+import { corpus, openWorld, type World } from '../chaos/world.ts';
+
+let world: World;
+afterEach(async () => await world.close());
+
+interface Doubt {
+  readonly archive: string;
+  readonly state: string;
+  readonly rows: number;
+  readonly bound_usd: number;
+  readonly sender_state: string;
+  readonly fence: string | null;
+  readonly empty_scans: number;
+  readonly candidates: readonly { readonly batch_id: string; readonly rows: number; readonly is_ended: boolean }[];
+  readonly absent_from: string | null;
+  readonly choices: readonly { readonly choice: string; readonly command: string | null; readonly cost_usd_max: number }[];
+}
+
+const ids = (count: number): string[] => Array.from({ length: count }, (_, index) => `doc-${index}`);
+const doubts = async (): Promise<readonly Doubt[]> => JSON.parse((await world.run(['doubts', '--json'])).stdout) as readonly Doubt[];
+async function doubt(): Promise<Doubt> {
+  const [only, ...others] = await doubts();
+  if (!only || others.length > 0) throw new Error('there is not exactly one doubt');
+  return only;
+}
+/** Ten rows of one segment are one archive. */
+const tenRows = (): string => corpus(10, 1).split('\n').filter((line) => line !== '').map((line) => JSON.stringify({ ...(JSON.parse(line) as object), topic: 'one', priority: 'normal' })).join('\n');
+
+it('a stopped sender is never taken for finished; when it is killed, the archive is posted once more and no more', async () => {
+  world = await openWorld({ faults: { faults: [{ fault: 'hang', nth: 1 }] } }, { PLIMSOLL_SUBMIT__LANDING_WAIT: '1s' });
+  const source = world.write('in.jsonl', tenRows());
+  const sender = world.start(['run', source, '--run-key', 'stopped', '--json']);
+  await expect.poll(() => readTruth(world.truthFile).creates, { timeout: 30_000, interval: 20 }).toBe(1);
+  sender.process.kill('SIGSTOP');
+  const worker = world.start(['work']);
+  await worker.said('archive.in_doubt');
+  // Longer than lease, landing wait and scans together would take.
+  await expect.poll(async () => (await doubts())[0]?.absent_from === null && Number((JSON.parse((await world.run(['doubts', '--json'])).stdout) as { looks: number }[])[0]?.looks) >= 12, { timeout: 30_000, interval: 50 }).toBe(true);
+  expect(await doubt()).toMatchObject({ state: 'in_doubt', sender_state: 'running', fence: null, empty_scans: 0 });
+  expect(readTruth(world.truthFile).creates).toBe(1);
+  sender.process.kill('SIGKILL');
+  await sender.ended;
+  await worker.said('run.completed');
+  expect(readTruth(world.truthFile)).toMatchObject({ creates: 2 });
+  expect(breaches(world.lake, 'stopped', ids(10), world.truthFile)).toEqual([]);
+  worker.process.kill('SIGTERM');
+  await worker.ended;
+});
+
+it('a doubt shows its evidence and the cost of each choice, and a person can hold it, send it again or bind it', async () => {
+  world = await openWorld({ faults: { faults: [{ fault: 'drop_after', nth: 1 }] } });
+  const source = world.write('in.jsonl', tenRows());
+  const command = ['run', source, '--run-key', 'decided', '--json'];
+  expect((await world.run(command)).code).toBe(6);
+  const found = await doubt();
+  expect(found).toMatchObject({ state: 'in_doubt', rows: 10, sender_state: 'finished', fence: 'call_ended', candidates: [] });
+  expect(found.bound_usd).toBeGreaterThan(0);
+  expect(found.choices.map((each) => each.choice)).toEqual(['wait', 'adopt', 'absent', 'hold']);
+  expect(found.choices.find((each) => each.choice === 'absent')?.cost_usd_max).toBe(found.bound_usd);
+  const words = await world.run(['doubts']);
+  expect(words.stdout).toContain(`archive ${found.archive} of run decided: in doubt (connection_lost)`);
+  expect(words.stdout).toContain(`plimsoll doubts absent ${found.archive} --yes`);
+
+  const refused = await Promise.all([
+    world.run(['doubts', 'absent', found.archive]),
+    world.run(['doubts', 'absent', 'nobody', '--yes']),
+    world.run(['doubts', 'adopt', found.archive, 'batch-7']),
+  ]);
+  expect(refused.map((each) => each.code)).toEqual([2, 2, 2]);
+  expect(refused[0]?.stderr).toMatch(/is paid twice \(--yes\)/);
+  expect(refused[1]?.stderr).toContain('[archive_unknown]');
+
+  const held = await world.run(['doubts', 'hold', found.archive, '--json']);
+  expect(JSON.parse(held.stdout)).toMatchObject({ archive: found.archive, state: 'held' });
+  expect(await doubt()).toMatchObject({ state: 'held', absent_from: null });
+  expect((await world.run(command, { PLIMSOLL_SUBMIT__LANDING_WAIT: '1s' })).code).toBe(6);
+  expect(readTruth(world.truthFile).creates).toBe(1);
+
+  expect((await world.run(['doubts', 'absent', found.archive, '--yes'])).code).toBe(0);
+  expect(await doubts()).toEqual([]);
+  const end = await world.run(command);
+  expect({ code: end.code, stderr: end.stderr }).toMatchObject({ code: 0 });
+  expect(readTruth(world.truthFile)).toMatchObject({ creates: 2 });
+  expect(breaches(world.lake, 'decided', ids(10), world.truthFile)).toEqual([]);
+  expect((await world.run(['doubts', 'hold', found.archive])).stderr).toContain('[not_in_doubt]');
+});
+
+it("a person binds a batch by its id; another's is refused", async () => {
+  // The list hides what is young, so the search by itself finds nothing for now.
+  world = await openWorld({ faults: { faults: [{ fault: 'reply_lost', nth: 1 }, { fault: 'list_lag', seconds: 3_600 }] } });
+  const source = world.write('in.jsonl', tenRows());
+  const command = ['run', source, '--run-key', 'bound', '--json'];
+  expect((await world.run(command)).code).toBe(6);
+  const { archive } = await doubt();
+  const [own = ''] = readTruth(world.truthFile).batches.keys();
+  const requests = Array.from({ length: 10 }, (_, index) => ({ custom_id: `theirs-${index}`, params: { model: 'claude-haiku-4-5', max_tokens: 8, messages: [{ role: 'user', content: 'hello' }] } }));
+  const reply = await fetch(`${world.simulator.url}/v1/messages/batches`, { method: 'POST', headers: { 'x-api-key': 'theirs', 'anthropic-version': '2026-10-21', 'content-type': 'application/json' }, body: JSON.stringify({ requests }) });
+  const { id: foreign } = (await reply.json()) as { id: string };
+  await expect.poll(async () => (await world.run(['doubts', 'adopt', archive, foreign])).stderr, { timeout: 20_000, interval: 100 }).toContain('do not belong to');
+  const bound = await world.run(['doubts', 'adopt', archive, own, '--json']);
+  expect(JSON.parse(bound.stdout)).toMatchObject({ archive, state: 'adopted', batch_id: own });
+  const end = await world.run(command);
+  expect({ code: end.code, stderr: end.stderr }).toMatchObject({ code: 0 });
+  expect(breaches(world.lake, 'bound', ids(10), world.truthFile)).toEqual([]);
+  expect(readTruth(world.truthFile)).toMatchObject({ creates: 2 });
+});

@@ -1,0 +1,102 @@
+/** Batches of the workspace that no archive claims: adopted, left alone, or booked as a leak. */
+import { afterEach, expect, it } from 'vitest';
+import { openDoubtWorld, type DoubtWorld } from '../doubt-world.ts';
+import { account, amounts } from '../ledger-world.ts';
+
+let world: DoubtWorld;
+afterEach(async () => await world.close());
+
+const endAll = async (): Promise<void> => {
+  for (const batch of world.batches()) await world.end(batch);
+};
+const overload = { fault: 'status', nth: 1, status: 529, error_type: 'overloaded_error', accept: true } as const;
+const leaks = (): number => world.logs.filter((line) => line.event === 'batch.leaked').length;
+
+it('one that a 529 has made is booked to leak, told once, and from then on a 529 is a doubt', async () => {
+  world = await openDoubtWorld([overload]);
+  const archive = await world.seal(3);
+  await world.submit();
+  expect(await world.archive(archive)).toMatchObject({ state: 'sealed', reason: 'status_529' });
+  // The account rests for a moment, then the archive is sent again: that is the price of taking a 529 for a refusal.
+  world.advance(61_000);
+  await world.submit();
+  expect((await world.archive(archive)).state).toBe('accepted');
+  await endAll();
+  await world.sweep();
+  await world.sweep();
+  expect(leaks()).toBe(1);
+  const [, tokens, , microUsd] = await amounts(world.ledger, 'leak');
+  await world.finish(archive);
+  const [reserved, spent, , spentMicroUsd] = await amounts(world.ledger, 'all');
+  const { billed } = world.truth();
+  expect(reserved).toBe(0);
+  expect(tokens + spent).toBe(billed.inputTokens + billed.outputTokens);
+  expect(tokens).toBeGreaterThan(0);
+  expect(microUsd).toBeGreaterThan(0);
+  expect(spentMicroUsd).toBeGreaterThan(0);
+  const leaked = (await world.ledger.readEvents(0, 100)).filter((event) => event.type === 'batch.leaked');
+  expect(leaked).toHaveLength(1);
+  expect(leaked[0]).toMatchObject({ subject: archive, data: { batch_id: world.batches()[0], rows: 3, after_overload: true } });
+
+  await world.arm([{ ...overload, nth: 1 }]);
+  const second = await world.seal(4);
+  await world.submit();
+  expect(await world.archive(second)).toMatchObject({ state: 'in_doubt', reason: 'status_529' });
+  expect(await world.look(second)).toEqual({ kind: 'done' });
+  expect(world.truth().creates).toBe(3);
+});
+
+it('one that still runs is left alone, because nobody can know whose it is', async () => {
+  world = await openDoubtWorld([overload]);
+  const archive = await world.seal(3);
+  await world.submit();
+  world.advance(61_000);
+  await world.submit();
+  await world.sweep();
+  expect(leaks()).toBe(0);
+  expect((await world.archive(archive)).state).toBe('accepted');
+  await endAll();
+  await world.sweep();
+  expect(leaks()).toBe(1);
+});
+
+it('one of an archive in doubt is adopted by the search, even when a person holds it', async () => {
+  world = await openDoubtWorld([{ fault: 'reply_lost', nth: 1 }]);
+  const archive = await world.seal(2);
+  await world.submit();
+  await world.ledger.holdIntent((await world.intent(archive)).intent, 'operator', world.now());
+  await world.sweep();
+  expect((await world.archive(archive)).state).toBe('in_doubt');
+  await endAll();
+  await world.sweep();
+  expect(await world.archive(archive)).toMatchObject({ state: 'accepted', batch: world.batches()[0] });
+  await world.finish(archive);
+  expect((await world.archive(archive)).state).toBe('settled');
+  expect(leaks()).toBe(0);
+});
+
+it("a stranger's is read once and then remembered", async () => {
+  world = await openDoubtWorld();
+  const foreign = await world.postForeign(2);
+  await world.end(foreign);
+  await world.sweep();
+  expect((await world.ledger.readClaims(account, [foreign])).get(foreign)).toEqual({ kind: 'stranger' });
+  await world.arm([{ fault: 'status', on: 'batches.results', status: 500 }]);
+  await world.sweep();
+  expect(world.logs.filter((line) => line.event === 'orphan.not_readable')).toEqual([]);
+});
+
+it('the search goes on with the others when one of them cannot be read', async () => {
+  world = await openDoubtWorld([{ fault: 'reply_lost', nth: 2 }]);
+  const foreign = await world.postForeign(9);
+  const archive = await world.seal(2);
+  await world.submit();
+  await endAll();
+  // The list is newest first: the first that is read fails.
+  await world.arm([{ fault: 'status', on: 'batches.results', status: 500, nth: 1 }]);
+  await world.sweep();
+  expect((await world.ledger.readClaims(account, [foreign])).get(foreign)).toEqual({ kind: 'stranger' });
+  expect((await world.archive(archive)).state).toBe('in_doubt');
+  await world.sweep();
+  expect((await world.archive(archive)).state).toBe('accepted');
+});

@@ -1,0 +1,91 @@
+/**
+ * The submit protocol, checked exhaustively on small cases: with all of its parts no reachable state pays twice or binds
+ * a batch to the wrong archive; without any one of them there is a way to do so, and the shortest is shown.
+ */
+import { describe, expect, it } from 'vitest';
+import { lifecycle } from '../../segments/lifecycle.ts';
+import { allParts, explore, type Setting, type Verdict } from '../submit-model.ts';
+
+/** One archive, two workers, two crashes, pauses, one Redis that is set back. */
+const one: Setting = { parts: allParts, archives: [3], workers: 2, crashes: 2, setBacks: 1, pauses: true };
+const made = new Set<string>();
+
+function check(setting: Setting): Verdict {
+  const verdict = explore(setting);
+  for (const move of verdict.moves) made.add(move);
+  return verdict;
+}
+
+const without = (part: keyof typeof allParts, setting: Setting = one): Setting => ({ ...setting, parts: { ...setting.parts, [part]: false } });
+
+describe('with all of its parts the protocol is safe', () => {
+  it.each<[string, Setting]>([
+    ['one archive, crashes and lost messages', { ...one, pauses: false, setBacks: 0 }],
+    ['one archive, pauses as well', { ...one, setBacks: 0 }],
+    ['one archive, and a Redis that is set back', { ...one, crashes: 1 }],
+    ["one archive, and a stranger's batch of the same count", { ...one, crashes: 1, setBacks: 0, foreign: 3 }],
+    ['two archives of different counts', { ...one, archives: [3, 5], crashes: 1, setBacks: 0, workers: 1 }],
+    ['two archives of one count, of which one waits', { ...one, archives: [3, 3], crashes: 1, setBacks: 0, workers: 1 }],
+    ["two archives of one count, and a stranger's batch of it", { ...one, archives: [3, 3], crashes: 0, setBacks: 0, workers: 1, pauses: false, foreign: 3 }],
+    ['nobody ever declares anything absent', { ...one, crashes: 1, parts: { ...allParts, hold: true, fence: false, landingWait: false } }],
+  ])('%s', (_what, setting) => {
+    const verdict = check(setting);
+    expect(verdict.violation?.trace).toBeUndefined();
+    expect(verdict.states).toBeGreaterThan(100);
+  });
+
+  it('and every doubt can still end', () => {
+    expect(check({ ...one, crashes: 1, setBacks: 0 }).stuck).toBe(0);
+  });
+});
+
+describe('each part is needed', () => {
+  const shown = (verdict: Verdict): string => [verdict.violation?.what, ...(verdict.violation?.trace ?? [])].join('\n');
+
+  it('without the intent that is written before the last byte, a create looks as if it never was', () => {
+    const verdict = check(without('intent', { ...one, crashes: 1, setBacks: 0 }));
+    expect(shown(verdict)).toMatch(/^DOUBLE BILL\n/);
+    expect(verdict.violation?.trace).toContain('the lease ends');
+  });
+
+  it('without the intent in the lake, a Redis that is set back forgets what was sent', () => {
+    const verdict = check(without('durableIntent', { ...one, crashes: 0 }));
+    expect(shown(verdict)).toMatch(/^DOUBLE BILL\n/);
+    expect(verdict.violation?.trace).toContain('Redis is set back');
+    expect(check(without('durableIntent', { ...one, setBacks: 0 })).violation).toBeUndefined();
+  });
+
+  it('without the landing wait, an empty list is believed while the create is still under way', () => {
+    const verdict = check(without('landingWait', { ...one, setBacks: 0 }));
+    expect(shown(verdict)).toMatch(/^DOUBLE BILL\n/);
+    const trace = verdict.violation?.trace ?? [];
+    expect(trace.indexOf('archive 0 is declared absent')).toBeLessThan(trace.indexOf('create 0 lands'));
+  });
+
+  it('without the fence, a sender that slept sends after it was declared absent', () => {
+    const verdict = check(without('fence', { ...one, crashes: 0, setBacks: 0 }));
+    expect(shown(verdict)).toMatch(/^DOUBLE BILL\n/);
+    const trace = verdict.violation?.trace ?? [];
+    expect(trace.indexOf('archive 0 is declared absent')).toBeLessThan(trace.findLastIndex((step) => step.endsWith('writes the last byte')));
+    expect(check(without('fence', { ...one, crashes: 1, setBacks: 0, pauses: false, workers: 1 })).violation).toBeUndefined();
+  });
+
+  it('without distinct counts, one archive is bound to the batch of the other', () => {
+    const two: Setting = { ...one, archives: [3, 3], crashes: 0, setBacks: 0, workers: 1 };
+    const verdict = check(without('distinctCounts', two));
+    expect(shown(verdict)).toMatch(/^MIS-ADOPTION\n/);
+    expect(verdict.violation?.trace.at(-1)).toMatch(/by time and count$/);
+  });
+
+  it("without the undoing of wrong adoptions, a stranger's results are settled", () => {
+    const verdict = check(without('disown', { ...one, crashes: 0, setBacks: 0, foreign: 3 }));
+    expect(shown(verdict)).toMatch(/^WRONG RESULTS\n/);
+  });
+});
+
+it('the model makes every move of the intent table but those that a person answers for', () => {
+  const table = lifecycle.intent.moves.map((move) => `intent ${move.from} ${move.event}`);
+  // A person may declare absent what no proof covers; a refusal by a reply is a create that never landed.
+  const outside = new Set(['intent held absolve', 'intent sent refuse']);
+  expect(table.filter((move) => !made.has(move) && !outside.has(move))).toEqual([]);
+});
