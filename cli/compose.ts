@@ -113,8 +113,7 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
   }
 }
 
-/** A claim outlives a send and its retries; so long do events wait after a crash. */
-const relayLeaseMsMin = 20_000;
+/** How long the end of a process may wait for its events to be told; another worker, or the next one, tells the rest. */
 const relayDrainMs = 5_000;
 
 export interface Stages {
@@ -136,7 +135,7 @@ export async function startStages(installation: Installation, claude: Claude & B
   const queues = openSegmentQueues(installation.connect('stages'), keys.queuePrefix);
   const shared = { ledger, store, wake, now, log, guard };
   const exporting = exporterSettings(installation, config);
-  const sinks = openSinks(config.events.sinks, { sqs: config.sqs, webhookSecret: config.events.webhookSecret, timeoutMs: config.events.timeoutMs, now });
+  const sinks = await openSinks(config.events.sinks, { sqs: config.sqs, webhookSecret: config.events.webhookSecret, timeoutMs: config.events.timeoutMs, now });
   const worker = startWorker({
     handlers: [
       makePacker({ ...shared, queues, limits: packLimits(config) }),
@@ -163,7 +162,7 @@ export async function startStages(installation: Installation, claude: Claude & B
     claimLeaseMs: config.sweep.leaseMs,
     sweepIntervalMs: config.sweep.intervalMs,
   });
-  const relay = startRelay({ sinks, ledger, tag: config.redis.tag, owner, leaseMs: Math.max(relayLeaseMsMin, 4 * config.events.timeoutMs), now, log });
+  const relay = startRelay({ sinks, ledger, tag: config.redis.tag, owner, leaseMs: config.sweep.leaseMs, now, log });
   return {
     worker,
     guard,
@@ -289,7 +288,7 @@ async function proveTogether(ledger: Ledger, id: string, config: Config): Promis
 
 /** How files are cut and compressed; a replay must use the same. */
 export function exporterSettings({ scratchDirectory }: Pick<Installation, 'scratchDirectory'>, config: Config): ExporterSettings {
-  return { partBytesMax: config.export.partBytes, gzipLevel: config.export.gzipLevel, scratchDirectory };
+  return { partBytesMax: config.export.partBytes, gzipLevel: config.export.gzipLevel, scratchDirectory, auditTopics: config.audit.topics };
 }
 
 export function packLimits(config: Config): PackLimits {

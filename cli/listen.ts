@@ -12,9 +12,6 @@ interface ListenOptions extends CommonOptions, SourceOptions {
   readonly untilEmpty?: boolean;
 }
 
-/** When a message that was refused may be tried again, ms; its redrive policy counts the tries. */
-const againMs = 30_000;
-
 /** The `listen` verb. */
 export function listenCommand(exit: (code: ExitCode) => void): Command {
   return withCommon(new Command('listen'))
@@ -38,7 +35,9 @@ export function listenCommand(exit: (code: ExitCode) => void): Command {
           installation.log({ level: 'info', event: 'listener.started', subject: queueUrl, detail: { sources: sources.join(' ') } });
           try {
             await listen({
-              queue, sources, visibilityMs, concurrency, againMs,
+              queue, sources, visibilityMs, concurrency,
+              // Sooner than a message that was lost from sight: its redrive policy counts the tries.
+              againMs: visibilityMs / 2,
               accessOf: (bucket) => ({ client, bucket, settings: config.s3, role: 'source' }),
               lakeUri: installation.store.uri,
               untilEmpty: options.untilEmpty === true,

@@ -4,7 +4,7 @@ import { loadConfig, type Config } from '../config/config.ts';
 import { readEnvironment } from '../config/env.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { asRunKey, priorities, type RunKey } from '../segments/segment.ts';
-import { openInstallation, type Installation } from './compose.ts';
+import type { Installation } from './compose.ts';
 import { openLog, tell } from './terminal.ts';
 
 export interface CommonOptions {
@@ -80,6 +80,8 @@ export async function withInstallation(
 ): Promise<ExitCode> {
   // For a person watching one run, only what needs attention; a worker's log is its output.
   const level = form === 'words' && config.log.level === 'info' ? 'warn' : config.log.level;
+  // Loaded here, so that verbs without an installation do not wait for Redis, S3 and the provider's client to be loaded.
+  const { openInstallation } = await import('./compose.ts');
   const installation = await openInstallation({ config, install: options.install, announce: options.quiet ? () => undefined : tell, log: openLog(level, form) });
   try {
     return await use(installation);

@@ -3,34 +3,19 @@
 import { Command, CommanderError } from 'commander';
 import { join, resolve } from 'node:path';
 import { readEnvironment } from '../config/env.ts';
-import type { ExitCode } from '../segments/errors.ts';
-import { applyCommand } from './apply.ts';
-import { budgetCommand } from './budget.ts';
-import { cancelCommand } from './cancel.ts';
-import { completionCommand } from './completion.ts';
-import { configCommand } from './config.ts';
-import { demoCommand } from './demo.ts';
-import { doubtsCommand } from './doubts.ts';
-import { doctorCommand } from './doctor.ts';
-import { eventsCommand } from './events.ts';
-import { holdCommand, resumeCommand } from './hold.ts';
-import { initCommand } from './init.ts';
-import { listenCommand } from './listen.ts';
-import { planCommand } from './plan.ts';
-import { recoverCommand } from './recover.ts';
-import { replayCommand } from './replay.ts';
-import { retryCommand } from './retry.ts';
-import { enqueueCommand, runCommand } from './run.ts';
-import { simulateCommand } from './simulate.ts';
-import { statusCommand } from './status.ts';
+import { errnoOf, type ExitCode } from '../segments/errors.ts';
 import { tellError } from './terminal.ts';
-import { watchCommand } from './watch.ts';
-import { workCommand } from './work.ts';
 
 let code: ExitCode = 0;
 const exit = (given: ExitCode): void => {
   code = given;
 };
+
+// Whoever reads our output may have seen enough (`plimsoll status | head`): that is no fault, and work goes on elsewhere.
+process.stdout.on('error', (error) => {
+  if (errnoOf(error) === 'EPIPE') process.exit(code);
+  throw error;
+});
 
 const program = new Command('plimsoll')
   .description('A batch pipeline for Claude that never pays twice, never exceeds a budget and never loses a prompt.')
@@ -38,32 +23,42 @@ const program = new Command('plimsoll')
   .showSuggestionAfterError()
   .addHelpText('after', '\nExit codes: 0 ok, 1 failed, 2 usage or input, 3 finished with failed rows, 4 credentials, 5 held by a budget or an operator, 6 not finished, 130 interrupted');
 
-for (const command of [
-  demoCommand(exit),
-  initCommand(exit),
-  planCommand(exit),
-  applyCommand(exit),
-  runCommand(exit),
-  enqueueCommand(exit),
-  workCommand(exit),
-  listenCommand(exit),
-  statusCommand(exit),
-  watchCommand(exit),
-  retryCommand(exit),
-  cancelCommand(exit),
-  holdCommand(exit),
-  resumeCommand(exit),
-  doubtsCommand(exit),
-  doctorCommand(exit),
-  recoverCommand(exit),
-  budgetCommand(exit),
-  replayCommand(exit),
-  eventsCommand(exit),
-  configCommand(exit),
-  completionCommand(exit, () => program),
-  simulateCommand({ defaultStateDir: () => join(resolve(readEnvironment().variables.get('PLIMSOLL_HOME') ?? '.plimsoll'), 'simulator') }),
-]) {
-  program.addCommand(command);
+/**
+ * Every verb with the module that it needs. A command loads its own verb only, so that `plimsoll config` does not wait
+ * for Redis, S3 and the provider's client to be loaded; help, completion and a mistyped verb load them all.
+ */
+const verbs: Readonly<Record<string, () => Promise<Command>>> = {
+  demo: async () => (await import('./demo.ts')).demoCommand(exit),
+  init: async () => (await import('./init.ts')).initCommand(exit),
+  plan: async () => (await import('./plan.ts')).planCommand(exit),
+  apply: async () => (await import('./apply.ts')).applyCommand(exit),
+  run: async () => (await import('./run.ts')).runCommand(exit),
+  enqueue: async () => (await import('./run.ts')).enqueueCommand(exit),
+  work: async () => (await import('./work.ts')).workCommand(exit),
+  listen: async () => (await import('./listen.ts')).listenCommand(exit),
+  status: async () => (await import('./status.ts')).statusCommand(exit),
+  watch: async () => (await import('./watch.ts')).watchCommand(exit),
+  retry: async () => (await import('./retry.ts')).retryCommand(exit),
+  cancel: async () => (await import('./cancel.ts')).cancelCommand(exit),
+  hold: async () => (await import('./hold.ts')).holdCommand(exit),
+  resume: async () => (await import('./hold.ts')).resumeCommand(exit),
+  doubts: async () => (await import('./doubts.ts')).doubtsCommand(exit),
+  doctor: async () => (await import('./doctor.ts')).doctorCommand(exit),
+  recover: async () => (await import('./recover.ts')).recoverCommand(exit),
+  budget: async () => (await import('./budget.ts')).budgetCommand(exit),
+  replay: async () => (await import('./replay.ts')).replayCommand(exit),
+  archive: async () => (await import('./archive.ts')).archiveCommand(exit),
+  events: async () => (await import('./events.ts')).eventsCommand(exit),
+  config: async () => (await import('./config.ts')).configCommand(exit),
+  completion: async () => (await import('./completion.ts')).completionCommand(exit, () => program),
+  simulate: async () => (await import('./simulate.ts')).simulateCommand({ defaultStateDir: () => join(resolve(readEnvironment().variables.get('PLIMSOLL_HOME') ?? '.plimsoll'), 'simulator') }),
+};
+
+const asked = process.argv[2];
+const wanted = asked !== undefined && asked !== 'completion' && Object.hasOwn(verbs, asked) ? [asked] : Object.keys(verbs);
+for (const verb of wanted) {
+  const load = verbs[verb];
+  if (load) program.addCommand(await load());
 }
 overrideExits(program);
 

@@ -2,7 +2,7 @@
 import type { Config } from '../config/config.ts';
 import type { PriceTable } from '../config/models.ts';
 import { parseDuration } from '../config/quantity.ts';
-import { produce, s3Source, type ProducerSettings, type Production, type SourceLocation } from '../producers/producer.ts';
+import { produce, type ProducerSettings, type Production, type SourceLocation } from '../producers/producer.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Installation } from './compose.ts';
@@ -16,7 +16,10 @@ const rejectsTold = 10;
 
 /** The source that an argument names; `-` is standard input, `s3://` an object, a prefix or a glob of a bucket. */
 export function sourceOf(file: string, config: Config): SourceLocation {
-  if (file.startsWith('s3://')) return s3Source(file, config.s3);
+  if (file.startsWith('s3://')) {
+    // The SDK is loaded only by those who use it: it takes a while.
+    return { kind: 'objects', uri: file, objects: async function* () { yield* (await import('../producers/s3.ts')).namedObjects(file, config.s3); } };
+  }
   return file === '-' ? { kind: 'stdin', stream: process.stdin } : { kind: 'file', path: file };
 }
 

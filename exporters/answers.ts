@@ -1,7 +1,7 @@
 /**
  * The result lines of one archive, readable in the order of its rows. The provider returns them shuffled, so they are
- * copied once from the lake to a scratch file while their places are noted, and each line is then read at its place: from
- * the page cache of the machine, with one line in memory.
+ * read once while their places are noted, and each line is then read at its place: from the page cache of the machine, with
+ * one line in memory. A lake that is not on this machine is copied to a scratch file on the way.
  *
  * The set was verified when it was settled, and its digest is compared here; so noting a line's place takes no more than
  * a look at its `custom_id`. Each line is read in full, and its id is checked against its prompt, when its row's turn comes.
@@ -16,6 +16,7 @@ import { CustomIdReader } from '../segments/custom-id.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { ArchiveOutcome } from '../segments/outcome.ts';
 import { ResultLine } from '../segments/result-line.ts';
+import { writingTo } from '../segments/store/scratch.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { SourceLine } from './encode.ts';
 import { LinePlaces } from './line-places.ts';
@@ -37,16 +38,20 @@ export class Answers {
   }
 
   /**
-   * Copies the archive's results to `path` and notes where each line stands. An archive that was never accepted has none.
+   * Notes where each line of the archive's results stands; they are copied to `path` when the lake is elsewhere. An archive
+   * that was never accepted has none.
    * @throws PlimsollError `lake_conflict` when the object is not the one that was settled.
    */
   static async open(outcome: ArchiveOutcome, store: Store, path: string): Promise<Answers> {
     const ids = new CustomIdReader(outcome.archive);
     const places = new LinePlaces(outcome.rows, ids);
     if (outcome.resultsKey === null) return new Answers(ids, places, undefined);
-    const file = await open(path, 'wx+');
+    const local = store.localPath?.(outcome.resultsKey);
+    const blocks = store.read(outcome.resultsKey);
+    if (local !== undefined) await note(blocks, places, outcome);
+    const file = await open(local ?? path, local === undefined ? 'wx+' : 'r');
     try {
-      await copy(store.read(outcome.resultsKey), file, places, outcome);
+      if (local === undefined) await note(writingTo(file, blocks), places, outcome);
       const answers = new Answers(ids, places, file);
       answers.#placeUnrecognised();
       return answers;
@@ -95,16 +100,14 @@ export class Answers {
   }
 }
 
-/** Writes each block while its lines are noted. */
-async function copy(blocks: AsyncIterable<Buffer>, file: FileHandle, places: LinePlaces, outcome: ArchiveOutcome): Promise<void> {
+/** Notes the lines of a stream and compares it with what was settled. */
+async function note(blocks: AsyncIterable<Buffer>, places: LinePlaces, outcome: ArchiveOutcome): Promise<void> {
   const hash = createHash('sha256');
   let sizeBytes = 0;
   for await (const block of blocks) {
-    const written = file.appendFile(block);
     hash.update(block);
     places.add(block);
     sizeBytes += block.length;
-    await written;
   }
   if (hash.digest('hex') === outcome.resultsSha256 && sizeBytes === outcome.resultsBytes) return;
   throw new PlimsollError('lake_conflict', {

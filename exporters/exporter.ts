@@ -32,6 +32,8 @@ export interface ExporterSettings {
   readonly gzipLevel: number;
   /** Local folder for files on their way into the lake; best on the lake's own file system. */
   readonly scratchDirectory: string;
+  /** Topics whose archives are also kept as an audit archive; `*` for all. Undefined: none. */
+  readonly auditTopics?: readonly string[];
 }
 
 export interface ExportRequest {

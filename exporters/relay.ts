@@ -23,7 +23,7 @@ export interface RelayDependencies {
   readonly tag: string;
   /** Names this process. */
   readonly owner: string;
-  /** Longer than one send can take. */
+  /** How long a claim outlives its relay; it is renewed while the relay lives. */
   readonly leaseMs: number;
   readonly now: Now;
   readonly log: Log;
@@ -96,15 +96,22 @@ class SinkLoop {
 
   /** Tells the sink page after page while it takes them and the claim holds (Y1, Y2). */
   async #serve(from: number): Promise<void> {
-    const { ledger } = this.#dependencies;
+    const { ledger, leaseMs } = this.#dependencies;
     let position = from;
-    for (;;) {
-      const page = await ledger.readEvents(position, pageEvents);
-      position = await this.#tell(page, position);
-      const isGivenUp = this.#stop.aborted || (this.#drain.aborted && page.length < pageEvents);
-      if (!(await this.#advance(position, isGivenUp ? 0 : this.#dependencies.leaseMs)) || isGivenUp) return;
-      if (this.#faults > 0 && !(await this.#rest(position))) return;
-      if (this.#faults === 0 && page.length < pageEvents) await this.#wait(idleMs);
+    // A sink may take its time; a renewal that fails is made good by the next one, or the claim is found lost below.
+    const renewal = setInterval(() => void this.#advance(position, leaseMs).catch(() => undefined), leaseMs / 3);
+    try {
+      for (;;) {
+        const page = await ledger.readEvents(position, pageEvents);
+        position = await this.#tell(page, position);
+        const isLast = this.#stop.aborted || (this.#drain.aborted && (page.length < pageEvents || this.#faults > 0));
+        if (isLast) clearInterval(renewal);
+        if (!(await this.#advance(position, isLast ? 0 : leaseMs)) || isLast) return;
+        if (this.#faults > 0) await this.#wait(Math.min(restMs * 2 ** (this.#faults - 1), restMaxMs));
+        else if (page.length < pageEvents) await this.#wait(idleMs);
+      }
+    } finally {
+      clearInterval(renewal);
     }
   }
 
@@ -137,17 +144,6 @@ class SinkLoop {
     // Another relay goes on from the noted position; what this one knows beyond it is not shared.
     if (!isHeld) this.#taken.clear();
     return isHeld;
-  }
-
-  /** Rests after a refusal, longer each time, and keeps the claim meanwhile; false when it was lost. */
-  async #rest(position: number): Promise<boolean> {
-    const { leaseMs, now } = this.#dependencies;
-    const until = now() + Math.min(restMs * 2 ** (this.#faults - 1), restMaxMs);
-    while (!this.#drain.aborted && now() < until) {
-      await pause(Math.min(until - now(), leaseMs / 3), undefined, { signal: this.#drain }).catch(() => undefined);
-      if (!(await this.#advance(position, leaseMs))) return false;
-    }
-    return true;
   }
 
   async #wait(forMs: number): Promise<void> {

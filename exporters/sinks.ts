@@ -5,7 +5,6 @@
 import type { Sink } from '../config/sinks.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { CloudEvent } from '../segments/event.ts';
-import { openQueueSender } from './sqs.ts';
 import { openWebhookSender } from './webhook.ts';
 
 /** An event that did not arrive. */
@@ -34,8 +33,14 @@ export interface SinkSettings {
 }
 
 /** Opens the senders of all sinks. @throws PlimsollError `config_invalid` when a webhook has no secret to sign with */
-export function openSinks(sinks: readonly Sink[], settings: SinkSettings): readonly OpenSink[] {
-  return sinks.map((sink) => ({ sink, sender: sink.kind === 'sqs' ? openQueueSender(sink, settings) : openWebhookSender(sink, settings) }));
+export async function openSinks(sinks: readonly Sink[], settings: SinkSettings): Promise<readonly OpenSink[]> {
+  return await Promise.all(sinks.map(async (sink) => ({ sink, sender: sink.kind === 'sqs' ? await openQueue(sink, settings) : openWebhookSender(sink, settings) })));
+}
+
+/** The SDK is loaded only by those who use it: it takes a while. */
+async function openQueue(sink: Sink, settings: SinkSettings): Promise<Sender> {
+  const { openQueueSender } = await import('./sqs.ts');
+  return openQueueSender(sink, settings);
 }
 
 /** Whether a sink wants events of this type: `run` stands for all of `run.…`. */

@@ -14,6 +14,7 @@ import { asRunKey, type ArchiveId } from '../segments/segment.ts';
 import { done, type Log, type Now, type StageHandler } from '../segments/stage.ts';
 import { urlOf, type Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
+import { isAudited, writeAudit } from './audit.ts';
 import { exportArchive, gatherRun, type ExporterSettings } from './exporter.ts';
 
 export interface ExportDependencies {
@@ -37,6 +38,7 @@ export function makeExporter({ ledger, store, wake, settings, now, log }: Export
       if (!archive || archive.state !== 'settled') return done;
       const outcome = decodeOutcome(await store.readWhole(outcomeKey(archive.run, id)));
       const manifest = await exportArchive({ outcome, store, settings });
+      if (isAudited(outcome, settings.auditTopics ?? [])) await writeAudit({ outcome, store, scratchDirectory: settings.scratchDirectory });
       const { isRunDone } = await ledger.exportArchive(id, {
         run_key: archive.run,
         archive: id,

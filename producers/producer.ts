@@ -33,7 +33,6 @@ import { emptySource, judgeSource } from './survey.ts';
 
 export type { BadRowsBound, ProducerSettings } from './settings.ts';
 export type { SourceLocation } from './source.ts';
-export { s3Source } from './s3.ts';
 export type { SegmentSurvey, Survey } from './survey.ts';
 export { survey } from './survey.ts';
 

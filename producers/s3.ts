@@ -6,7 +6,8 @@
  * on at its byte. Nothing is written here, and no address comes from anywhere but the caller.
  */
 import { PlimsollError } from '../segments/errors.ts';
-import { openS3Client, parseS3Uri, s3Uri, type S3Access, type S3Settings } from '../segments/store/s3-client.ts';
+import { openS3Client, type S3Access, type S3Settings } from '../segments/store/s3-client.ts';
+import { parseS3Uri, s3Uri } from '../segments/store/s3-uri.ts';
 import { listObjects, lookAtObject, readObject } from '../segments/store/s3-read.ts';
 import type { OpenedObject, SourceLocation, SourceObject } from './source.ts';
 
@@ -14,22 +15,16 @@ import type { OpenedObject, SourceLocation, SourceObject } from './source.ts';
 const objectsMax = 1_000_000;
 const globSigns = /[*?]/;
 
-/** The source that an `s3://` address names. @throws PlimsollError `source_unreadable` when it is no such address */
-export function s3Source(uri: string, settings: S3Settings): SourceLocation {
+/** The objects that an `s3://` address names. @throws PlimsollError `source_unreadable` when there is none */
+export async function* namedObjects(uri: string, settings: S3Settings): AsyncGenerator<SourceObject, void, void> {
   const place = parseS3Uri(uri);
   if (place === undefined) throw new PlimsollError('source_unreadable', { message: 'this is no address of a bucket', where: uri, hint: 'Write s3://bucket/key, s3://bucket/prefix/ or s3://bucket/prefix/*.jsonl.gz.' });
-  return {
-    kind: 'objects',
-    uri,
-    async *objects() {
-      const access: S3Access = { client: openS3Client(settings), bucket: place.bucket, settings, role: 'source' };
-      try {
-        yield* named(access, place.key, uri);
-      } finally {
-        access.client.destroy();
-      }
-    },
-  };
+  const access: S3Access = { client: openS3Client(settings), bucket: place.bucket, settings, role: 'source' };
+  try {
+    yield* named(access, place.key, uri);
+  } finally {
+    access.client.destroy();
+  }
 }
 
 /** The source that is one object, perhaps in one version; the caller keeps the client. */

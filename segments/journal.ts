@@ -161,6 +161,17 @@ export function decodeJournal<Kind extends keyof JournalDocuments>(kind: Kind, k
   });
 }
 
+/** Decodes the manifest of a sealed archive from its bytes. @throws PlimsollError `ledger_corrupt` */
+export function decodeSealed(bytes: Uint8Array, key: string): SealedArchive {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
+  } catch {
+    // What is no JSON is no manifest either; the schema says so.
+  }
+  return decodeJournal('sealed', key, value);
+}
+
 /** How many intents an archive had when this one was made, from 1. */
 export function ordinalOf(intent: IntentId): number {
   return Number(/-i(\d+)$/.exec(intent)?.[1] ?? 0);

@@ -39,6 +39,10 @@ export interface Setting {
   readonly pauses: boolean;
   /** Row count of a batch that somebody else posts into the workspace; undefined: none. */
   readonly foreign?: number;
+  /** A person may take a doubt out of the hands of the protocol. */
+  readonly mayHold?: boolean;
+  /** Intents of one archive, refused ones included; more of them show nothing new. */
+  readonly intentsMax: number;
 }
 
 export const allParts: Parts = { intent: true, durableIntent: true, landingWait: true, fence: true, distinctCounts: true, disown: true, hold: false };
@@ -95,8 +99,8 @@ export interface Verdict {
   readonly violation: { readonly what: 'DOUBLE BILL' | 'MIS-ADOPTION' | 'WRONG RESULTS'; readonly trace: readonly string[] } | undefined;
   /** Moves of the table that were made, as `noun from event`. */
   readonly moves: ReadonlySet<string>;
-  /** States from which no way leads to the end of every archive. */
-  readonly stuck: number;
+  /** The shortest way to a state from which no way leads to the end of every archive; undefined: there is none. */
+  readonly stuck: readonly string[] | undefined;
 }
 
 /** Explores every reachable state, breadth first. */
@@ -117,9 +121,9 @@ export function explore(setting: Setting): Verdict {
   for (let at = 0; at < keys.length; at += 1) {
     const state = JSON.parse(keys[at] ?? '') as State;
     const what = violationOf(setting, state);
-    if (what) return { states: keys.length, violation: { what, trace: traceTo(at, cameFrom, cameBy) }, moves, stuck: 0 };
-    if (state.redis.archives.every((archive) => archive.state === 'settled') || state.attempts.length >= attemptsMax * setting.archives.length) ends.push(at);
-    for (const [name, next] of new Steps(setting, state, moves).all()) {
+    if (what) return { states: keys.length, violation: { what, trace: traceTo(at, cameFrom, cameBy) }, moves, stuck: undefined };
+    if (state.redis.archives.every((archive) => hasEnded(setting, archive))) ends.push(at);
+    for (const [name, next] of new Steps(setting, keys[at] ?? '', moves).all()) {
       const key = JSON.stringify(next);
       const known = indexes.get(key);
       if (known !== undefined) {
@@ -133,7 +137,14 @@ export function explore(setting: Setting): Verdict {
       into.push([at]);
     }
   }
-  return { states: keys.length, violation: undefined, moves, stuck: keys.length - reaching(ends, into) };
+  const seen = reaching(ends, into);
+  const stuckAt = keys.findIndex((_, index) => !seen.has(index));
+  return { states: keys.length, violation: undefined, moves, stuck: stuckAt < 0 ? undefined : traceTo(stuckAt, cameFrom, cameBy) };
+}
+
+/** It is settled, a person has it, or the model looks no further. */
+function hasEnded(setting: Setting, archive: Redis['archives'][number]): boolean {
+  return archive.state === 'settled' || archive.intents.length >= setting.intentsMax || archive.intents.at(-1)?.state === 'held';
 }
 
 function traceTo(at: number, cameFrom: readonly number[], cameBy: readonly string[]): readonly string[] {
@@ -142,8 +153,8 @@ function traceTo(at: number, cameFrom: readonly number[], cameBy: readonly strin
   return trace;
 }
 
-/** How many states lead to one of the ends. */
-function reaching(ends: readonly number[], into: readonly (readonly number[])[]): number {
+/** The states that lead to one of the ends. */
+function reaching(ends: readonly number[], into: readonly (readonly number[])[]): ReadonlySet<number> {
   const seen = new Set(ends);
   const open = [...ends];
   for (let each = open.pop(); each !== undefined; each = open.pop()) {
@@ -153,7 +164,7 @@ function reaching(ends: readonly number[], into: readonly (readonly number[])[])
       open.push(before);
     }
   }
-  return seen.size;
+  return seen;
 }
 
 function violationOf(setting: Setting, state: State): 'DOUBLE BILL' | 'MIS-ADOPTION' | 'WRONG RESULTS' | undefined {
@@ -173,10 +184,12 @@ class Steps {
   readonly #state: State;
   readonly #moves: Set<string>;
   readonly #found: [string, State][] = [];
+  readonly #key: string;
 
-  constructor(setting: Setting, state: State, moves: Set<string>) {
+  constructor(setting: Setting, key: string, moves: Set<string>) {
     this.#setting = setting;
-    this.#state = state;
+    this.#key = key;
+    this.#state = JSON.parse(key) as State;
     this.#moves = moves;
   }
 
@@ -194,7 +207,7 @@ class Steps {
 
   /** A step on a copy of the state. It counts only when every move that it made is in the table. */
   #step(name: string, act: (next: State, move: (noun: 'intent' | 'archive', record: { state: string }, event: string) => void) => boolean | void): void {
-    const next = structuredCloneOf(this.#state);
+    const next = JSON.parse(this.#key) as State;
     const made: string[] = [];
     let isAllowed = true;
     const move = (noun: 'intent' | 'archive', record: { state: string }, event: string): void => {
@@ -206,6 +219,7 @@ class Steps {
       }
     };
     if (act(next, move) === false || !isAllowed) return;
+    forget(next);
     for (const each of made) this.#moves.add(each);
     this.#found.push([name, next]);
   }
@@ -243,12 +257,12 @@ class Steps {
           const key = `${worker.archive}/${worker.intent}`;
           const before = next.lake[key];
           const intent = mine(next);
-          if (!parts.durableIntent || before === undefined || before === name) {
+          if (!parts.durableIntent || before === undefined) {
             if (parts.durableIntent) next.lake[key] = name;
             me(next).pc = 'journaled';
             return true;
           }
-          // S5: of another sender, so Redis was set back.
+          // S5: it was written before, so Redis was set back since.
           rest(me(next));
           if (!intent || !holds(next)) return true;
           this.#doubt(next, worker.archive, move, before);
@@ -299,7 +313,7 @@ class Steps {
           const intent = mine(next);
           if (!intent) return true;
           if (nextState('intent', intent.state, 'doubt') !== undefined && holds(next)) this.#doubt(next, worker.archive, move);
-          if (['in_doubt', 'held'].includes(intent.state)) intent.isFenced = true;
+          if (['in_doubt', 'held', 'adopted'].includes(intent.state)) intent.isFenced = true;
           return true;
         });
         return;
@@ -314,7 +328,7 @@ class Steps {
     this.#step(`worker ${index} prepares archive ${archive}`, (next, move) => {
       const record = next.redis.archives[archive];
       const worker = next.workers[index];
-      if (next.redis.lane !== null || !record || !worker || record.intents.length >= attemptsMax + 1) return false;
+      if (next.redis.lane !== null || !record || !worker || record.intents.length >= this.#setting.intentsMax) return false;
       const isTaken = next.redis.archives.some((other, at) => at !== archive && other.state === 'in_doubt' && archives[at] === archives[archive]);
       if (parts.distinctCounts && isTaken) return false;
       move('archive', record, 'prepare');
@@ -420,13 +434,13 @@ class Steps {
     }
     if (!['in_doubt', 'held'].includes(intent.state)) return;
     const sender = parts.durableIntent ? (this.#state.lake[`${archive}/${last}`] ?? intent.owner) : intent.owner;
-    if (!intent.isFenced && isGone(this.#state, sender)) this.#step(`the sender of archive ${archive} is proven gone`, (next) => void Object.assign(next.redis.archives[archive]?.intents[last] ?? {}, { isFenced: true }));
+    if (!intent.isFenced && isFinished(this.#state, sender, archive, last)) this.#step(`the sender of archive ${archive} is proven gone`, (next) => void Object.assign(next.redis.archives[archive]?.intents[last] ?? {}, { isFenced: true }));
     if (intent.state === 'held') return;
-    this.#step(`a person holds archive ${archive}`, (next, move) => move('intent', next.redis.archives[archive]?.intents[last] as Intent, 'hold'));
+    if (this.#setting.mayHold === true) this.#step(`a person holds archive ${archive}`, (next, move) => move('intent', next.redis.archives[archive]?.intents[last] as Intent, 'hold'));
     const rows = archives[archive];
     const candidates = this.#batches().filter((each) => each.rows === rows && !intent.not.includes(each.batch) && !each.isOver);
     const open = candidates.filter((each) => !isClaimed(this.#state, each.batch));
-    const isAlone = !this.#state.redis.archives.some((other, at) => at !== archive && archives[at] === rows && ['in_doubt', 'held', 'adopted'].includes(other.intents.at(-1)?.state ?? ''));
+    const isAlone = !this.#state.redis.archives.some((other, at) => at !== archive && archives[at] === rows && !lifecycle.intent.terminal.includes(other.intents.at(-1)?.state ?? 'refused'));
     if (open.length === 1 && (isAlone || !parts.distinctCounts)) {
       this.#step(`archive ${archive} is bound to batch ${String(open[0]?.batch)} by time and count`, (next, move) => {
         const own = next.redis.archives[archive];
@@ -485,7 +499,7 @@ class Steps {
     if (setting.foreign !== undefined && state.foreign === 'none') this.#step('somebody else posts a batch', (next) => void (next.foreign = 'running'));
     if (state.foreign === 'running') this.#step("somebody else's batch ends", (next) => void (next.foreign = 'ended'));
     if (state.setBacks === 0) return;
-    if (state.old === null) this.#step('a replica of Redis falls behind here', (next) => void (next.old = structuredCloneOf(next.redis)));
+    if (state.old === null) this.#step('a replica of Redis falls behind here', (next) => void (next.old = JSON.parse(JSON.stringify(next.redis)) as Redis));
     else {
       this.#step('Redis is set back', (next, move) => {
         next.redis = next.old ?? next.redis;
@@ -500,7 +514,7 @@ class Steps {
   #recover(next: State, move: Move): void {
     next.redis.lane = null;
     for (const [archive, record] of next.redis.archives.entries()) {
-      const known = Object.keys(next.lake).filter((key) => key.startsWith(`${archive}/`)).length;
+      const known = Math.max(0, ...Object.keys(next.lake).filter((key) => key.startsWith(`${archive}/`)).map((key) => Number(key.split('/')[1]) + 1));
       // Only the last of them can be unanswered: a further one follows a refusal or a proof of absence.
       while (record.intents.length < known) record.intents.push({ state: lifecycle.intent.initial, owner: '', isFenced: false, isScanned: false, batch: -1, not: [] });
       for (const intent of record.intents.slice(0, -1)) if (!lifecycle.intent.terminal.includes(intent.state)) intent.state = 'refused';
@@ -528,6 +542,12 @@ function rest(worker: Worker): void {
   Object.assign(worker, { pc: 'idle', archive: -1, intent: -1, attempt: -1 });
 }
 
+/** Its process has ended, or knows that it has no such call under way. */
+function isFinished(state: State, owner: string, archive: number, intent: number): boolean {
+  const worker = state.workers[Number(owner.split('.')[0])];
+  return isGone(state, owner) || (worker !== undefined && (worker.archive !== archive || worker.intent !== intent));
+}
+
 function isGone(state: State, owner: string): boolean {
   const [index, life] = owner.split('.').map(Number);
   const worker = state.workers[index ?? -1];
@@ -538,6 +558,12 @@ function isClaimed(state: State, batch: number): boolean {
   return state.redis.archives.some((archive) => archive.intents.some((intent) => intent.batch === batch));
 }
 
-function structuredCloneOf<Data>(data: Data): Data {
-  return JSON.parse(JSON.stringify(data)) as Data;
+/** What nobody asks for any more is forgotten, or states would differ that behave the same. */
+function forget(state: State): void {
+  for (const archive of state.redis.archives) {
+    for (const intent of archive.intents) {
+      if (['refused', 'absent', 'accepted'].includes(intent.state)) Object.assign(intent, { owner: '', isFenced: false, isScanned: false, not: [] });
+    }
+  }
+  for (const attempt of state.attempts) if (attempt.net === 'lost') attempt.reply = 'gone';
 }

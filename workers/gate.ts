@@ -7,7 +7,7 @@
  *   A1  The last byte leaves only after `mayLeave` answered true; `isReleased` is true before it leaves.
  *   A2  Whatever goes wrong earlier ends the stream with an error, so the connection dies one byte short.
  */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { invariant } from '../segments/errors.ts';
 import type { GatedBody } from './claude.ts';
 
@@ -32,8 +32,7 @@ export function gateBody(
     const hash = createHash('sha256');
     let sent = 0;
     let last: Uint8Array | undefined;
-    for await (const block of blocks) {
-      hash.update(block);
+    for await (const block of readAhead(hashing(blocks, hash))) {
       if (last) yield last;
       sent += block.length;
       last = block;
@@ -47,4 +46,35 @@ export function gateBody(
     yield last.subarray(last.length - 1);
   };
   return { blocks: gated(), sizeBytes: sealed.sizeBytes, isReleased: () => isReleased };
+}
+
+async function* hashing(blocks: AsyncIterable<Uint8Array>, hash: Hash): AsyncGenerator<Uint8Array> {
+  for await (const block of blocks) {
+    hash.update(block);
+    yield block;
+  }
+}
+
+/**
+ * Yields the same blocks, and has the next one made while the kernel and the network are busy with the one before: not at
+ * once, which would come before the write, but in the turn of the event loop after it.
+ */
+async function* readAhead(blocks: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let next = blocks.next();
+  try {
+    for (;;) {
+      const { done, value } = await next;
+      if (done) return;
+      next = nextTurn().then(async () => await blocks.next());
+      // It is awaited in turn, unless the upload ends before.
+      next.catch(() => undefined);
+      yield value;
+    }
+  } finally {
+    await blocks.return(undefined);
+  }
+}
+
+async function nextTurn(): Promise<void> {
+  await new Promise<void>((resolve) => setImmediate(resolve));
 }

@@ -10,6 +10,7 @@
  *   D3  After `drain` resolves no stage of this process runs.
  *   D4  A job is only a wake-up: a ghost job, a newer one, or one too many changes nothing.
  */
+import { setMaxListeners } from 'node:events';
 import { Worker as BullWorker, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { payloadVersion, stageQueueName, type JobPayload } from '../config/queues.ts';
@@ -48,6 +49,8 @@ const lastingFaultMs = 30_000;
 export function startWorker(dependencies: WorkerDependencies): Worker {
   const { handlers, redis, queuePrefix, log } = dependencies;
   const abort = new AbortController();
+  // Every call of every stage listens to it: a warning of a leak at the eleventh would be wrong.
+  setMaxListeners(0, abort.signal);
   const running = new Set<Promise<void>>();
   const busy = new Set<string>();
   const names = new Set(handlers.map((handler) => handler.stage));

@@ -50,7 +50,7 @@ export async function openLedgerGuard(dependencies: GuardDependencies, owner: st
   };
   const server = (await standing.read()).server;
   await compare();
-  const generation = await standing.raiseGeneration();
+  const generation = await standing.raiseGeneration(owner);
   try {
     await putDocument(store, generationKey(generation), { v: 1, generation, owner, server, startedAtMs: now() });
   } catch (error) {

@@ -61,11 +61,11 @@ export function openRestore(redis: Redis, keys: LedgerKeys): Restore {
   };
 }
 
-/** Deletes the keys of the installation, BullMQ's included; the standing, the lake's id and the outbox stay (Y3). */
+/** Deletes the keys of the installation, BullMQ's included; the standing, the lake's id, the outbox and how far its relays are stay (Y3). */
 async function forget(redis: Redis, keys: LedgerKeys): Promise<void> {
-  const kept = new Set([keys.of('standing'), keys.of('lake'), keys.of('events'), keys.of('events:sequence')]);
+  const kept = new Set<string>([keys.of('standing'), keys.of('lake'), keys.of('events'), keys.of('events:sequence')]);
   for await (const names of redis.scanStream({ match: `${keys.prefix}*`, count: keysAtOnce })) {
-    const gone = (names as string[]).filter((name) => !kept.has(name));
+    const gone = (names as string[]).filter((name) => !kept.has(name) && !name.startsWith(keys.of('relay')));
     if (gone.length > 0) await redis.unlink(gone);
   }
 }

@@ -21,7 +21,7 @@ export interface LedgerStanding {
 export interface StandingPort {
   read(): Promise<LedgerStanding>;
   /** Counts one more start of a worker and returns the number of this one. */
-  raiseGeneration(): Promise<number>;
+  raiseGeneration(owner: string): Promise<number>;
   /** true for the first who says so. */
   markBehind(reason: string, nowMs: number): Promise<boolean>;
   /** The state of each intent, undefined for one that the ledger does not know. */
@@ -40,7 +40,7 @@ export function openStanding(redis: Redis, keys: LedgerKeys): StandingPort {
       const found = (await call('read-standing', {})) as Omit<LedgerStanding, 'behind'> & { readonly behind: string };
       return { ...found, behind: found.behind === '' ? undefined : found.behind };
     },
-    raiseGeneration: async () => ((await call('raise-generation', {})) as { generation: number }).generation,
+    raiseGeneration: async (owner) => ((await call('raise-generation', { owner })) as { generation: number }).generation,
     markBehind: async (reason, nowMs) => ((await call('mark-behind', { reason, nowMs })) as { isFirst: boolean }).isFirst,
     async readIntents(intents) {
       const states: (IntentState | undefined)[] = [];

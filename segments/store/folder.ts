@@ -97,6 +97,10 @@ class FolderStore implements Store {
     return Buffer.concat(blocks);
   }
 
+  localPath(key: string): string {
+    return this.#pathOf(key);
+  }
+
   async head(key: string): Promise<StoredObject | undefined> {
     try {
       return { key, sizeBytes: (await stat(this.#pathOf(key))).size };

@@ -4,7 +4,8 @@
  */
 import { S3ServiceException } from '@aws-sdk/client-s3';
 import { errnoOf, PlimsollError, type ErrorDetail } from '../errors.ts';
-import { s3Uri, type S3Access } from './s3-client.ts';
+import { type S3Access } from './s3-client.ts';
+import { s3Uri } from './s3-uri.ts';
 
 /**
  * `missing`: the object is not there. `exists`: a conditional write met an object. `contested`: another conditional

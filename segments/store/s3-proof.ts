@@ -6,7 +6,8 @@
 import { createHash } from 'node:crypto';
 import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CreateMultipartUploadCommand, ListMultipartUploadsCommand, PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3';
 import { PlimsollError } from '../errors.ts';
-import { bucketOf, encryptionOf, s3Uri, type S3Access } from './s3-client.ts';
+import { bucketOf, encryptionOf, type S3Access } from './s3-client.ts';
+import { s3Uri } from './s3-uri.ts';
 import { faultOf, operations, s3Error, statusOf } from './s3-fault.ts';
 
 /** The object that is tried on, under the root of the lake. No listing shows it. */

@@ -10,7 +10,8 @@ import { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { invariant, PlimsollError } from '../errors.ts';
-import { bucketOf, s3Uri, type S3Access } from './s3-client.ts';
+import { bucketOf, type S3Access } from './s3-client.ts';
+import { s3Uri } from './s3-uri.ts';
 import { faultOf, operations, s3Error, statusOf } from './s3-fault.ts';
 
 /** What a look at an object tells. */

@@ -13,7 +13,8 @@ import { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CreateMultipartUploadCommand, PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3';
 import { invariant, PlimsollError } from '../errors.ts';
-import { bucketOf, encryptionOf, s3Uri, uploadWait, type S3Access } from './s3-client.ts';
+import { bucketOf, encryptionOf, uploadWait, type S3Access } from './s3-client.ts';
+import { s3Uri } from './s3-uri.ts';
 import { faultOf, operations, s3Error } from './s3-fault.ts';
 import { lookAtObject, readObject } from './s3-read.ts';
 

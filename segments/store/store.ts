@@ -42,6 +42,9 @@ export interface Store {
   read(key: string, range?: ByteRange): AsyncIterable<Buffer>;
   /** Reads an object or a part of it whole; for small documents and index sections. */
   readWhole(key: string, range?: ByteRange): Promise<Buffer>;
+  /** Where the object would lie as a file of this machine, for random access; only of a store that is on this machine.
+   *  The file must not be changed. */
+  localPath?(key: string): string;
   /** The object's size, or undefined when there is none. */
   head(key: string): Promise<StoredObject | undefined>;
   /** Every object whose key starts with `prefix`, in byte order of the keys. */

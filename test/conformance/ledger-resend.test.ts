@@ -2,10 +2,14 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { Redis } from 'ioredis';
+import { deriveRun } from '../../segments/derive.ts';
 import { openRedisLedger } from '../../segments/ledger/redis.ts';
+import { openRestore } from '../../segments/ledger/restore.ts';
+import { openStanding } from '../../segments/ledger/standing.ts';
 import { movesTable, scriptNames } from '../../segments/ledger/scripts.ts';
-import type { Ledger } from '../../segments/ledger/ledger.ts';
 import type { BatchId, IntentId } from '../../segments/segment.ts';
+import { intentOf, runEvidence, sealedOf } from '../evidence-world.ts';
 import { account, footerOf, input, ledgerForTest, limits, normal, nowMs, outcomeOf, partsAfter, runA, runB, snapshot, type LedgerWorld } from '../ledger-world.ts';
 
 let world: LedgerWorld;
@@ -18,8 +22,8 @@ function shaOf(name: string): string {
   return createHash('sha1').update(`${movesTable()}\n${textOf('prelude')}\n${textOf(name)}`).digest('hex');
 }
 
-/** A ledger that sends every script twice and compares everything that Redis holds after each; it answers the first reply. */
-function doubling(seen: Set<string>): Ledger {
+/** A connection that sends every script twice and compares everything that Redis holds after each; it answers the first reply. */
+function doubling(seen: Set<string>): Redis {
   const doubled = (name: 'eval' | 'evalsha') => async (script: string, keys: number, prefix: string, request: string): Promise<unknown> => {
     const first: unknown = await world.redis[name](script, keys, prefix, request);
     const after = await snapshot(world);
@@ -28,19 +32,19 @@ function doubling(seen: Set<string>): Ledger {
     seen.add(name === 'evalsha' ? script : createHash('sha1').update(script).digest('hex'));
     return first;
   };
-  const redis = new Proxy(world.redis, {
+  return new Proxy(world.redis, {
     get: (target, name) => {
       if (name === 'eval' || name === 'evalsha') return doubled(name);
       const value: unknown = Reflect.get(target, name);
       return typeof value === 'function' ? (value.bind(target) as unknown) : value;
     },
   });
-  return openRedisLedger(redis, world.keys);
 }
 
 it('every script is harmless when it is sent twice, along a whole life with budgets, splits, doubts, halves and retries', async () => {
   const seen = new Set<string>();
-  const ledger = doubling(seen);
+  const redis = doubling(seen);
+  const ledger = openRedisLedger(redis, world.keys);
   const open = { tag: '00000000b0', dt: '2026-11-21', source: 's', cutSha256: 'c', nowMs };
   const claimed = async (stage: 'seal' | 'settle', entity: string): Promise<void> => {
     expect(await ledger.claim(stage, entity, 'me', 1_000, nowMs)).toBe(true);
@@ -151,6 +155,19 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   expect(await ledger.cancelRun(runA, 1_000, nowMs)).toMatchObject({ kind: 'canceling', track: [going] });
   expect(await ledger.watchBatch(going, nowMs)).toMatchObject({ isCancelDue: true });
   expect(await ledger.readRun(runA)).toMatchObject({ state: 'canceling', rowsQueued: 0, rowsHeld: 0, chunksHeld: 0 });
+
+  // A ledger that is found to be behind, and its rebuild.
+  const standing = openStanding(redis, world.keys);
+  expect(await standing.raiseGeneration('me')).toBe(1);
+  expect(await standing.readIntents(['none-i1' as IntentId])).toEqual([undefined]);
+  expect(await standing.markBehind('for a test', nowMs)).toBe(true);
+  const evidence = runEvidence({ rows: [4, 4, 4] });
+  const restore = openRestore(redis, world.keys);
+  await restore.begin(1, 'me', nowMs);
+  const derived = deriveRun({ ...evidence, sealed: [sealedOf(evidence, 1, [0]), sealedOf(evidence, 2, [1])], intents: [intentOf(evidence, 2, 1)] });
+  await restore.run(derived, nowMs);
+  await restore.end({ accounts: derived.accounts, overBound: [normal], generation: 1, epoch: 1, nowMs });
+  expect(await standing.read()).toMatchObject({ generation: 1, epoch: 1, behind: undefined, isRecovering: false });
 
   expect(scriptNames.filter((name) => !seen.has(shaOf(name)))).toEqual([]);
 });

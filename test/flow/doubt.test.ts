@@ -72,7 +72,7 @@ describe('a create that was accepted and whose reply was lost', () => {
     if (order === 'before') await world.postForeign(3);
     await world.submit();
     const own = world.batches().at(-1);
-    const foreign = order === 'before' ? world.batches()[0] : await world.postForeign(3);
+    if (order === 'after') await world.postForeign(3);
     expect(await world.look(archive)).toMatchObject({ kind: 'later', why: 'undecided' });
     expect((await world.intent(archive)).doubt?.candidates).toHaveLength(2);
     // Nothing is absent while one of them may be ours, however long it takes.

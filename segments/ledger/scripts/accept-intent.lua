@@ -14,9 +14,11 @@ local archive, account = get(key, 'archive'), get(key, 'account')
 local archiveKey = P .. 'archive:' .. archive
 if q.isTentative then
   if get(key, 'state') ~= 'in_doubt' or isCountTaken(account, num(key, 'rows'), archive) then return '{"isAccepted":false}' end
-  for _, other in ipairs(redis.call('SMEMBERS', P .. 'adoptions')) do
-    local otherKey = P .. 'intent:' .. other
-    if get(otherKey, 'account') == account and num(otherKey, 'rows') == num(key, 'rows') then return '{"isAccepted":false}' end
+  -- The batch may be that of another adoption, or of a create whose reply is still on its way.
+  local rivals = redis.call('SMEMBERS', P .. 'adoptions')
+  for _, each in ipairs(redis.call('SMEMBERS', P .. 'lanes')) do rivals[#rivals + 1] = get(P .. 'lane:' .. each, 'intent') end
+  for _, other in ipairs(rivals) do
+    if other ~= '' and other ~= q.intent and num(P .. 'intent:' .. other, 'rows') == num(key, 'rows') then return '{"isAccepted":false}' end
   end
 elseif target('intent', key, 'disown') and target('archive', archiveKey, 'disown') then
   -- What was adopted before on weaker evidence gives way to a proof.

@@ -8,6 +8,8 @@ local function fence()
     redis.call('HSET', key, 'fencedAtMs', int(q.fencedAtMs), 'fence', 'call_ended')
   end
 end
+-- It was adopted meanwhile on weaker evidence; should that turn out wrong, its sender is known to be finished.
+if get(key, 'state') == 'adopted' then fence() end
 if get(key, 'state') == 'in_doubt' or get(key, 'state') == 'held' then
   fence()
   return '{"isInDoubt":true}'

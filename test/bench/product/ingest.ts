@@ -1,8 +1,10 @@
 /**
- * The product's way in: a file becomes durable chunks and their jobs. With `follow` it then waits until workers in other
- * processes have finished the run.
+ * The product's way in: a file becomes durable chunks and their jobs. It then may wait until workers in other processes
+ * have finished the run, or have sealed all of it.
  *
- *   ingest.ts HOME FILE RUN [URL follow]     prints ms (of the ingest), totalMs, rows, segments, redisBytes (the most seen)
+ *   ingest.ts HOME FILE RUN [finished|sealed]
+ *
+ * Prints ms (of the ingest), totalMs, rows, segments, archives, redisBytes (the most seen).
  */
 import { produce } from '../../../producers/producer.ts';
 import { asRunKey } from '../../../segments/segment.ts';
@@ -13,8 +15,8 @@ import { openBench, settingsOf } from './installation.ts';
 
 const run = asRunKey(argument(2));
 if (run === undefined) throw new Error(`${argument(2)} is no run key`);
-const isFollowed = process.argv.length > 5;
-const installation = await openBench(argument(0), isFollowed ? argument(3) : undefined);
+const goal = process.argv[5];
+const installation = await openBench(argument(0));
 const redis = installation.connect();
 const before = await usedMemory(redis);
 let redisBytes = 0;
@@ -37,18 +39,32 @@ const { accepted, rejected } = await produce({
 const ms = performance.now() - startMs;
 await watch();
 let totalMs = ms;
-if (isFollowed) {
-  for (;;) {
-    const found = await installation.ledger.readRun(run);
-    totalMs = performance.now() - startMs;
-    if (found?.state === 'complete' && found.succeeded !== accepted) throw new Error(`${found.succeeded} of ${accepted} rows have an answer`);
-    if (found?.state === 'complete') break;
-    await watch();
-    await pause(100);
-  }
+while (goal !== undefined && !(await isReached(goal))) {
+  await watch();
+  await pause(100);
 }
+if (goal !== undefined) totalMs = performance.now() - startMs;
+const archives = (await installation.ledger.listArchives(run)).length;
 if (rejected > 0) throw new Error(`${rejected} rows were rejected`);
 const segments = new Set<string>();
 for await (const { key } of installation.store.list('spool/')) segments.add(key.split('/').at(-1)?.split('.').slice(1, 4).join('.') ?? '');
 await installation.close();
-report({ ms, totalMs, rows: accepted, segments: segments.size, redisBytes });
+report({ ms, totalMs, rows: accepted, segments: segments.size, archives, redisBytes });
+
+/** Whether the run is complete with an answer to every row, or all of its rows stand in sealed archives. */
+async function isReached(wanted: string): Promise<boolean> {
+  const { ledger } = installation;
+  const found = run && (await ledger.readRun(run));
+  if (wanted === 'finished') {
+    if (found?.state === 'complete' && found.succeeded !== accepted) throw new Error(`${found.succeeded} of ${accepted} rows have an answer`);
+    return found?.state === 'complete';
+  }
+  if (run === undefined || found === undefined || found.rowsQueued > 0) return false;
+  let sealed = 0;
+  for (const id of await ledger.listArchives(run)) {
+    const archive = await ledger.readArchive(id);
+    if (archive?.state !== 'sealed') return false;
+    sealed += archive.rows;
+  }
+  return sealed === accepted;
+}

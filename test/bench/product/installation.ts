@@ -1,22 +1,12 @@
-/** An installation of the product in a scratch home, set up as an operator would for this corpus. */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { stringify } from 'yaml';
+/** An installation of the product in a scratch home. */
 import { openInstallation, type Installation } from '../../../cli/compose.ts';
 import { loadConfig } from '../../../config/config.ts';
 import { readEnvironment } from '../../../config/env.ts';
 import { priceTable } from '../../../config/models.ts';
 import type { ProducerSettings } from '../../../producers/producer.ts';
-import { contexts } from '../corpus.ts';
 
-/** Settings that differ from the defaults: the corpus' own classes, and a provider that need not be asked twice. */
-function settings(url: string | undefined): unknown {
-  return { contexts, poll: { min: '100ms' }, submit: { queueRows: 100_000_000 }, ...(url === undefined ? {} : { anthropic: { baseUrl: url } }) };
-}
-
-/** Opens the installation of a home; the provider, if any, is the one at `url`. Everything is logged to standard error under LOG_LEVEL=info. */
-export async function openBench(home: string, url?: string): Promise<Installation> {
-  mkdirSync(home, { recursive: true });
-  writeFileSync(`${home}/plimsoll.yaml`, stringify(settings(url)));
+/** Opens the installation of a home that `prepareHome` has made. Faults go to standard error, everything under LOG_LEVEL=info. */
+export async function openBench(home: string): Promise<Installation> {
   const { PATH, LOG_LEVEL } = process.env;
   const config = loadConfig({ env: readEnvironment({ PATH, ANTHROPIC_API_KEY: 'bench', PLIMSOLL_HOME: home }), cwd: home });
   const startMs = performance.timeOrigin;

@@ -1,0 +1,13 @@
+/**
+ * What one thread of gzip can do: a file through one gzip stream at level 1 into another file.
+ *
+ *   gzip.ts FILE OUT     prints ms
+ */
+import { createReadStream, createWriteStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
+import { argument, report } from '../child.ts';
+
+const startMs = performance.now();
+await pipeline(createReadStream(argument(0), { highWaterMark: 1024 * 1024 }), createGzip({ level: 1, chunkSize: 256 * 1024 }), createWriteStream(argument(1)));
+report({ ms: performance.now() - startMs });

@@ -1,0 +1,74 @@
+/**
+ * Does the harness bite? Each entry plants one bug in a copy of the product and plays seeds of the one-process tier until
+ * one of them shows a breach: `node --import tsx test/chaos/bugs.ts [--seeds 500] [--only NAME]`. It ends with 1 when a
+ * bug survives, or when a text to be replaced is not in the product any more: then the bug must be planted anew.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+
+interface Bug {
+  readonly name: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+const lua = (file: string): string => `segments/ledger/scripts/${file}.lua`;
+
+const bugs: readonly Bug[] = [
+  { name: 'a reservation does not look at the limit', file: lua('admit'), find: 'if lacksTokens or lacksMoney then', replace: 'if false then' },
+  { name: 'an admission reserves nothing', file: lua('admit'), find: "add(accountKey, 'tokensReserved', tokens)", replace: "add(accountKey, 'tokensReserved', 0)" },
+  { name: 'a settlement returns no reservation', file: lua('settle'), find: "add(account, 'tokensReserved', -num(key, 'tokensMax'))", replace: "add(account, 'tokensReserved', 0)" },
+  { name: 'a settlement books no spending', file: lua('settle'), find: "add(account, 'tokensSpent', tokens)", replace: "add(account, 'tokensSpent', 0)" },
+  { name: 'what is in doubt is posted again at once', file: 'workers/submitter.ts', find: 'await ledger.doubtIntent(intent, outcome.reason, now(), outcome.reason === journaledBefore ? undefined : now());', replace: 'await ledger.refuseIntent({ intent, reason: outcome.reason, pauseUntilMs: undefined, nowMs: now() });' },
+  { name: 'a sender that died behind the gate counts as refused', file: lua('prelude'), find: "if get(key, 'state') == 'sent' then\n    doubt(intent, 'owner_lost', at)\n    return 'in_doubt', 0\n  end", replace: "if get(key, 'state') == 'sent' then redis.call('HSET', key, 'state', 'armed') end" },
+  { name: 'absence is declared without the landing wait', file: lua('absolve-intent'), find: 'q.nowMs >= fencedAtMs + q.landingWaitMs', replace: 'q.nowMs >= fencedAtMs' },
+  { name: 'results are taken although they are not complete', file: 'workers/settler.ts', find: 'if (check.isComplete || download === downloadsMax) {', replace: 'if (download > 0) {' },
+  { name: 'retries are forgotten', file: 'workers/settler.ts', find: 'chunks: outcome.chunks, retries, nowMs: now()', replace: 'chunks: outcome.chunks, retries: [], nowMs: now()' },
+  { name: 'an exported chunk stays open', file: lua('export-archive'), find: "'chunksOpen', -#chunks)", replace: "'chunksOpen', 1 - #chunks)" },
+  { name: 'a run ends while chunks are open', file: lua('prelude'), find: "if not isEnding(run) or num(key, 'chunksOpen') ~= 0 then return false end", replace: 'if not isEnding(run) then return false end' },
+  { name: 'the high-water mark is not moved', file: lua('add-chunk'), find: "redis.call('HSET', run .. ':high', lane, footer.lastRow)", replace: '' },
+  { name: 'a resumed producer does not skip what is durable', file: 'producers/spooler.ts', find: 'if (prompt.source.row <= (this.#settings.highWater.get(key) ?? 0)) return;', replace: '' },
+  { name: 'a split loses its right part', file: lua('split'), find: 'for _, part in ipairs({ q.left, q.right }) do', replace: 'for _, part in ipairs({ q.left }) do' },
+  { name: 'a shared tail stays in its old archive too', file: lua('flush-archives'), find: "redis.call('LREM', fromKey .. ':chunks', 1, chunk)", replace: '' },
+  { name: 'held work is never let go', file: lua('resume-held'), find: 'if isFree then', replace: 'if false then' },
+  { name: 'the sweeper sees nothing', file: lua('overdue'), find: 'return list(found)', replace: "return '[]'" },
+  { name: 'the sequence of events has gaps', file: lua('prelude'), find: "local sequence = redis.call('INCR', P .. 'events:sequence')", replace: "local sequence = redis.call('INCRBY', P .. 'events:sequence', 2)" },
+  { name: 'an accepted batch is not polled', file: lua('accept-intent'), find: "due('track', archive, q.pollAtMs)", replace: '' },
+  { name: 'a sealed archive is not put in line', file: lua('seal-archive'), find: 'queueSealed(q.archive, q.nowMs)', replace: '' },
+  { name: 'an ended batch is not due to be settled', file: lua('end-archive'), find: "due('settle', q.archive, q.nowMs)", replace: '' },
+  { name: 'an archive in line is taken twice', file: lua('prepare-intent'), find: "redis.call('ZREM', P .. 'sealed', archive)", replace: '' },
+];
+
+const { values } = parseArgs({ options: { seeds: { type: 'string', default: '500' }, only: { type: 'string' } } });
+const root = resolve(import.meta.dirname, '../..');
+let survivors = 0;
+for (const bug of bugs.filter((each) => values.only === undefined || each.name.includes(values.only))) {
+  const folder = mkdtempSync(join(tmpdir(), 'plimsoll-bug-'));
+  try {
+    for (const room of ['segments', 'config', 'producers', 'workers', 'exporters', 'local', 'cli', 'test', 'package.json', 'tsconfig.json']) cpSync(join(root, room), join(folder, room), { recursive: true });
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+    const path = join(folder, bug.file);
+    const text = readFileSync(path, 'utf8');
+    if (text.split(bug.find).length !== 2) {
+      process.stdout.write(`NOT PLANTED  ${bug.name}: its text is not in ${bug.file} exactly once\n`);
+      survivors += 1;
+      continue;
+    }
+    writeFileSync(path, text.replace(bug.find, () => bug.replace));
+    const played = spawnSync(process.execPath, ['--import', 'tsx', 'test/chaos/box/play.ts', '--seeds', values.seeds, '--until-broken'], { cwd: folder, encoding: 'utf8', timeout: 600_000 });
+    const shown = /^seed (\d+): ([^;\n]*)/m.exec(played.stdout);
+    if (shown) process.stdout.write(`caught       ${bug.name}: seed ${shown[1]}, ${shown[2]}\n`);
+    else {
+      survivors += 1;
+      process.stdout.write(`SURVIVED     ${bug.name}: ${played.stdout.trim().split('\n').at(-1) ?? ''} ${played.stderr.slice(0, 300)}\n`);
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+process.stdout.write(`${bugs.length} bugs, ${survivors} not caught, commit ${execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()}\n`);
+process.exitCode = survivors > 0 ? 1 : 0;

@@ -1,0 +1,10 @@
+import { corpus, openWorld } from '/work/main/test/chaos/world.ts';
+import { readTruth } from '/work/main/test/chaos/oracle.ts';
+const small = { PLIMSOLL_CHUNK__BYTES_MAX: '20000', PLIMSOLL_CHUNK__OPEN_BYTES_MAX: '60000', PLIMSOLL_ARCHIVE__BYTES_MAX: '120000' };
+const world = await openWorld({ faults: { faults: [{ fault: 'reply_hang', nth: 2 }] } }, small);
+const source = world.write('in.jsonl', corpus(600, 3));
+const first = world.start(['run', source, '--run-key', 'doubt', '--json', '--timeout', '10s'], { LOG_LEVEL: 'debug' });
+const e = await first.ended;
+console.log(e.code, e.stdout, e.stderr.slice(0, 3000));
+console.log(readTruth(world.truthFile).creates);
+await world.close();

@@ -1,0 +1,161 @@
+/** What the lake says becomes what the ledger has to say: invariants B1 to B5 of derive.ts. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { deriveRun, type DerivedRun, type RunEvidence } from '../../segments/derive.ts';
+import { overlappingKeys } from '../../segments/derive-rows.ts';
+import { archiveId } from '../../segments/pack.ts';
+import { intentId } from '../../segments/segment.ts';
+import { acceptedOf, intentOf, outcomeOf, retrySpooled, runEvidence, sealedOf, spooled, tag } from '../evidence-world.ts';
+
+const states = (run: DerivedRun): Record<string, string> => Object.fromEntries(run.archives.map((each) => [Number(each.archive.slice(-6)), each.state]));
+const waiting = (run: DerivedRun): string[] => run.chunks.filter((chunk) => chunk.archive === '').map((chunk) => `${chunk.chunk.slice(tag.length + 1)} ${chunk.state}`);
+const all = (run: DerivedRun) => run.accounts.get('all@total');
+
+describe('the state of an archive', () => {
+  const base = runEvidence({ rows: [4, 4] });
+  const sealed = sealedOf(base, 1, [0]);
+  const given: RunEvidence = { ...base, sealed: [sealed] };
+  const id = archiveId(tag, 1);
+  const refusal = (ordinal: number) => [{ intent: intentId(id, ordinal), archive: id, reason: 'status_400' }];
+
+  it.each<[string, Partial<RunEvidence>, string]>([
+    ['sealed: it has no intent', {}, 'sealed'],
+    ['in doubt: its newest intent has no answer (B2)', { intents: [intentOf(base, 1, 1)] }, 'in_doubt'],
+    ['accepted: one of its intents has a batch', { intents: [intentOf(base, 1, 1)], accepted: [acceptedOf(base, 1, 1)] }, 'accepted'],
+    ['accepted: even when a later intent has no answer', { intents: [intentOf(base, 1, 1), intentOf(base, 1, 2)], accepted: [acceptedOf(base, 1, 1)] }, 'accepted'],
+    ['in doubt: a refusal speaks of its own intent only', { intents: [intentOf(base, 1, 1), intentOf(base, 1, 2)], halved: refusal(1) }, 'in_doubt'],
+    ['ended: its only row was refused for good', { intents: [intentOf(base, 1, 1)], rejected: refusal(1) }, 'ended'],
+    ['settled: its outcome is there', { intents: [intentOf(base, 1, 1)], accepted: [acceptedOf(base, 1, 1)], outcomes: [outcomeOf(sealed)] }, 'settled'],
+    ['ended: its outcome is there but its retries are not all spooled (B3)', { outcomes: [outcomeOf(sealed, 2)] }, 'ended'],
+    ['exported: its manifest is there', { outcomes: [outcomeOf(sealed)], exported: new Set([id]) }, 'exported'],
+  ])('%s', (_name, more, state) => {
+    expect(states(deriveRun({ ...given, ...more }))).toEqual({ 1: state });
+  });
+
+  it('is gone when it was halved: its rows wait again', () => {
+    const derived = deriveRun({ ...given, intents: [intentOf(base, 1, 1)], halved: refusal(1) });
+    expect(states(derived)).toEqual({});
+    expect(waiting(derived)).toEqual(['invoices.8k.normal.1-4 queued', 'invoices.8k.normal.5-8 queued']);
+  });
+
+  it('keeps every older intent as refused, so the next one has a name of its own (B5)', () => {
+    const derived = deriveRun({ ...given, intents: [intentOf(base, 1, 1), intentOf(base, 1, 2)] });
+    expect(derived.archives[0]?.intents.map((each) => each.state)).toEqual(['refused', 'in_doubt']);
+    expect(derived.archiveOrdinal).toBeGreaterThan(1);
+  });
+});
+
+describe('the rows', () => {
+  it('that no archive holds are queued, cut where an archive ends', () => {
+    const base = runEvidence({ rows: [10] });
+    const derived = deriveRun({ ...base, sealed: [sealedOf(base, 1, [[0, 2, 5]])] });
+    expect(waiting(derived)).toEqual(['invoices.8k.normal.1-10.0-1 queued', 'invoices.8k.normal.1-10.6-9 queued']);
+    expect(derived.chunks.filter((chunk) => chunk.needsSums)).toHaveLength(3);
+  });
+
+  it('of two objects that overlap are taken once, and those of an archive come first', () => {
+    const spool = [spooled(1, 10, { lines: true }), spooled(1, 6, { lines: true }), spooled(7, 12, { previousRow: 6, lines: true })];
+    const base = runEvidence({ rows: [12], spool });
+    expect([...overlappingKeys(spool)]).toHaveLength(3);
+    const derived = deriveRun({ ...base, sealed: [sealedOf(base, 1, [1])] });
+    expect(waiting(derived)).toEqual(['invoices.8k.normal.1-10.6-9 queued', 'invoices.8k.normal.7-12.4-5 queued']);
+  });
+
+  it('behind a gap are not counted while the source is not read to its end: the producer brings them again', () => {
+    const spool = [spooled(1, 4), spooled(9, 12, { previousRow: 8 })];
+    const derived = deriveRun({ ...runEvidence({ rows: [], spool }), ingestion: undefined });
+    expect(derived).toMatchObject({ state: 'ingesting', accepted: 4 });
+    expect(derived.highWater.get('invoices.8k.normal|etl')).toBe(4);
+    expect(waiting(derived)).toEqual(['invoices.8k.normal.1-4 spooled']);
+  });
+
+  it('are counted up to what an archive references: that was registered, so nothing before it is missing', () => {
+    const spool = [spooled(9, 12, { previousRow: 8 }), spooled(3, 8, { previousRow: 2 }), spooled(1, 2)];
+    const base = { ...runEvidence({ rows: [], spool }), ingestion: undefined };
+    const derived = deriveRun({ ...base, sealed: [sealedOf(base, 1, [0])] });
+    expect(derived.accepted).toBe(12);
+    expect(waiting(derived).every((each) => each.endsWith('queued'))).toBe(true);
+  });
+
+  it('that were acknowledged and are nowhere stop the rebuild', () => {
+    const base = runEvidence({ rows: [4, 4] });
+    expect(() => deriveRun({ ...base, spool: base.spool.slice(0, 1) })).toThrow(expect.objectContaining({ code: 'lake_missing' }));
+  });
+
+  it('of retries wait exactly when the outcome that they came from is settled (B3)', () => {
+    const base = runEvidence({ rows: [4] });
+    const sealed = sealedOf(base, 1, [0]);
+    const spool = [...base.spool, retrySpooled(1, 2)];
+    const settled = deriveRun({ ...base, spool, sealed: [sealed], outcomes: [outcomeOf(sealed, 2)] });
+    expect(waiting(settled)).toEqual(['000001.invoices.8k.normal.attempt-2.p0 queued']);
+    const unsettled = deriveRun({ ...base, spool, sealed: [sealed], accepted: [acceptedOf(base, 1, 1)], intents: [intentOf(base, 1, 1)] });
+    expect(waiting(unsettled)).toEqual([]);
+  });
+});
+
+describe('a ledger that was set back', () => {
+  it('leaves a sealed archive out that was never sent and whose rows another one has sent (B1)', () => {
+    const base = runEvidence({ rows: [4, 4] });
+    const derived = deriveRun({ ...base, sealed: [sealedOf(base, 4, [0, 1]), sealedOf(base, 5, [0])], intents: [intentOf(base, 5, 1)] });
+    expect(states(derived)).toEqual({ 5: 'in_doubt' });
+    expect(derived.superseded).toEqual([archiveId(tag, 4)]);
+    expect(waiting(derived)).toEqual(['invoices.8k.normal.5-8 queued']);
+  });
+
+  it('stops the rebuild when two archives that may both have been sent hold the same row', () => {
+    const base = runEvidence({ rows: [4] });
+    const evidence = { ...base, sealed: [sealedOf(base, 4, [0]), sealedOf(base, 5, [0])], intents: [intentOf(base, 4, 1), intentOf(base, 5, 1)] };
+    expect(() => deriveRun(evidence)).toThrow(expect.objectContaining({ code: 'ledger_corrupt' }));
+  });
+});
+
+describe('the money (B4)', () => {
+  it('reserves the bounds of living archives and books outcomes that are settled, in the accounts that were noted', () => {
+    const base = runEvidence({ rows: [4, 6] });
+    const [first, second] = [sealedOf(base, 1, [0]), sealedOf(base, 2, [1])];
+    const derived = deriveRun({ ...base, sealed: [first, second], intents: [intentOf(base, 2, 1)], outcomes: [outcomeOf(first)] });
+    expect(all(derived)).toMatchObject({ tokensReserved: 60, microUsdReserved: 120, tokensSpent: 12, microUsdSpent: 28 });
+    expect([...derived.accounts.keys()]).toEqual(['all@total', 'topic:invoices@1d=0']);
+    expect(derived.sums).toMatchObject({ succeeded: 4, microUsd: 28, chunksOpen: 2, archivesInDoubt: 1 });
+  });
+
+  it('reserves nothing for rows that wait, and nothing for a run that is over', () => {
+    const base = runEvidence({ rows: [4] });
+    expect(deriveRun(base).accounts.size).toBe(0);
+    const sealed = sealedOf(base, 1, [0]);
+    const over = deriveRun({ ...base, spool: [], sealed: [sealed], outcomes: [outcomeOf(sealed)], exported: new Set([sealed.archive]), isComplete: true, completion: { status: 'succeeded', completed_at: '2026-11-21T00:00:00.000Z' } });
+    expect(over).toMatchObject({ state: 'complete', result: 'succeeded', accepted: 4, sums: { chunksOpen: 0 } });
+    expect(all(over)).toMatchObject({ tokensReserved: 0, tokensSpent: 12 });
+  });
+});
+
+describe('whatever the lake holds', () => {
+  /** Cuts of 24 rows into chunks: a chain, and more chunks that a producer left behind. */
+  const cuts = fc.record({
+    chain: fc.uniqueArray(fc.integer({ min: 1, max: 23 }), { maxLength: 5 }),
+    strays: fc.array(fc.tuple(fc.integer({ min: 1, max: 24 }), fc.integer({ min: 1, max: 24 })), { maxLength: 4 }),
+    packed: fc.array(fc.tuple(fc.nat(5), fc.boolean()), { maxLength: 4 }),
+  });
+
+  it('every row is in exactly one living chunk (B1), and the same evidence gives the same records', () => {
+    fc.assert(fc.property(cuts, ({ chain, strays, packed }) => {
+      const ends = [...chain.sort((a, b) => a - b), 24];
+      const objects = new Map(ends.map((end, index) => spooled((ends[index - 1] ?? 0) + 1, end, { lines: true })).map((each) => [each.key, each]));
+      for (const [a, b] of strays) {
+        const stray = spooled(Math.min(a, b), Math.max(a, b), { lines: true });
+        if (!objects.has(stray.key)) objects.set(stray.key, stray);
+      }
+      const base = runEvidence({ rows: [24], spool: [...objects.values()] });
+      const places = [...new Set(packed.map(([place]) => place % ends.length))];
+      const sealed = places.map((place, index) => sealedOf(base, index + 1, [place]));
+      const intents = places.flatMap((_place, index) => (packed[index]?.[1] === true ? [intentOf(base, index + 1, 1)] : []));
+      const derived = deriveRun({ ...base, sealed, intents });
+      const rows = derived.chunks.flatMap((chunk) => {
+        const first = base.spool.find((object) => object.key === chunk.spoolKey)?.footer.firstRow ?? 0;
+        return Array.from({ length: chunk.to - chunk.from + 1 }, (_, offset) => first + chunk.from + offset);
+      });
+      expect(rows.sort((a, b) => a - b)).toEqual(Array.from({ length: 24 }, (_, index) => index + 1));
+      expect(deriveRun({ ...base, sealed, intents })).toEqual(derived);
+    }), { seed: 7, numRuns: 300 });
+  });
+});
