@@ -38,9 +38,9 @@ import { makeSettler } from '../workers/settler.ts';
 import { makeSubmitter } from '../workers/submitter.ts';
 import { makeTracker } from '../workers/tracker.ts';
 import { startWorker, type Worker } from '../workers/worker.ts';
-import { judgeRedis } from './fitness.ts';
 import { watchLedger } from './guard.ts';
 import { proveCreateOnly } from './lake-proof.ts';
+import { proveFit } from './redis-proof.ts';
 import { connectionName, type Role } from './peers.ts';
 import { openStore } from './store.ts';
 import { isOwnerGone, ownerName } from './owner.ts';
@@ -231,6 +231,8 @@ export function connectionOf(address: RedisAddress): RedisOptions & { replyMappi
   // BullMQ needs null here: its blocking calls wait for a Redis that comes back.
   const common = { maxRetriesPerRequest: null } as const;
   if (address.kind === 'socket') return { ...common, path: address.path };
+  // REDIS_URL may also name a unix socket.
+  if (address.url.startsWith('/')) return { ...common, path: address.url };
   const url = new URL(address.url);
   return {
     ...common,
@@ -241,12 +243,6 @@ export function connectionOf(address: RedisAddress): RedisOptions & { replyMappi
     ...(url.pathname.length > 1 ? { db: Number(url.pathname.slice(1)) } : {}),
     ...(url.protocol === 'rediss:' ? { tls: {} } : {}),
   };
-}
-
-/** A Redis that may evict keys or cannot write its file loses reservations and intents: money. It is refused before anything is written. */
-async function proveFit(redis: Redis): Promise<void> {
-  const unfit = judgeRedis(await redis.info(), undefined).find((finding) => finding.verdict === 'fail');
-  if (unfit) throw new PlimsollError('redis_unfit', { message: unfit.detail, where: `REDIS_URL, ${unfit.check}`, ...(unfit.fix === undefined ? {} : { hint: unfit.fix }) });
 }
 
 /**

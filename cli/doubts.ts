@@ -34,8 +34,7 @@ export function doubtsCommand(exit: (code: ExitCode) => void): Command {
         }),
       );
     });
-  // Options that stand behind a sub-command belong to it and not to `doubts`.
-  doubts.enablePositionalOptions();
+  // What `doubts` understands itself it takes, wherever it stands: the sub-commands read the options of both.
   for (const command of [adoptCommand(exit), absentCommand(exit), holdCommand(exit)]) doubts.addCommand(command);
   return doubts;
 }
@@ -47,7 +46,8 @@ function adoptCommand(exit: (code: ExitCode) => void): Command {
     .argument('<batch>', "the provider's id of the batch, msgbatch_…")
     .option('--simulate', 'use the simulator of the home instead of the provider')
     .addHelpText('after', '\nThe batch has to exist and to hold as many requests; one that has ended has to name the archive in its results. One\nthat runs is believed until its results are read: if they are not ours, the archive is in doubt again.\n\nExample:\n  plimsoll doubts adopt 7f3a91c2ab-000012 msgbatch_01AcJtwEXDB7Vb8s5DWt9Cb1\n\nExit codes: 0 bound, 2 usage, not in doubt, or another\'s batch, 4 credentials')
-    .action(async (archive: string, batch: string, options: AdoptOptions) => {
+    .action(async (archive: string, batch: string, _own: unknown, command: Command) => {
+      const options = command.optsWithGlobals<AdoptOptions>();
       exit(
         await withInstallation(options, 'words', async (installation) => {
           const view = await doubtOf(installation, archive);
@@ -92,7 +92,8 @@ function absentCommand(exit: (code: ExitCode) => void): Command {
     .argument('<archive>', 'archive in doubt')
     .option('--yes', 'confirm that it may be paid for twice if a batch exists after all')
     .addHelpText('after', '\nFence and landing wait are not asked for: the decision is yours. Make sure that its sender is finished.\n\nExample:\n  plimsoll doubts absent 7f3a91c2ab-000012 --yes\n\nExit codes: 0 in line again, 2 usage, not in doubt, or not confirmed')
-    .action(async (archive: string, options: AbsentOptions) => {
+    .action(async (archive: string, _own: unknown, command: Command) => {
+      const options = command.optsWithGlobals<AbsentOptions>();
       exit(
         await withInstallation(options, 'words', async (installation) => {
           const { ledger, wake, now } = installation;
@@ -119,7 +120,8 @@ function holdCommand(exit: (code: ExitCode) => void): Command {
     .description('Leave an archive in doubt to a person: it is never sent again by itself.')
     .argument('<archive>', 'archive in doubt')
     .addHelpText('after', '\nExample:\n  plimsoll doubts hold 7f3a91c2ab-000012\n\nExit codes: 0 held, 2 usage or not in doubt')
-    .action(async (archive: string, options: CommonOptions) => {
+    .action(async (archive: string, _own: unknown, command: Command) => {
+      const options = command.optsWithGlobals<CommonOptions>();
       exit(
         await withInstallation(options, 'words', async (installation) => {
           const view = await doubtOf(installation, archive);

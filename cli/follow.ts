@@ -34,6 +34,8 @@ function standingOf(run: RunRecord, archives: readonly ArchiveRecord[]): Standin
   const doubted = new Set(archives.filter((archive) => archive.state === 'in_doubt').map((archive) => archive.rows));
   const isBehindDoubt = (archive: ArchiveRecord): boolean => archive.state === 'sealed' && doubted.has(archive.rows);
   const isMoving = archives.some((archive) => !resting.includes(archive.state) && !isBehindDoubt(archive));
+  // What waits of a held run is held as a packer meets it; without one it only looks queued.
+  if (run.state === 'open' && run.heldAtMs !== undefined && run.rowsQueued > 0 && !isMoving) return 'held';
   if (run.state === 'ingesting' || run.rowsQueued > 0 || isMoving) return 'moving';
   if (run.rowsHeld > 0 || archives.some((archive) => archive.state === 'sealed' && !isBehindDoubt(archive))) return 'held';
   return archives.some((archive) => archive.state === 'in_doubt') ? 'in_doubt' : 'moving';

@@ -9,10 +9,13 @@ const minuteMs = 60_000;
 export function heldText(stop: StopRecord): string {
   const held = countOf(stop.rowsHeld, 'held row');
   switch (stop.reason) {
-    case 'operator':
+    case 'operator': {
+      // What waits is held as a packer meets it, so the count may still be 0.
+      const many = stop.rowsHeld === 0 ? '' : `: ${held}`;
       return stop.segment === ''
-        ? `run ${stop.run ?? ''} is held by an operator: ${held}; its sealed archives wait too\n  let it go: plimsoll resume ${stop.run ?? ''}`
-        : `segment ${stop.segment} is held by an operator: ${held}\n  let it go: plimsoll resume ${stop.segment}`;
+        ? `run ${stop.run ?? ''} is held by an operator${many}; nothing more of it is packed or sent\n  let it go: plimsoll resume ${stop.run ?? ''}`
+        : `segment ${stop.segment} is held by an operator${many}; nothing more of it is packed\n  let it go: plimsoll resume ${stop.segment}`;
+    }
     case 'bound_exceeded':
       return `segment ${stop.segment} is stopped (bound_exceeded): a row of it was billed above its upper bound, so no budget could be kept: ${held}\n  look at its error rows and texts first, then: plimsoll resume ${stop.segment}`;
     case 'budget_runtime':

@@ -12,7 +12,8 @@ import { progressText } from './progress.ts';
 import { tellRun } from './report.ts';
 import { runExitCodes } from './run.ts';
 import { timeoutOf } from './source.ts';
-import { print, printJson, tell } from './terminal.ts';
+import { ageText } from './status.ts';
+import { countText, print, printJson, tell } from './terminal.ts';
 import { exitOf } from './work-run.ts';
 
 interface WatchOptions extends CommonOptions {
@@ -53,7 +54,7 @@ async function watch(installation: Installation, name: string | undefined, optio
         if (printed.get(view.run.run) !== JSON.stringify(document)) printJson(document);
         printed.set(view.run.run, JSON.stringify(document));
       }
-      if (!options.json) screen.show(views.map((view) => `${view.run.run}  ${standingText(view)}  ${progressText(view)}`));
+      if (!options.json) screen.show([...views.map((view) => runLine(view, installation.now())), ...(await waitingLines(installation))]);
       // Standing still must be seen twice: a settlement may be about to let held chunks go.
       stillLooks = views.every((view) => view.standing !== 'moving') ? stillLooks + 1 : 0;
       const isTimedOut = performance.now() >= untilMs;
@@ -86,6 +87,25 @@ async function unfinishedRuns({ ledger }: Installation): Promise<readonly RunKey
   return runs.flatMap((run) => (run && run.state !== 'complete' && run.state !== 'canceled' ? [run.run] : []));
 }
 
+/** So many segments are shown; `status` lists them all. */
+const segmentsShown = 8;
+
+function runLine(view: RunView, nowMs: number): string {
+  const underWay = view.archives.filter((archive) => archive.state === 'accepted').map((archive) => archive.acceptedAtMs ?? nowMs);
+  const oldest = underWay.length === 0 ? '' : ` · oldest batch ${ageText(nowMs - Math.min(...underWay))}`;
+  return `${view.run.run}  ${standingText(view)}  ${progressText(view)}${oldest}`;
+}
+
+/** What waits or stands still, a line per segment. */
+async function waitingLines({ ledger, now }: Installation): Promise<readonly string[]> {
+  const waiting = (await ledger.listSegments(now())).filter((each) => each.rowsQueued > 0 || each.rowsHeld > 0);
+  const lines = waiting.slice(0, segmentsShown).map((each) => {
+    const reasons = each.stops.map((stop) => stop.reason);
+    return `  ${each.segment}  ${countText(each.rowsQueued)} queued${each.rowsHeld > 0 ? `, ${countText(each.rowsHeld)} held` : ''}${reasons.length > 0 ? ` (${reasons.join(', ')})` : ''}`;
+  });
+  return waiting.length > segmentsShown ? [...lines, `  and ${waiting.length - segmentsShown} more segments: plimsoll status`] : lines;
+}
+
 function standingText(view: RunView): string {
   if (view.standing === 'complete') return view.run.result ?? 'complete';
   return view.standing === 'moving' ? 'running' : view.standing;
@@ -106,7 +126,8 @@ class Screen {
     this.#lines = lines;
     if (this.#isLive) {
       const width = process.stdout.columns || 80;
-      const up = this.#shown.length === 0 ? '' : `\u001b[${this.#shown.length}A`;
+      // Everything below is cleared, because there may be fewer lines than before.
+      const up = this.#shown.length === 0 ? '' : `\u001b[${this.#shown.length}A\r\u001b[J`;
       process.stdout.write(up + lines.map((line) => `\r\u001b[2K${line.length > width ? `${line.slice(0, width - 1)}…` : line}\n`).join(''));
       this.#shown = lines;
       return;

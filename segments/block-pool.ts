@@ -6,7 +6,7 @@
  */
 
 /** Small, because each open chunk leaves half a block of each of its sections unused, and there may be hundreds open. */
-const blockBytes = 64 * 1024;
+const blockBytes = 32 * 1024;
 const newline = 0x0a;
 
 /** Blocks of one size that are used again and again. */

@@ -1,5 +1,6 @@
 /** What a run's archives have reserved and spent, and the sums that the run itself keeps. Pure. */
-import type { ArchiveDraft, DerivedChunk } from './derive.ts';
+import type { DerivedChunk } from './derive.ts';
+import type { ArchiveDraft } from './derive-archive.ts';
 import { addUsage, noUsage, totalTokens, type Usage } from './segment.ts';
 
 /** One account, tokens and micro-USD. */

@@ -19,6 +19,14 @@ export function medianRatio(over: readonly number[], under: readonly number[]): 
   return median(over.map((value, round) => value / (under[round] ?? value)));
 }
 
+/**
+ * Two sides of the same rounds in processor time per unit, all threads together: how much less work one of them is. It
+ * says little about a machine with an idle core, but it holds on one that is busy with other things.
+ */
+export function workRatio(theirs: readonly number[], ours: readonly number[]): string {
+  return `${shown(medianRatio(theirs, ours))} x in processor time`;
+}
+
 /** A goal with its verdict. */
 export function atLeast(ratio: number, goal: number): Pick<Row, 'goal' | 'isHeld'> {
   return { goal: `>= ${goal}`, isHeld: ratio >= goal };

@@ -63,9 +63,9 @@ it('a kill between the last byte and the reply leaves a doubt that ends by itsel
 });
 
 it('a create that never landed stays in doubt for the landing wait, and only then is posted again', async () => {
-  // The provider reads the second batch whole, accepts nothing, and keeps silent.
+  // The provider reads the second batch whole, accepts nothing, and keeps silent. The three archives differ in rows.
   world = await openWorld({ faults: { faults: [{ fault: 'hang', nth: 2 }] } }, small);
-  const source = world.write('in.jsonl', corpus(600, 3));
+  const source = world.write('in.jsonl', corpus(606, 3));
   const command = ['run', source, '--run-key', 'lost', '--json'];
   const first = world.start(command);
   await expect.poll(() => readTruth(world.truthFile).creates, { timeout: 30_000, interval: 20 }).toBe(2);
@@ -79,13 +79,13 @@ it('a create that never landed stays in doubt for the landing wait, and only the
   expect(status.in_doubt).toHaveLength(1);
   expect(status.in_doubt[0]?.reason).toBe('owner_lost');
   const before = readTruth(world.truthFile);
-  expect(new Set(readRows(world.lake).map((row) => row.id)).size).toBe(600 - (status.in_doubt[0]?.rows ?? 0));
+  expect(new Set(readRows(world.lake).map((row) => row.id)).size).toBe(606 - (status.in_doubt[0]?.rows ?? 0));
   expect((await ledgerOf(world)).reserved).toBeGreaterThan(0);
 
   const third = await world.run(command, { PLIMSOLL_SUBMIT__LANDING_WAIT: '2s' });
   expect({ code: third.code, stderr: third.stderr }).toMatchObject({ code: 0 });
   const truth = readTruth(world.truthFile);
   expect(truth.creates).toBe(before.creates + 1);
-  expect(breaches(world.lake, 'lost', ids(600), world.truthFile)).toEqual([]);
+  expect(breaches(world.lake, 'lost', ids(606), world.truthFile)).toEqual([]);
   expect(await ledgerOf(world)).toEqual({ reserved: 0, spent: truth.billed.inputTokens + truth.billed.outputTokens });
 });

@@ -48,7 +48,7 @@ describe.skipIf(!isMotoThere)('a lake and documents in a bucket', () => {
       PLIMSOLL_EVENTS__SINKS: `{etl: {kind: sqs, url: '${sink.url}'}}`,
       PLIMSOLL_AUDIT__TOPICS: '["*"]',
       PLIMSOLL_CHUNK__BYTES_MAX: '20000',
-      PLIMSOLL_ARCHIVE__BYTES_MAX: '120000',
+      PLIMSOLL_ARCHIVE__BYTES_MAX: '60000',
       ...settings,
     });
     return { documents, consumer, sink, dead };
@@ -88,7 +88,7 @@ describe.skipIf(!isMotoThere)('a lake and documents in a bucket', () => {
     const { documents, consumer, sink } = await open();
     // Before the world begins: what has a plus, a blank and an umlaut in its name, plain and compressed.
     const names = ['in/day 1/a+b ü.jsonl', 'in/day 1/plain.jsonl.gz'];
-    const texts = [corpus(300, 1), corpus(200, 2).replaceAll('"doc-', '"more-')];
+    const texts = [corpus(120, 1), corpus(60, 2).replaceAll('"doc-', '"more-')];
     await moto.s3.send(new PutObjectCommand({ Bucket: bucket, Key: names[0], Body: texts[0] ?? '' }));
     await moto.s3.send(new PutObjectCommand({ Bucket: bucket, Key: names[1], Body: gzipSync(texts[1] ?? '') }));
     // One body per record, and each of them twice.
@@ -113,7 +113,7 @@ describe.skipIf(!isMotoThere)('a lake and documents in a bucket', () => {
     expect(new Set(announced).size).toBe(2);
     const found = await Promise.all([...new Set(announced)].map(consume));
     const ids = found.flatMap((each) => each.ids);
-    expect([...ids].sort()).toEqual([...Array.from({ length: 300 }, (_, index) => `doc-${index}`), ...Array.from({ length: 200 }, (_, index) => `more-${index}`)].sort());
+    expect([...ids].sort()).toEqual([...Array.from({ length: 120 }, (_, index) => `doc-${index}`), ...Array.from({ length: 60 }, (_, index) => `more-${index}`)].sort());
     const truth = readTruth(world.truthFile);
     expect([...truth.billedTimes.values()].filter((times) => times > 1)).toEqual([]);
     // Every row says where it stood: object, line of the object, etag.
@@ -127,6 +127,15 @@ describe.skipIf(!isMotoThere)('a lake and documents in a bucket', () => {
     worker.process.kill('SIGTERM');
     const ended = await worker.ended;
     expect(ended.code, ended.stderr).toBe(0);
+
+    // One zip per archive, which proves itself against journal and ledger; and the events of a run once more, on request.
+    const zips = await moto.keys(bucket, 'audit/');
+    expect(zips).toHaveLength(truth.batches.size);
+    const proof = await world.run(['archive', 'verify', zips[0]?.split('/').at(-1)?.replace('.zip', '') ?? '', '--json']);
+    expect(proof.code, proof.stderr).toBe(0);
+    expect((JSON.parse(proof.stdout) as { proved: string[] }).proved.join()).toContain('the ledger says exported');
+    const replay = await world.run(['events', 'replay', '--run', String(row?.['run_key']), '--json']);
+    expect({ code: replay.code, report: JSON.parse(replay.stdout) as unknown }).toMatchObject({ code: 0, report: [{ sink: 'etl', refused: 0, sent: expect.any(Number) as number }] });
   }, 120_000);
 
   it('a poisonous message and a vanished object go to the dead letters with their reasons; what is good goes on', async () => {

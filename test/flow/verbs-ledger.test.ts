@@ -136,6 +136,13 @@ describe('hold and resume', () => {
     expect((await world.accept(batch('mine'))).archive).toBe(mine);
   });
 
+  it('a hold of a run ends with the run', async () => {
+    await world.ledger.hold({ kind: 'run', run: runA }, nowMs);
+    await world.ledger.cancelRun(runA, 1_000, nowMs);
+    await world.ledger.completeRun({ run: runA, result: 'partial', event: {}, nowMs });
+    expect(await world.ledger.listStops(nowMs)).toEqual([]);
+  });
+
   it('a resume does not overrule a budget of tokens, and says so', async () => {
     await budget({ tokens: 5 });
     expect(await place(await world.add(2), nowMs)).toBe('stopped: budget_tokens');

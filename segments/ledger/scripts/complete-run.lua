@@ -8,6 +8,8 @@ if not target('run', key, 'complete') or num(key, 'chunksOpen') ~= 0 then return
 change('run', key, 'complete')
 redis.call('HSET', key, 'result', q.result)
 undue('gather', q.run)
+-- An operator's hold ends with what it held.
+if redis.call('SISMEMBER', P .. 'stops', 'run|' .. q.run) == 1 then endStop('run|' .. q.run) end
 -- A run of which nothing succeeded failed, whatever the reasons; one event tells how a run ended.
 local isFailed = num(key, 'succeeded') == 0
 emit(q.run .. (isFailed and ':failed' or ':completed'), isFailed and 'run.failed' or 'run.completed', q.run, q.nowMs, q.event)

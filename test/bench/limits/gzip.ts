@@ -6,8 +6,8 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { argument, report } from '../child.ts';
+import { argument, begin, report } from '../child.ts';
 
-const startMs = performance.now();
+const startMs = begin();
 await pipeline(createReadStream(argument(0), { highWaterMark: 1024 * 1024 }), createGzip({ level: 1, chunkSize: 256 * 1024 }), createWriteStream(argument(1)));
 report({ ms: performance.now() - startMs });

@@ -8,7 +8,7 @@ import Anthropic from '@anthropic-ai/sdk';
 import { Worker } from 'bullmq';
 import { EventEmitter, once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
-import { argument, report } from '../child.ts';
+import { argument, begin, report } from '../child.ts';
 import { connectTo, openBenchHome } from '../redis.ts';
 
 type Request = Anthropic.Messages.BatchCreateParams.Request;
@@ -17,7 +17,7 @@ const home = await openBenchHome(argument(0));
 const redis = connectTo(home);
 const client = new Anthropic({ baseURL: argument(1), apiKey: 'bench', maxRetries: 0 });
 const rowsTotal = Number(argument(2));
-const startMs = performance.now();
+const startMs = begin();
 
 let requests: Request[] = [];
 let known: string[] = [];

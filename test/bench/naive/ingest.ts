@@ -8,7 +8,7 @@
 import { Queue } from 'bullmq';
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { argument, report } from '../child.ts';
+import { argument, begin, report } from '../child.ts';
 import { connectTo, openBenchHome, usedMemory } from '../redis.ts';
 
 interface Prompt {
@@ -26,7 +26,7 @@ await redis.config('SET', 'appendfsync', 'everysec');
 const queue = new Queue<Prompt>('prompts', { connection: redis });
 await queue.waitUntilReady();
 const before = await usedMemory(redis);
-const startMs = performance.now();
+const startMs = begin();
 
 let rows = 0;
 let jobs: { name: string; data: Prompt; opts: { priority: number } }[] = [];

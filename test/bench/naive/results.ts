@@ -12,7 +12,7 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { finished, pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { argument, report } from '../child.ts';
+import { argument, begin, report } from '../child.ts';
 
 interface Known {
   readonly custom_id: string;
@@ -27,7 +27,7 @@ for await (const line of createInterface({ input: createReadStream(argument(2)),
   known.set(prompt.custom_id, prompt);
 }
 
-const startMs = performance.now();
+const startMs = begin();
 const file = createWriteStream(argument(3));
 const isZipped = argument(4) === 'gzip';
 const gzip = createGzip({ level: 1 });

@@ -7,13 +7,13 @@
 import Anthropic from '@anthropic-ai/sdk';
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { argument, report } from '../child.ts';
+import { argument, begin, report } from '../child.ts';
 
 type Params = Anthropic.Messages.BatchCreateParams.Request['params'];
 
 const client = new Anthropic({ baseURL: argument(0), apiKey: 'bench' });
 const bytesMax = Number(argument(2));
-const startMs = performance.now();
+const startMs = begin();
 
 const requests: Anthropic.Messages.BatchCreateParams.Request[] = [];
 let bytes = 15;

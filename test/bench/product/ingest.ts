@@ -8,7 +8,7 @@
  */
 import { produce } from '../../../producers/producer.ts';
 import { asRunKey } from '../../../segments/segment.ts';
-import { argument, report } from '../child.ts';
+import { argument, begin, report } from '../child.ts';
 import { usedMemory } from '../redis.ts';
 import { setTimeout as pause } from 'node:timers/promises';
 import { openBench, settingsOf } from './installation.ts';
@@ -24,7 +24,7 @@ const watch = async (): Promise<void> => {
   redisBytes = Math.max(redisBytes, (await usedMemory(redis)) - before);
 };
 
-const startMs = performance.now();
+const startMs = begin();
 const { accepted, rejected } = await produce({
   runKey: run,
   source: { kind: 'file', path: argument(1) },

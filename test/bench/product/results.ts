@@ -23,7 +23,7 @@ import type { Store } from '../../../segments/store/store.ts';
 import { openClaude } from '../../../workers/anthropic.ts';
 import { downloadResults } from '../../../workers/download.ts';
 import { makeSettler } from '../../../workers/settler.ts';
-import { argument, report } from '../child.ts';
+import { argument, begin, report } from '../child.ts';
 import { model } from '../corpus.ts';
 import type { Prepared } from './prepare.ts';
 
@@ -46,7 +46,7 @@ await claude.close();
 
 async function join(out: string): Promise<void> {
   const path = `${scratch}/results.jsonl`;
-  const startMs = performance.now();
+  const startMs = begin();
   const rows: ChunkRow[] = [];
   for (const range of ranges) for (const row of (await readSpoolRows(store, range)).rows) rows.push(row);
   const { counts } = await claude.retrieveBatch(batch as never, signal);
@@ -107,7 +107,7 @@ async function settleAndExport(): Promise<void> {
   const shared = { ledger, store, wake, now, log };
   const settler = makeSettler({ ...shared, claude, attemptsMax: 3, chunkBytesMax: 8_000_000, chunkRowsMax: 2_500, priceOf, priceVersion: prices.version, scratchDirectory: scratch, ...({} as object) } as never);
   const exporter = makeExporter({ ...shared, settings: { partBytesMax: 128_000_000, gzipLevel: 1, scratchDirectory: scratch } } as never);
-  const startMs = performance.now();
+  const startMs = begin();
   await settler.handle(archiveId, signal);
   const settleMs = performance.now() - startMs;
   state = 'settled';

@@ -13,7 +13,7 @@ import { openFolderStore } from '../../../segments/store/folder.ts';
 import { openClaude } from '../../../workers/anthropic.ts';
 import { archiveBody } from '../../../workers/body.ts';
 import { gateBody } from '../../../workers/gate.ts';
-import { argument, report } from '../child.ts';
+import { argument, begin, report } from '../child.ts';
 import type { Prepared } from './prepare.ts';
 
 const lake = argument(0);
@@ -23,7 +23,7 @@ const store = await openFolderStore(lake, Date.now());
 const { ranges, rows, bodyBytes: sizeBytes, bodySha256: sha256 } = prepared;
 const blocks = archiveBody(store, prepared.archive as ArchiveId, ranges);
 
-const startMs = performance.now();
+const startMs = begin();
 let batch = 0;
 if (target.includes(':')) {
   const claude = openClaude({ apiKey: 'bench', authToken: undefined, baseUrl: target, version: '2026-10-21' });

@@ -1,0 +1,107 @@
+/** The guard on a real Redis and a real lake: every way in which a ledger can have forgotten something shuts the gate. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { runIngestedKey, runOpenKey } from '../../segments/lake.ts';
+import { findGap, openLedgerGuard, type LedgerGuard } from '../../segments/ledger/guard.ts';
+import { openStanding, type StandingPort } from '../../segments/ledger/standing.ts';
+import { putDocument } from '../../segments/store/document.ts';
+import { account, ledgerForTest, nowMs, runA, runB, type LedgerWorld } from '../ledger-world.ts';
+import { storeForTest } from '../spool-world.ts';
+
+let world: LedgerWorld;
+let lake: Awaited<ReturnType<typeof storeForTest>>;
+let standing: StandingPort;
+beforeEach(async () => {
+  world = await ledgerForTest();
+  lake = await storeForTest();
+  standing = openStanding(world.redis, world.keys);
+});
+afterEach(async () => {
+  await world.close();
+  await lake.close();
+});
+
+const dependencies = () => ({ standing, ledger: world.ledger, store: lake.store, now: () => nowMs, log: () => undefined });
+const open = async (owner = 'worker-1'): Promise<LedgerGuard> => await openLedgerGuard(dependencies(), owner);
+const isBehind = expect.objectContaining({ code: 'ledger_behind' }) as Error;
+/** A sealed archive in line, as most tests need it. */
+async function inLine(): Promise<void> {
+  await world.pack(await world.add(2));
+  await world.flush(runA);
+  await world.seal(runA);
+}
+const prepare = async (proof: Awaited<ReturnType<LedgerGuard['prove']>>) => await world.ledger.prepareIntent({ account, owner: 'me', leaseMs: 1_000, queueRowsMax: 100, proof, nowMs });
+
+describe('a start', () => {
+  it('counts up, and proves what it has seen', async () => {
+    const first = await (await open('a')).prove();
+    const second = await (await open('b')).prove();
+    expect([first.generation, second.generation]).toEqual([1, 2]);
+    expect(first.server).toMatch(/^[0-9a-f]{40}$/);
+  });
+
+  it('is refused as often as it is tried when the lake has seen a later one: trying again does not count up (U2)', async () => {
+    for (const owner of ['a', 'b', 'c']) await open(owner);
+    await world.test.flush();
+    for (const owner of ['d', 'e', 'f', 'g', 'h']) await expect(open(owner)).rejects.toThrow(isBehind);
+  });
+
+  it('is refused when an intent of the lake is not known (U1)', async () => {
+    await putDocument(lake.store, `journal/intents/${account}/0000000abc-000001-i1.json`, { v: 1 });
+    await expect(open()).rejects.toThrow(isBehind);
+  });
+
+  it('is refused when a run with prompts is not known, and not for one that was only opened', async () => {
+    await putDocument(lake.store, runOpenKey(runB), { v: 1 });
+    expect(await findGap(dependencies())).toBeUndefined();
+    await putDocument(lake.store, runIngestedKey(runB), { accepted: 4, rejected: 0, input: { bytes: 1, rows: 4, sha256: '' } });
+    expect(await findGap(dependencies())).toMatchObject({ where: `run ${runB}` });
+  });
+
+  it('is refused when a run was read to its end and the ledger knows fewer of its prompts', async () => {
+    await putDocument(lake.store, runOpenKey(runA), { v: 1 });
+    await putDocument(lake.store, runIngestedKey(runA), { accepted: 4, rejected: 0, input: { bytes: 1, rows: 4, sha256: '' } });
+    expect(await findGap(dependencies())).toMatchObject({ reason: expect.stringContaining('0 of the 4') as string });
+    await world.add(4);
+    expect(await findGap(dependencies())).toBeUndefined();
+  });
+});
+
+describe('while it runs', () => {
+  it('a flush shuts the gate for every process, also for those that come later (U3)', async () => {
+    const guard = await open();
+    await world.test.flush();
+    await expect(guard.prove()).rejects.toThrow(isBehind);
+    expect((await standing.read()).behind).toBeDefined();
+    await expect(open('later')).rejects.toThrow(isBehind);
+  });
+
+  it('an intent is prepared only with a proof of this very ledger', async () => {
+    await inLine();
+    const proof = await (await open()).prove();
+    for (const other of [{ ...proof, server: 'other' }, { ...proof, generation: 9 }, { ...proof, epoch: 3 }]) expect(await prepare(other)).toMatchObject({ kind: 'unproven' });
+    expect((await prepare(proof)).kind).toBe('prepared');
+  });
+
+  it('the gate stays shut for an intent of another server, and when the ledger is found behind during the upload', async () => {
+    await inLine();
+    const guard = await open();
+    const prepared = await prepare(await guard.prove());
+    if (prepared.kind !== 'prepared') throw new Error('it is in line');
+    expect(await world.ledger.armIntent(prepared.intent, 'me', nowMs, nowMs)).toBe(true);
+    await world.redis.hset(world.keys.of(`intent:${prepared.intent}`), 'server', 'other');
+    expect(await world.ledger.sendIntent(prepared.intent, 'me', nowMs)).toBe(false);
+    await world.redis.hset(world.keys.of(`intent:${prepared.intent}`), 'server', (await standing.read()).server);
+    await guard.condemn('for a test', 'here');
+    expect(await world.ledger.sendIntent(prepared.intent, 'me', nowMs)).toBe(false);
+  });
+
+  it('an armed intent whose owner and whose server are gone is in doubt: that server may have opened the gate', async () => {
+    await inLine();
+    const prepared = await prepare(await (await open()).prove());
+    if (prepared.kind !== 'prepared') throw new Error('it is in line');
+    await world.ledger.armIntent(prepared.intent, 'me', nowMs, nowMs);
+    await world.redis.hset(world.keys.of(`intent:${prepared.intent}`), 'server', 'other');
+    expect((await world.ledger.expireLane(account, nowMs + 5_000)).kind).toBe('in_doubt');
+    expect(await world.ledger.readIntent(prepared.intent)).toMatchObject({ state: 'in_doubt', reason: 'redis_changed' });
+  });
+});
