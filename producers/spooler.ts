@@ -11,7 +11,8 @@
  *   P2  The checkpoint that goes with a chunk covers every row of it: it is the reader's position when it was sealed.
  *   P3  Nothing is added before the gate is open: a resumed run first proves that its source is the same one.
  *   P4  Rows at or below the high water of their segment and client are durable already and are dropped.
- *   P5  Open chunks hold at most `openBytesMax` together, plus one row; at most `putsMax` spool objects are on their way.
+ *   P5  Open chunks hold at most `openBytesMax` together, plus one row; at most `putsMax` spool objects,
+ *       `addsMax` additions to the ledger and `wakesMax` wake-ups are on their way.
  */
 import { BlockPool } from '../segments/block-pool.ts';
 import { ChunkWriter } from '../segments/chunk.ts';
@@ -26,6 +27,10 @@ import type { Wake } from '../segments/wake.ts';
 
 /** Two keep the disk busy while a third is hashed; more only hold memory. */
 const putsMax = 4;
+/** Chunks on their way into the ledger: with its log flushed at every write, sixteen cost hardly more than one. */
+const addsMax = 16;
+/** Wake-ups on their way to the queues. */
+const wakesMax = 64;
 
 export interface SpoolerSettings {
   readonly run: RunKey;
@@ -60,6 +65,7 @@ export class Spooler {
   #chain: Promise<void> = Promise.resolve();
   #failure: { readonly error: unknown } | undefined;
   #roomWaiters: (() => void)[] = [];
+  readonly #adds = new Set<Promise<void>>();
   readonly #wakes = new Set<Promise<void>>();
 
   constructor(settings: SpoolerSettings) {
@@ -117,6 +123,7 @@ export class Spooler {
   /** Resolves when nothing is under way any more, whatever became of it. */
   async settle(): Promise<void> {
     await this.#chain;
+    await Promise.all(this.#adds);
     await Promise.all(this.#wakes);
   }
 
@@ -141,7 +148,14 @@ export class Spooler {
         await stored;
         if (this.#failure) return;
         await this.#settings.gate;
-        await this.#add(key, footer, checkpoint);
+        if (this.#adds.size >= addsMax) await Promise.race(this.#adds);
+        if (this.#wakes.size >= wakesMax) await Promise.race(this.#wakes);
+        if (this.#failure) return;
+        // The call leaves now, in order; its answer is not waited for, so that the next chunks share Redis' flush to disk.
+        const adding = this.#add(key, footer, checkpoint)
+          .catch((error: unknown) => this.#fail(error))
+          .finally(() => this.#adds.delete(adding));
+        this.#adds.add(adding);
       } catch (error) {
         this.#fail(error);
       }
@@ -164,6 +178,8 @@ export class Spooler {
   async #add(key: string, footer: ChunkFooter, checkpoint: Checkpoint): Promise<void> {
     const { ledger, wake, run, isReleased, now } = this.#settings;
     const previousRow = this.#durableRows.get(key) ?? 0;
+    // Taken for granted by the next chunk of the same rows: when this one fails, the ledger refuses that one as well.
+    this.#durableRows.set(key, footer.lastRow);
     const reply = await ledger.addChunk({ footer, spoolKey: spoolKey(run, footer.chunk), previousRow, checkpoint, isReleased, nowMs: now() });
     if (reply.kind === 'canceled') {
       throw new PlimsollError('run_canceled', { message: `the run ${run} was canceled while its source was read`, where: run, hint: 'What was read before is accounted for in its manifest. Use another run key to begin again.' });
@@ -175,7 +191,6 @@ export class Spooler {
         hint: 'Let the other one finish; the same command then reports what it did.',
       });
     }
-    this.#durableRows.set(key, footer.lastRow);
     this.#added += 1;
     // Nobody waits for a wake-up but the end of the ingest: what is queued stands in the ledger already.
     if (reply.kind !== 'added' || !isReleased) return;

@@ -30,10 +30,11 @@ function find(): string | undefined {
   return found;
 }
 
-const executable = find();
+/** Path of the server; undefined where it is not installed. */
+export const motoExecutable = find();
 
 /** Whether the server can be started; tells once per file that it cannot. */
-export const isMotoThere = executable !== undefined;
+export const isMotoThere = motoExecutable !== undefined;
 if (!isMotoThere) process.stderr.write('moto_server is not installed: the tests of S3 and SQS are left out (pip install "moto[server]")\n');
 
 /** What the SDK and the product need to reach the server. */
@@ -56,10 +57,10 @@ export interface Moto {
 
 /** Starts a server. `more` is added to its environment. */
 export async function startMoto(more: Readonly<Record<string, string>> = {}): Promise<Moto> {
-  if (executable === undefined) throw new Error('moto_server is not installed');
+  if (motoExecutable === undefined) throw new Error('moto_server is not installed');
   for (const [name, value] of Object.entries(motoCredentials)) process.env[name] = value;
   const port = await freePort();
-  const child = spawn(executable, ['-H', '127.0.0.1', '-p', String(port)], { env: { PATH: process.env['PATH'] ?? '', ...more }, stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(motoExecutable, ['-H', '127.0.0.1', '-p', String(port)], { env: { PATH: process.env['PATH'] ?? '', ...more }, stdio: ['ignore', 'ignore', 'pipe'] });
   const url = `http://127.0.0.1:${port}`;
   await listening(child);
   const region = motoCredentials.AWS_REGION;

@@ -88,6 +88,8 @@ async function look(dependencies: AdopterDependencies, archive: ArchiveRecord, b
   const sender = senderState(fence, before.intent, journaled?.owner ?? before.owner);
   if (before.doubt?.fencedAtMs === undefined && sender === 'finished') await ledger.fenceIntent(before.intent, 'sender_gone', now());
   const intent = (await ledger.readIntent(before.intent)) ?? before;
+  // A lane that expired is nobody's call: this is the first line that tells of it.
+  if (intent.doubt?.looks === 0) log({ level: 'warn', event: 'doubt.search_began', subject: archive.archive, detail: { intent: intent.intent, reason: intent.reason, rows: intent.rows, sender } });
 
   const askedAtMs = now();
   const window = windowOf(intent, journaled, landingWaitMs);

@@ -116,7 +116,7 @@ describe('a stop', () => {
     expect(segment).toMatchObject({ state: 'stopped', chunksHeld: 2, rowsHeld: 5, chunksQueued: 0, rowsQueued: 0 });
     expect(segment?.stops).toMatchObject([{ target: 'topic:invoices', reason: 'budget_tokens', tokensNeeded: 10, tokensHeld: 50, microUsdHeld: 100, rowsHeld: 5, tokensFree: 5, run: undefined }]);
     expect(await world.ledger.readRun(runA)).toMatchObject({ chunksHeld: 2, rowsHeld: 5, rowsQueued: 0 });
-    expect((await world.ledger.readEvents(0, 10)).map((event) => event.type)).toEqual(['run.created', 'segment.stopped']);
+    expect((await world.ledger.readEvents(0, 10)).map((event) => event.type)).toEqual(['run.created', 'segment.stopped', 'budget.exceeded']);
   });
 
   it('is not begun when room has come back meanwhile: nobody would let the chunk go', async () => {

@@ -169,5 +169,9 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   await restore.end({ accounts: derived.accounts, overBound: [normal], generation: 1, epoch: 1, nowMs });
   expect(await standing.read()).toMatchObject({ generation: 1, epoch: 1, behind: undefined, isRecovering: false });
 
+  // A sink of the outbox.
+  expect(await ledger.claimRelay({ sink: 'etl', owner: 'me', leaseMs: 1_000, isFromNow: false, nowMs })).toMatchObject({ isClaimed: true, sequence: 0 });
+  expect(await ledger.advanceRelay({ sink: 'etl', owner: 'me', sequence: 3, leaseMs: 1_000, eventsKept: 1_000, sinkForgottenMs: 1_000, nowMs })).toBe(true);
+
   expect(scriptNames.filter((name) => !seen.has(shaOf(name)))).toEqual([]);
 });

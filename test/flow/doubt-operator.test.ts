@@ -37,7 +37,7 @@ it('a stopped sender is never taken for finished; when it is killed, the archive
   await expect.poll(() => readTruth(world.truthFile).creates, { timeout: 30_000, interval: 20 }).toBe(1);
   sender.process.kill('SIGSTOP');
   const worker = world.start(['work']);
-  await worker.said('archive.in_doubt');
+  await worker.said('doubt.search_began');
   // Longer than lease, landing wait and scans together would take.
   await expect.poll(async () => (await doubt()).looks, { timeout: 60_000, interval: 500 }).toBeGreaterThanOrEqual(12);
   expect(await doubt()).toMatchObject({ state: 'in_doubt', sender_state: 'running', fence: null, absent_from: null, empty_scans: 0 });

@@ -1,0 +1,57 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openFolderStore } from '../../segments/store/folder.ts';
+import type { Store } from '../../segments/store/store.ts';
+
+let root = '';
+let store: Store;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'plimsoll-folder-'));
+  store = await openFolderStore(root, 0);
+});
+afterEach(async () => await rm(root, { recursive: true }));
+
+/** Content whose digest is made only when somebody asks. */
+function lazyContent(text: string, asked: string[]) {
+  const blocks = [Buffer.from(text.slice(0, 3)), Buffer.from(text.slice(3))];
+  return {
+    blocks,
+    sizeBytes: Buffer.byteLength(text),
+    isDigested: true,
+    get sha256(): string {
+      asked.push(text);
+      return '00'.repeat(32);
+    },
+  };
+}
+
+describe('a folder', () => {
+  it('does not ask for a digest that is made of the bytes themselves', async () => {
+    const asked: string[] = [];
+    expect(await store.put('a/b', lazyContent('one two', asked))).toBe('created');
+    expect(asked).toEqual([]);
+    expect((await store.readWhole('a/b')).toString()).toBe('one two');
+  });
+
+  it('asks for it where the name is taken, and refuses other content (T2)', async () => {
+    const asked: string[] = [];
+    await store.put('a/b', lazyContent('one two', asked));
+    await expect(store.put('a/b', lazyContent('another', asked))).rejects.toMatchObject({ code: 'lake_conflict' });
+    expect(asked).not.toEqual([]);
+  });
+
+  it('makes every name durable when many are created at once', async () => {
+    const asked: string[] = [];
+    const names = Array.from({ length: 40 }, (_, place) => `same/folder/${place}`);
+    const answers = await Promise.all(names.map(async (name) => await store.put(name, lazyContent(name.padEnd(8), asked))));
+    expect(answers.every((answer) => answer === 'created')).toBe(true);
+    for (const name of names) expect(await store.head(name)).toBeDefined();
+  });
+
+  it('says where an object lies', async () => {
+    await store.put('a/b', lazyContent('one two', []));
+    expect((await readFile(store.localPath?.('a/b') ?? '')).toString()).toBe('one two');
+  });
+});
