@@ -2,7 +2,7 @@
  * The audit archive: what was asked and what was answered, verbatim, in one zip64 file per archive.
  *
  *   requests.jsonl   the entries of the batch as they were sent, one a line, in order
- *   results.jsonl    the provider's result lines as they came; absent where no batch was ever accepted
+ *   results.jsonl    the provider's result lines as they came
  *   manifest.json    the archive's manifest, as it stands in the lake
  *   digests.json     size, lines and sha256 of each member, and of the body that the requests make
  *
@@ -59,8 +59,12 @@ export interface AuditRequest {
 /** Twice the speed of the default level for an eighth more bytes (infrastructure.md 7). */
 const zipLevel = 1;
 
-/** Whether an archive is audited: whole, as soon as one of its topics is. `*` stands for all topics. */
+/**
+ * Whether an archive is audited: whole, as soon as one of its topics is. `*` stands for all topics. What was never a batch
+ * was never asked: a canceled archive may not even have been sealed.
+ */
 export function isAudited(outcome: ArchiveOutcome, topics: readonly string[]): boolean {
+  if (outcome.batch === null) return false;
   return topics.includes('*') || outcome.chunks.some(({ segment }) => topics.includes(segmentParts(segment)?.topic ?? ''));
 }
 

@@ -1,6 +1,8 @@
-import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { cp, lstat, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import type { TestProject } from 'vitest/node';
 import { openHome, RedisUnavailable, type Home, type RedisAddress } from '../local/home.ts';
 import { withLock } from '../local/lock.ts';
@@ -18,6 +20,8 @@ const prefix = 'plimsoll-test-';
 const announce = (line: string): void => void process.stderr.write(`${line}\n`);
 let home: Home | undefined;
 let directory: string | undefined;
+let product: string | undefined;
+const root = resolve(import.meta.dirname, '..');
 
 /** Makes one Redis available to the whole run: the one REDIS_URL names, or a private one in a temporary home. */
 export async function setup(project: TestProject): Promise<void> {
@@ -37,12 +41,27 @@ export async function setup(project: TestProject): Promise<void> {
     throw error instanceof RedisUnavailable ? new Error(`${error.message}\n${error.hint}`) : error;
   }
   project.provide('redisAddress', home.redis);
+  await buildProduct();
+}
+
+/**
+ * Builds what is shipped, beside nothing that a user has: tests with real processes start it instead of the sources,
+ * which also starts faster. `test/chaos/world.ts` finds it by this variable.
+ */
+async function buildProduct(): Promise<void> {
+  product = await mkdtemp(join(tmpdir(), 'plimsoll-product-'));
+  const built = join(product, 'dist');
+  await promisify(execFile)(process.execPath, ['--import', 'tsx', join(root, 'cli/build.ts'), built], { cwd: root });
+  await cp(join(root, 'package.json'), join(product, 'package.json'));
+  await symlink(join(root, 'node_modules'), join(product, 'node_modules'));
+  process.env['TEST_PRODUCT'] = join(built, 'cli/plimsoll.js');
 }
 
 /** Stops the private Redis and removes its home. */
 export async function teardown(): Promise<void> {
   await home?.close();
   if (directory !== undefined) await rm(directory, { recursive: true, force: true });
+  if (product !== undefined) await rm(product, { recursive: true, force: true });
 }
 
 /** A run that was killed left its Redis behind, in a folder no later run opens again: stop it and remove both. */

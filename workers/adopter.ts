@@ -124,7 +124,7 @@ async function ownerOf(dependencies: AdopterDependencies, account: string, batch
   if (first === undefined) return 'unreadable';
   const archive = archiveOf(first);
   if (archive !== undefined && (await ledger.readArchive(archive))) return archive;
-  await ledger.noteStranger(account, batch.batch, batch.createdAtMs, now());
+  await ledger.noteStranger({ account, batch: batch.batch, archive, createdAtMs: batch.createdAtMs, nowMs: now() });
   return 'stranger';
 }
 

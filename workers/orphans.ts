@@ -62,7 +62,7 @@ async function judgeOrphan(dependencies: OrphanDependencies, orphan: ListedBatch
   if (first === undefined) return;
   const named = archiveOf(first);
   const archive = named === undefined ? undefined : await ledger.readArchive(named);
-  if (!archive) return await ledger.noteStranger(claude.account, orphan.batch, orphan.createdAtMs, now());
+  if (!archive) return await ledger.noteStranger({ account: claude.account, batch: orphan.batch, archive: named, createdAtMs: orphan.createdAtMs, nowMs: now() });
   // Its reply may be on the way, or has just come.
   if (archive.state === 'submitting' || archive.batch === orphan.batch) return;
   if (archive.intent !== undefined && (await mayAdopt(ledger, archive))) {

@@ -17,6 +17,11 @@ export function doubtCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<Led
     const [state, rows] = await redis.hmget(keys.of(`intent:${intent}`), 'state', 'rows');
     return { kind: 'bound', intent: intent as IntentId, rows: Number(rows ?? 0), isConfirmed: state !== 'adopted' };
   };
+  // An archive that was unknown when the batch was read may have come back: a ledger is rebuilt archive by archive.
+  const isStranger = async (archive: string | null | undefined): Promise<boolean> => {
+    if (archive === null || archive === undefined) return false;
+    return archive === '' || (await redis.exists(keys.of(`archive:${archive}`))) === 0;
+  };
   return {
     async listDoubts() {
       const archives = await redis.smembers(keys.of('doubts'));
@@ -38,15 +43,15 @@ export function doubtCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<Led
       const claims = new Map<BatchId, BatchClaim>();
       if (batches.length === 0) return claims;
       const bound = await redis.hmget(keys.of('batches'), ...batches);
-      const strange = await redis.zmscore(keys.of(`strangers:${account}`), ...batches);
+      const named = await redis.hmget(keys.of(`strangers:${account}:named`), ...batches);
       for (const [index, batch] of batches.entries()) {
         const intent = bound[index];
         if (intent) claims.set(batch, await boundTo(intent));
-        else if (strange[index] !== null && strange[index] !== undefined) claims.set(batch, { kind: 'stranger' });
+        else if (await isStranger(named[index])) claims.set(batch, { kind: 'stranger' });
       }
       return claims;
     },
-    noteStranger: async (account, batch, createdAtMs, nowMs) => void (await call('note-stranger', { account, batch, createdAtMs, keptMs: strangersKeptMs, nowMs })),
+    noteStranger: async ({ account, batch, archive, createdAtMs, nowMs }) => void (await call('note-stranger', { account, batch, archive: archive ?? '', createdAtMs, keptMs: strangersKeptMs, nowMs })),
     bookLeak: async (request) => ((await call('book-leak', { ...request })) as { isBooked: boolean }).isBooked,
   };
 }

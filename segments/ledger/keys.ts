@@ -32,6 +32,7 @@
  * | adoptions                | set    | adopted intents whose results have not confirmed it yet  | until they are read  |
  * | intent:<id>:foreign      | set    | batches that were bound to it and hold none of its rows  | with its run         |
  * | strangers:<account>      | zset   | batches of others, by creation: not read again           | 30 days              |
+ * | strangers:<account>:named | hash  | the archive that each of them names, empty if none       | as above             |
  * | due:<stage>              | zset   | what waits for a stage, by due time                      | while it waits       |
  * | claims, epochs           | hash   | who works on it; how often the sweeper woke it           | while it waits       |
  * | relays, relay:<sink>     | set, hash | who tells a sink, and up to which event it was told   | for ever             |

@@ -517,7 +517,9 @@ export interface Ledger {
   disownBatch(archive: ArchiveId, batch: BatchId, nowMs: number): Promise<boolean>;
   /** What the ledger knows of these batches; those that it does not know are not in the answer. */
   readClaims(account: string, batches: readonly BatchId[]): Promise<ReadonlyMap<BatchId, BatchClaim>>;
-  noteStranger(account: string, batch: BatchId, createdAtMs: number, nowMs: number): Promise<void>;
+  /** Remembers a batch that is not ours. `archive`: what its results name where that has the form of ours; should the
+   *  ledger come to know it, the batch is a stranger's no more. */
+  noteStranger(request: { readonly account: string; readonly batch: BatchId; readonly archive: ArchiveId | undefined; readonly createdAtMs: number; readonly nowMs: number }): Promise<void>;
   /** Books a batch of ours that no archive claims to the account `leak`; once. */
   bookLeak(request: {
     readonly account: string;

@@ -1,7 +1,7 @@
 /**
  * The store port: the lake as the product sees it. Objects are created once and never changed; a second write of equal
- * content succeeds, of other content fails loudly. Adapters: a folder (`folder.ts`), later an S3 bucket; one
- * conformance suite runs on both.
+ * content succeeds, of other content fails loudly. Adapters: a folder (`folder.ts`) and an S3 bucket (`s3.ts`);
+ * one conformance suite runs on both.
  *
  * Invariants
  *   T1  When `put` returns, the object is durable and complete; before that it is not visible under its key.

@@ -4,9 +4,13 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { openHome } from '../../local/home.ts';
 import { startSimulator, type Simulator, type SimulatorOptions } from '../../local/simulator/simulator.ts';
 
 const root = resolve(import.meta.dirname, '../..');
+/** The built product where the test run has built it, else the sources. */
+const built = process.env['TEST_PRODUCT'];
+const entry = built === undefined ? ['--import', 'tsx', join(root, 'cli/plimsoll.ts')] : [built];
 
 /** What a process said and how it ended. */
 export interface Ended {
@@ -50,9 +54,11 @@ export async function openWorld(simulated: Partial<SimulatorOptions> = {}, setti
   const home = join(folder, 'home');
   const truthFile = join(folder, 'truth.jsonl');
   const simulator = await startSimulator({ stateDir: join(folder, 'provider'), truthFile, batchMs: 100, tier: 'unlimited', retryAfterSeconds: 0, ...simulated });
+  // The test is in the home too: its Redis does not come and go with every command.
+  const held = settings['REDIS_URL'] === undefined ? await openHome({ directory: home, searchPath: process.env['PATH'] ?? '', install: true, announce: () => undefined }) : undefined;
   const processes = new Set<ChildProcess>();
   const start = (args: readonly string[], more: Readonly<Record<string, string>> = {}): Running => {
-    const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'cli/plimsoll.ts'), ...args], {
+    const child = spawn(process.execPath, [...entry, ...args], {
       cwd: root,
       env: { PATH: process.env['PATH'] ?? '', HOME: folder, PLIMSOLL_HOME: home, ANTHROPIC_API_KEY: 'sk-test-canary-7781', ANTHROPIC_BASE_URL: simulator.url, ...impatient, ...settings, ...more },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -83,8 +89,7 @@ export async function openWorld(simulated: Partial<SimulatorOptions> = {}, setti
     async close() {
       for (const child of processes) child.kill('SIGKILL');
       await simulator.stop();
-      // A home whose processes were killed still has its Redis: the next one to come and go stops it.
-      await start(['status', '--json']).ended;
+      await held?.close();
       rmSync(folder, { recursive: true, force: true });
     },
   };

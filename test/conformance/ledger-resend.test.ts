@@ -8,7 +8,7 @@ import { openRedisLedger } from '../../segments/ledger/redis.ts';
 import { openRestore } from '../../segments/ledger/restore.ts';
 import { openStanding } from '../../segments/ledger/standing.ts';
 import { movesTable, scriptNames } from '../../segments/ledger/scripts.ts';
-import type { BatchId, IntentId } from '../../segments/segment.ts';
+import { noUsage, type BatchId, type IntentId } from '../../segments/segment.ts';
 import { intentOf, runEvidence, sealedOf } from '../evidence-world.ts';
 import { account, footerOf, input, ledgerForTest, limits, normal, nowMs, outcomeOf, partsAfter, runA, runB, snapshot, type LedgerWorld } from '../ledger-world.ts';
 
@@ -134,6 +134,27 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   expect(new Set(events.map((event) => event.id)).size).toBe(events.length);
   expect(events.find((event) => event.subject === one && event.type === 'batch.exported')?.data).toEqual({ archive: one, none: null, list: [], text: 'ü' });
   expect((await ledger.overdue(nowMs + 1e9, 1, 100)).filter((due) => due.stage !== 'doubt')).toEqual([]);
+
+  // A doubt that is proven absent, and one that is adopted, disowned and held; a batch of strangers, and a leak.
+  await ledger.setBudget({ target: 'all', tokens: undefined, microUsd: undefined, window: 'total' }, 'operator', nowMs);
+  const wary = await world.pack(await world.add(3));
+  await ledger.closeArchive(wary, 'linger', nowMs);
+  await ledger.sealArchive({ archive: wary, bodyBytes: 10, bodySha256: 'x', nowMs });
+  const vanished = await take();
+  expect(await ledger.doubtIntent(vanished, 'no_reply', nowMs, nowMs)).toBe(true);
+  const candidates = [{ batch: 'msgbatch_6' as BatchId, createdAtMs: nowMs, rows: 3, isEnded: false }];
+  const look = { intent: vanished, landingWaitMs: 5, spacingMs: 5, alarmEveryMs: 1_000, nowMs };
+  expect(await ledger.noteLook({ ...look, isEmpty: false, candidates, askedAtMs: nowMs + 1 })).toEqual({ scans: 0, looks: 1, isAlarm: false });
+  for (const scan of [1, 2, 3]) expect(await ledger.noteLook({ ...look, isEmpty: true, candidates: [], askedAtMs: nowMs + 5 * scan })).toMatchObject({ scans: scan });
+  expect(await ledger.absolveIntent({ intent: vanished, by: 'adopter', reason: 'proven_absent', scansMin: 3, landingWaitMs: 5, nowMs: nowMs + 20 })).toBe(true);
+  const adopted = await take();
+  expect((await ledger.expireLane(account, nowMs + 1_000)).kind).toBe('in_doubt');
+  expect(await ledger.fenceIntent(adopted, 'sender_gone', nowMs)).toBe(true);
+  expect(await ledger.acceptIntent({ intent: adopted, batch: 'msgbatch_7' as BatchId, pollAtMs: nowMs, isTentative: true, nowMs })).toBe(true);
+  expect(await ledger.disownBatch(wary, 'msgbatch_7' as BatchId, nowMs)).toBe(true);
+  await ledger.noteStranger({ account, batch: 'msgbatch_7' as BatchId, archive: undefined, createdAtMs: nowMs, nowMs });
+  expect(await ledger.holdIntent(adopted, 'operator', nowMs)).toBe(true);
+  expect(await ledger.bookLeak({ account, archive: one, batch: 'msgbatch_8' as BatchId, rows: 10, usage: noUsage, microUsd: 7, isOverload: true, nowMs })).toBe(true);
 
   // A lake of its own, an operator's hold, a batch that is looked after, a run that is canceled while it waits, packs and sends.
   await ledger.claimLake('file:///lake');

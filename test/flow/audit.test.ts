@@ -121,6 +121,7 @@ it('is not written when the spool does not make the body that was sealed', async
 
 it('is kept for the archives of the topics that ask for it', () => {
   expect([[], ['*'], ['mails'], ['other']].map((topics) => isAudited(fixture.outcome, topics))).toEqual([false, true, true, false]);
+  expect(isAudited({ ...fixture.outcome, batch: null }, ['*'])).toBe(false);
 });
 
 it('holds no row of its own for each request in memory: its list has four members', async () => {

@@ -39,7 +39,7 @@ it('a stopped sender is never taken for finished; when it is killed, the archive
   const worker = world.start(['work']);
   await worker.said('doubt.search_began');
   // Longer than lease, landing wait and scans together would take.
-  await expect.poll(async () => (await doubt()).looks, { timeout: 60_000, interval: 500 }).toBeGreaterThanOrEqual(12);
+  await expect.poll(async () => (await doubt()).looks, { timeout: 60_000, interval: 500 }).toBeGreaterThanOrEqual(8);
   expect(await doubt()).toMatchObject({ state: 'in_doubt', sender_state: 'running', fence: null, absent_from: null, empty_scans: 0 });
   expect(readTruth(world.truthFile).creates).toBe(1);
   sender.process.kill('SIGKILL');

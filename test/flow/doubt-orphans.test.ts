@@ -86,6 +86,23 @@ it("a stranger's is read once and then remembered", async () => {
   expect(world.logs.filter((line) => line.event === 'orphan.not_readable')).toEqual([]);
 });
 
+it('a batch of ours that was read while its archive was not in the ledger is ours again as soon as it is', async () => {
+  world = await openDoubtWorld([{ fault: 'reply_lost', nth: 1 }]);
+  const archive = await world.seal(2);
+  await world.submit();
+  await endAll();
+  const { redis, keys } = world.world;
+  await redis.rename(keys.of(`archive:${archive}`), keys.of('aside'));
+  await world.sweep();
+  const [batch] = world.batches();
+  if (batch === undefined) throw new Error('there is no batch');
+  expect((await world.ledger.readClaims(account, [batch])).get(batch)).toEqual({ kind: 'stranger' });
+  await redis.rename(keys.of('aside'), keys.of(`archive:${archive}`));
+  expect((await world.ledger.readClaims(account, [batch])).size).toBe(0);
+  expect(await world.look(archive)).toEqual({ kind: 'done' });
+  expect(await world.archive(archive)).toMatchObject({ state: 'accepted', batch });
+});
+
 it('the search goes on with the others when one of them cannot be read', async () => {
   world = await openDoubtWorld([{ fault: 'reply_lost', nth: 2 }]);
   const foreign = await world.postForeign(9);

@@ -6,7 +6,9 @@
 local key = P .. 'intent:' .. q.intent
 if not target('intent', key, 'absolve') then return '{"scans":0,"looks":0,"isAlarm":false}' end
 local archive = get(key, 'archive')
-redis.call('HSET', key, 'candidates', q.candidates, 'lookedAtMs', int(q.nowMs))
+-- The same look again, because its reply was lost, or another's of the same moment: it counts once.
+if num(key, 'askedAtMs') == q.askedAtMs then return reply({ scans = num(key, 'scans'), looks = num(key, 'looks'), isAlarm = false }) end
+redis.call('HSET', key, 'candidates', q.candidates, 'lookedAtMs', int(q.nowMs), 'askedAtMs', int(q.askedAtMs))
 local looks = add(key, 'looks', 1)
 local fencedAtMs = tonumber(get(key, 'fencedAtMs'))
 if not q.isEmpty then

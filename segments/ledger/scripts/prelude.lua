@@ -469,7 +469,7 @@ end
 local function enterDoubt(intent, archive, at)
   redis.call('SADD', P .. 'doubts', archive)
   add(P .. 'run:' .. get(P .. 'archive:' .. archive, 'run'), 'archivesInDoubt', 1)
-  redis.call('HSET', P .. 'intent:' .. intent, 'scans', 0, 'lastScanAtMs', 0, 'looks', 0, 'candidates', '', 'batch', '')
+  redis.call('HSET', P .. 'intent:' .. intent, 'scans', 0, 'lastScanAtMs', 0, 'looks', 0, 'askedAtMs', 0, 'candidates', '', 'batch', '')
   due('doubt', archive, at)
 end
 
