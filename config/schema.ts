@@ -70,7 +70,7 @@ export const schema = group('Settings of Plimsoll.', {
   chunk: group('Prompts of one segment, spooled together.', {
     bytesMax: setting(size('1KB', providerLimits.batchBytesMax), '8MB', 'Bytes of one chunk; a single larger prompt makes a chunk of its own.'),
     rowsMax: setting(integer(1, ownLimits.chunkRowsMax), 2_500, 'Prompts of one chunk.'),
-    openBytesMax: setting(size('1KB', ownLimits.openBytesMax), '32MB', 'Bytes of unfinished chunks that one producer keeps open over all segments.'),
+    openBytesMax: setting(size('1KB', ownLimits.openBytesMax), '28MB', 'Bytes of unfinished chunks that one producer keeps open over all segments.'),
   }),
   archive: group('Chunks packed for one provider batch.', {
     bytesMax: setting(size('2KB', providerLimits.batchBytesMax), providerLimits.batchBytesMax, 'Bytes of one batch body.'),

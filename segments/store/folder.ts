@@ -56,7 +56,8 @@ class FolderStore implements Store {
     } catch (error) {
       throw ioError(error, key, 'write');
     } finally {
-      await rm(temporary, { force: true });
+      // It has its name by now, or is of no use. A failure to remove it must not hide what went wrong before.
+      await unlink(temporary).catch(() => undefined);
     }
   }
 
@@ -168,7 +169,6 @@ class FolderStore implements Store {
       return 'same';
     }
     await this.#syncNames(directory);
-    if (temporary.startsWith(this.#temporary)) await unlink(temporary);
     return 'created';
   }
 }

@@ -18,7 +18,7 @@ describe('where settings come from', () => {
       redis: { url: undefined, tag: 'plimsoll' },
       anthropic: { apiKey: undefined, authToken: undefined, baseUrl: 'https://api.anthropic.com', version: '2026-10-21' },
       defaults: { topic: 'default', priority: 'normal', client: 'default', model: undefined, maxTokens: undefined },
-      chunk: { bytesMax: 8_000_000, rowsMax: 2_500, openBytesMax: 32_000_000 },
+      chunk: { bytesMax: 8_000_000, rowsMax: 2_500, openBytesMax: 28_000_000 },
       archive: { bytesMax: 256_000_000, rowsMax: 100_000, lingerMs: 60_000, fullPermille: 985 },
       poll: { minMs: 10_000, maxMs: 300_000 },
       submit: { leaseMs: 10_000, queueRows: 200_000, timeoutMs: 600_000, landingWaitMs: 900_000 },
