@@ -1,8 +1,19 @@
 import { defineConfig } from 'vitest/config';
 
+/** Suites that start many processes one after the other: `npm run test:long`. CI runs both. */
+export const longSuites = [
+  'test/flow/recover.test.ts',
+  'test/flow/doubt-operator.test.ts',
+  'test/flow/verbs.test.ts',
+  'test/flow/operator-disk.test.ts',
+  'test/flow/s3-machines.test.ts',
+  'test/unit/submit-model.test.ts',
+];
+
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    exclude: longSuites,
     globalSetup: ['test/setup.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,

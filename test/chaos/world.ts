@@ -37,6 +37,8 @@ export interface World {
   start(args: readonly string[], more?: Readonly<Record<string, string>>): Running;
   run(args: readonly string[], more?: Readonly<Record<string, string>>): Promise<Ended>;
   write(name: string, text: string): string;
+  /** Leaves the home, so that its Redis comes and goes with the processes from now on. */
+  leave(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -86,6 +88,7 @@ export async function openWorld(simulated: Partial<SimulatorOptions> = {}, setti
       writeFileSync(path, text);
       return path;
     },
+    leave: async () => await held?.close(),
     async close() {
       for (const child of processes) child.kill('SIGKILL');
       await simulator.stop();

@@ -128,6 +128,7 @@ describe('a ledger that is behind its journal', () => {
 
   it('is noticed when an older append-only file was put back', { timeout: 120_000 }, async () => {
     world = await openWorld({}, small);
+    await world.leave();
     const source = world.write('in.jsonl', corpus(60, 9));
     expect((await world.run(['enqueue', source, '--run-key', 'first', '--json'])).code).toBe(0);
     // The last process has left, so Redis is stopped and its files are whole.
