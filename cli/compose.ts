@@ -139,7 +139,7 @@ export async function startStages(installation: Installation, claude: Claude & B
   const worker = startWorker({
     handlers: [
       makePacker({ ...shared, queues, limits: packLimits(config) }),
-      makeSealer(shared),
+      makeSealer({ ...shared, lingerMs: config.archive.lingerMs }),
       makeSubmitter({
         ...shared, claude, owner, calls, onAccountFault, leaseMs: config.submit.leaseMs, replyTimeoutMs: config.submit.timeoutMs,
         queueRowsMax: config.submit.queueRows, pollMinMs: config.poll.minMs,

@@ -26,6 +26,8 @@ export interface SealerDependencies {
   readonly ledger: Ledger;
   readonly store: Store;
   readonly wake: Wake;
+  /** How long an open archive waits for more; undefined: it is closed whenever it is handled. */
+  readonly lingerMs?: number;
   /** Told when the lake has sealed the same archive otherwise: then the ledger was set back. */
   readonly guard?: LedgerGuard;
   readonly now: Now;
@@ -43,7 +45,11 @@ export function makeSealer(dependencies: SealerDependencies): StageHandler {
       const id = entity as ArchiveId;
       const found = await ledger.readArchive(id);
       if (!found || found.state !== 'open') return done;
-      if (found.closing === undefined) await ledger.closeArchive(id, 'linger', now());
+      if (found.closing === undefined) {
+        const waitUntilMs = await patience(dependencies, found);
+        if (waitUntilMs > now()) return { kind: 'later', atMs: waitUntilMs, why: 'ingesting' };
+        await ledger.closeArchive(id, 'linger', now());
+      }
       // Read again: nothing goes in any more, so this is the final list.
       const archive = await ledger.readArchive(id);
       if (!archive || archive.state !== 'open' || archive.closing === undefined) return done;
@@ -55,6 +61,21 @@ export function makeSealer(dependencies: SealerDependencies): StageHandler {
       return done;
     },
   };
+}
+
+/** So many lingers an archive waits at most, however busily its run is read. */
+const lingersMax = 10;
+
+/**
+ * Until when an archive that is not full goes on waiting. While its source is being read, more of its segment may come:
+ * with many segments open, sealing each after one linger would make many times the batches. A source that pauses for a
+ * linger, or an archive that has waited for ten, is not waited for.
+ */
+async function patience({ ledger, lingerMs }: SealerDependencies, archive: ArchiveRecord): Promise<number> {
+  if (lingerMs === undefined) return 0;
+  const run = await ledger.readRun(archive.run);
+  if (run?.state !== 'ingesting') return 0;
+  return Math.min((run.lastChunkAtMs ?? 0) + lingerMs, archive.openedAtMs + lingersMax * lingerMs);
 }
 
 async function writeManifest(dependencies: SealerDependencies, archive: ArchiveRecord): Promise<SealedArchive> {

@@ -52,6 +52,7 @@ export function decodeRun(run: RunKey, fields: Fields): RunRecord {
     run,
     state: stateOf('run', fields, `run:${run}`) as RunState,
     tag: fields['tag'] ?? '',
+    ...(text(fields, 'lastChunkAtMs') === undefined ? {} : { lastChunkAtMs: count(fields, 'lastChunkAtMs') }),
     dt: fields['dt'] ?? '',
     openedAtMs: count(fields, 'openedAtMs'),
     completedAtMs: optionalCount(fields, 'finishedAtMs'),

@@ -26,6 +26,8 @@ export interface RunRecord {
   readonly dt: string;
   readonly openedAtMs: number;
   readonly completedAtMs: number | undefined;
+  /** When the producer added its newest chunk; absent before the first. */
+  readonly lastChunkAtMs?: number;
   readonly source: string;
   /** Digest of the settings that decide how a source is cut; a resumed run must match it. */
   readonly cutSha256: string;

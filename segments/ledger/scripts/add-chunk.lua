@@ -15,6 +15,7 @@ if state ~= 'ingesting' or num(run .. ':high', lane) ~= q.previousRow then
 end
 createChunk(footer, q.spoolKey)
 redis.call('HSET', run .. ':high', lane, footer.lastRow)
+redis.call('HSET', run, 'lastChunkAtMs', int(q.nowMs))
 add(run, 'accepted', footer.rows)
 if q.checkpoint.bytes >= num(run, 'checkpointBytes') then
   redis.call('HSET', run, 'checkpointBytes', int(q.checkpoint.bytes), 'checkpointRows', int(q.checkpoint.rows), 'checkpointSha256', q.checkpoint.sha256)

@@ -17,7 +17,7 @@ const shared = { ledger, store, wake, now, log };
 const queues = openSegmentQueues(installation.connect(), keys.queuePrefix);
 const worker = startWorker({
   ...shared,
-  handlers: [makePacker({ ...shared, queues, limits: packLimits(config) }), makeSealer(shared)],
+  handlers: [makePacker({ ...shared, queues, limits: packLimits(config) }), makeSealer({ ...shared, lingerMs: config.archive.lingerMs })],
   owner: `bench/${process.pid}`,
   redis: installation.connect(),
   queuePrefix: keys.queuePrefix,
