@@ -3,6 +3,9 @@ import { defineConfig } from 'vitest/config';
 /** Suites that start many processes one after the other: `npm run test:long`. CI runs both. */
 export const longSuites = [
   'test/flow/recover.test.ts',
+  'test/flow/home-sharing.test.ts',
+  'test/flow/operator.test.ts',
+  'test/conformance/store-s3-faults.test.ts',
   'test/flow/doubt-operator.test.ts',
   'test/flow/verbs.test.ts',
   'test/flow/operator-disk.test.ts',

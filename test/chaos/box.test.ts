@@ -4,7 +4,7 @@ import { playSeed } from './box/box.ts';
 import { privateRedis } from './box/private-redis.ts';
 
 /** `npm run chaos:box -- --seeds N --seed S` plays more. */
-const seeds = 60;
+const seeds = 25;
 
 let server: Awaited<ReturnType<typeof privateRedis>>;
 beforeAll(async () => {
