@@ -21,5 +21,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: 'forks',
+    // By default one core is left idle; the suites wait for processes more than they compute.
+    maxWorkers: 2,
   },
 });
