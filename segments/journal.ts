@@ -8,19 +8,14 @@
 import { z } from 'zod';
 import { PlimsollError } from './errors.ts';
 import { priorities, type ArchiveId, type BatchId, type ChunkId, type IntentId, type Priority, type RunKey, type SegmentName } from './segment.ts';
+import type { SpoolRange } from './store/spool.ts';
 
 /** One chunk of a sealed archive; `firstIndex` is the archive index of its first row. */
-export interface SealedChunkRange {
+export interface SealedChunkRange extends SpoolRange {
   readonly chunk: ChunkId;
   readonly segment: SegmentName;
   readonly client: string;
   readonly attempt: number;
-  readonly spoolKey: string;
-  readonly spoolRows: number;
-  readonly spoolParamsBytes: number;
-  readonly spoolIndexBytes: number;
-  readonly from: number;
-  readonly to: number;
   readonly firstIndex: number;
   readonly tokensMax: number;
   readonly microUsdMax: number;

@@ -154,7 +154,7 @@ class Box {
     const store = withFaults(this.#store, 'store', faults);
     const claude = withFaults(this.#provider.client(account), 'claude', { ...faults, fate: (call) => (call === 'claude.createBatch' ? onlyCrashes(faults.fate(call)) : faults.fate(call)) });
     const shared = { ledger, store, wake: this.#wake(), now: () => this.#nowMs, log: () => undefined };
-    const exporting = { partBytesMax: 1e6, gzipLevel: 1, scratchDirectory: this.#scratch, priceOf: (model: string) => prices.find(model), priceVersion: prices.version };
+    const exporting = { partBytesMax: 1e6, gzipLevel: 1, scratchDirectory: this.#scratch };
     const calls = new OpenCalls();
     const handlers = [
       makePacker({ ...shared, limits: this.#limits, queues: { fetch: async () => undefined, close: async () => undefined } }),
