@@ -1,13 +1,12 @@
 /** `cancel`: nothing more of a run is sent, its batches are canceled at the provider, and what finished is exported. */
 import { Command } from 'commander';
-import { runDocument } from '../exporters/exporter.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { runReportKey } from '../segments/lake.ts';
 import type { Cancellation } from '../segments/ledger/ledger.ts';
 import { journalCancellation } from '../segments/store/decisions.ts';
 import { readDocument } from '../segments/store/document.ts';
 import type { Installation } from './compose.ts';
-import { viewRun, type RunView } from './follow.ts';
+import { viewDocument, viewRun, type RunView } from './follow.ts';
 import { findRun } from './names.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { tellEnd, withWork } from './run.ts';
@@ -41,7 +40,7 @@ async function cancel(installation: Installation, name: string, options: CancelO
   const view = await viewRun(ledger, key);
   if (!view) throw new PlimsollError('run_unknown', { message: `the run ${key} has left the ledger`, where: key });
   if (canceled.kind === 'ended') {
-    if (options.json) printJson(runDocument(view.run, store.uri));
+    if (options.json) printJson(viewDocument(view, store.uri));
     else if (!options.quiet) tell(`run ${key} has ended already (${view.run.state}): there is nothing to cancel`);
     return 0;
   }
@@ -50,7 +49,7 @@ async function cancel(installation: Installation, name: string, options: CancelO
   await wake.wake({ stage: 'gather', entity: key, epoch: now() });
   if (!options.quiet) tell(begunText(canceled, view));
   if (!options.wait) {
-    if (options.json) printJson(runDocument(view.run, store.uri));
+    if (options.json) printJson(viewDocument(view, store.uri));
     return 0;
   }
   const end = await workUntilStill(installation, key, async () => await Promise.resolve(undefined), { isSimulated: options.simulate === true, timeoutMs, isShown: !options.quiet });

@@ -5,12 +5,12 @@ import { rowStatuses } from '../segments/outcome.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import type { Installation } from './compose.ts';
 import { dependencyFolder, generateDocuments, linesOf, readDocuments, type Document } from './corpus.ts';
+import { viewDocument } from './follow.ts';
 import { configOf, runKeyOf, withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { workRun } from './run.ts';
 import { producerSettings } from './source.ts';
 import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 import { exitOf, type RunEnd } from './work-run.ts';
-import { runDocument } from '../exporters/exporter.ts';
 
 interface DemoOptions extends CommonOptions {
   readonly prompts?: string;
@@ -53,7 +53,7 @@ async function demo(installation: Installation, wanted: number, seed: number, op
     timeoutMs: undefined,
     isShown: !options.quiet,
   });
-  if (options.json) printJson(runDocument(end.view.run, installation.store.uri));
+  if (options.json) printJson(viewDocument(end.view, installation.store.uri));
   else await show(installation, end, performance.now() - startedAt);
   return exitOf(end);
 }

@@ -2,6 +2,7 @@
  * Follows a run to where it can go no further by itself: complete, held by a budget, or in doubt. It reads the ledger and
  * changes nothing.
  */
+import { runDocument, type RunDocument } from '../exporters/exporter.ts';
 import type { ArchiveRecord, Ledger, RunRecord } from '../segments/ledger/ledger.ts';
 import type { RunKey } from '../segments/segment.ts';
 
@@ -16,6 +17,11 @@ export interface RunView {
 }
 
 const lookEveryMs = 200;
+
+/** The document of a run that was looked at. `lakeUri` has no trailing slash. */
+export function viewDocument({ run, standing }: RunView, lakeUri: string): RunDocument {
+  return runDocument(run, lakeUri, standing === 'held' || standing === 'in_doubt' ? standing : undefined);
+}
 
 /** Looks once. */
 export async function viewRun(ledger: Ledger, key: RunKey): Promise<RunView | undefined> {

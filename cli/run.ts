@@ -8,6 +8,7 @@ import type { ProducerSettings, SourceLocation } from '../producers/producer.ts'
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Installation } from './compose.ts';
+import { viewDocument } from './follow.ts';
 import { interruptSignal } from './interrupt.ts';
 import { configOf, runKeyOf, withCommon, withInstallation, withRunKey, withSource, type CommonOptions, type SourceOptions } from './options.ts';
 import { tellRun } from './report.ts';
@@ -84,7 +85,7 @@ export async function runToEnd(installation: Installation, source: SourceLocatio
 /** Prints how a run ended, as a document or in words, and returns the exit code that says the same. */
 export async function tellEnd(installation: Installation, end: RunEnd, options: CommonOptions): Promise<ExitCode> {
   const { view, production } = end;
-  if (options.json) printJson(runDocument(view.run, installation.store.uri));
+  if (options.json) printJson(viewDocument(view, installation.store.uri));
   else if (!options.quiet) await tellRun(installation, view, production);
   if (end.isTimedOut && view.standing === 'moving' && !options.quiet) tell(`The time is over; the run goes on wherever a worker runs. Watch it: plimsoll watch ${view.run.run}`);
   return exitOf(end);

@@ -1,10 +1,9 @@
 /** `status`: what runs, what waits, what stands still and why. */
 import { Command } from 'commander';
-import { runDocument } from '../exporters/exporter.ts';
 import type { ExitCode } from '../segments/errors.ts';
 import type { ArchiveRecord, Ledger, SegmentRecord } from '../segments/ledger/ledger.ts';
 import type { SegmentName } from '../segments/segment.ts';
-import { viewRun, type RunView } from './follow.ts';
+import { viewDocument, viewRun, type RunView } from './follow.ts';
 import { heldText } from './held.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { countText, dollarText, print, printJson, tableText } from './terminal.ts';
@@ -23,7 +22,7 @@ export function statusCommand(exit: (code: ExitCode) => void): Command {
           const oldest = await oldestWaiting(ledger, segments, views, now());
           if (options.json) {
             printJson({
-              runs: views.map((view) => ({ ...runDocument(view.run, store.uri), age_ms: isOver(view) ? null : now() - view.run.openedAtMs })),
+              runs: views.map((view) => ({ ...viewDocument(view, store.uri), age_ms: isOver(view) ? null : now() - view.run.openedAtMs })),
               segments: segments.map((each) => ({ segment: each.segment, state: each.state, rows_queued: each.rowsQueued, rows_held: each.rowsHeld, oldest_waiting_ms: oldest.get(each.segment) ?? null, reasons: each.stops.map((stop) => stop.reason) })),
               archives: underWay(views).map((each) => ({ archive: each.archive, run_key: each.run, state: each.state, rows: each.rows, batch_id: each.batch ?? null, reason: each.reason ?? null, age_ms: now() - (each.acceptedAtMs ?? each.openedAtMs) })),
               stops: stops.map((stop) => ({ segment: stop.segment === '' ? null : stop.segment, run_key: stop.run ?? null, reason: stop.reason, target: stop.target === '' ? null : stop.target, rows_held: stop.rowsHeld, stopped_ms: now() - stop.stoppedAtMs })),

@@ -1,10 +1,9 @@
 /** `watch`: how far the runs are, until they stand still. It reads the ledger and changes nothing; no worker starts here. */
 import { Command } from 'commander';
-import { runDocument } from '../exporters/exporter.ts';
 import type { ExitCode } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Installation } from './compose.ts';
-import { pause, viewRun, type RunView } from './follow.ts';
+import { pause, viewDocument, viewRun, type RunView } from './follow.ts';
 import { interruptSignal } from './interrupt.ts';
 import { findRun } from './names.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
@@ -50,7 +49,7 @@ async function watch(installation: Installation, name: string | undefined, optio
     for (;;) {
       const views = (await Promise.all(keys.map(async (key) => await viewRun(ledger, key)))).filter((view) => view !== undefined);
       for (const view of options.json ? views : []) {
-        const document = runDocument(view.run, store.uri);
+        const document = viewDocument(view, store.uri);
         if (printed.get(view.run.run) !== JSON.stringify(document)) printJson(document);
         printed.set(view.run.run, JSON.stringify(document));
       }

@@ -32,12 +32,15 @@ export interface RunDocument {
   readonly manifest: string | null;
 }
 
-/** Describes a run. `lakeUri` has no trailing slash. */
-export function runDocument(run: RunRecord, lakeUri: string): RunDocument {
+/**
+ * Describes a run. `lakeUri` has no trailing slash. `rest` is what a look at its archives adds: the record alone cannot
+ * tell a run whose queued or sealed work waits for an operator from one that goes on by itself.
+ */
+export function runDocument(run: RunRecord, lakeUri: string, rest?: 'held' | 'in_doubt'): RunDocument {
   return {
     run_key: run.run,
     ...(run.retryOf === undefined ? {} : { retry_of: run.retryOf }),
-    status: statusOf(run),
+    status: statusOf(run, rest),
     counts: { accepted: run.accepted, rejected: run.rejected, succeeded: run.succeeded, dead_lettered: run.deadLettered },
     batches: run.batches,
     usage: usageDocument(run.usage),
@@ -48,10 +51,11 @@ export function runDocument(run: RunRecord, lakeUri: string): RunDocument {
   };
 }
 
-function statusOf(run: RunRecord): RunStatus {
+function statusOf(run: RunRecord, rest: 'held' | 'in_doubt' | undefined): RunStatus {
   if (run.state === 'complete') return run.result ?? 'partial';
   if (run.state === 'canceled') return 'canceled';
   if (run.archivesInDoubt > 0) return 'in_doubt';
+  if (rest !== undefined) return rest;
   const isAllHeld = run.state === 'open' && run.chunksHeld > 0 && run.chunksHeld === run.chunksOpen;
   return isAllHeld ? 'held' : 'running';
 }

@@ -1,7 +1,8 @@
 /** The mistakes that an operator makes: each has its own message, says what to do next, has its exit code, and loses nothing. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openHome, type Home } from '../../local/home.ts';
@@ -75,7 +76,14 @@ it('a port that is taken is named', async () => {
 });
 
 it('two installations on one home are refused, with both ids or both tags', async () => {
-  const elsewhere = await world.run(['status'], { PLIMSOLL_LAKE: join(world.folder, 'another-lake') });
+  const lake = join(world.folder, 'another-lake');
+  const empty = await world.run(['status'], { PLIMSOLL_LAKE: lake });
+  expect(empty.code, empty.stderr).toBe(2);
+  expect(empty.stderr).toMatch(/has no id[\s\S]*PLIMSOLL_LAKE[\s\S]*\[installation_differs\]/);
+  expect(existsSync(join(lake, 'journal/installation.json'))).toBe(false);
+  mkdirSync(join(lake, 'journal'), { recursive: true });
+  writeFileSync(join(lake, 'journal/installation.json'), JSON.stringify({ v: 1, id: randomUUID(), tag: 'plimsoll' }));
+  const elsewhere = await world.run(['status'], { PLIMSOLL_LAKE: lake });
   expect(elsewhere.code, elsewhere.stderr).toBe(2);
   expect(elsewhere.stderr.match(/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/g)).toHaveLength(2);
   expect(elsewhere.stderr).toMatch(/PLIMSOLL_LAKE[\s\S]*\[installation_differs\]/);

@@ -178,6 +178,11 @@ describe('the document of a run', () => {
     expect(runDocument({ ...record, ...over }, 'file:///lake').status).toBe(status);
   });
 
+  it('says held of a run whose queued work waits for an operator, unless it has ended', () => {
+    expect(runDocument(record, 'file:///lake', 'held').status).toBe('held');
+    expect(runDocument({ ...record, state: 'complete', result: 'partial' }, 'file:///lake', 'held').status).toBe('partial');
+  });
+
   it('has the keys that scripts rely on, and a manifest when there is one', () => {
     expect(runDocument({ ...record, state: 'complete', result: 'partial' }, 'file:///lake')).toEqual({
       run_key: run, status: 'partial', counts: { accepted: 10, rejected: 1, succeeded: 8, dead_lettered: 2 }, batches: 1,
