@@ -86,7 +86,8 @@ function zsh(verbs: readonly Verb[]): string {
     const calls = subs.map((sub) => `        ${sub.name}) ${name}_${sub.name.replaceAll('-', '_')} ;;`).join('\n');
     return `${name}() {\n  local state\n  _arguments -C ${flags.join(' ')} '1: :->verb' '*:: :->rest'\n  case $state in\n    verb) local -a verbs; verbs=(${list}); _describe verb verbs ;;\n    rest) case $words[1] in\n${calls}\n      esac ;;\n  esac\n}`;
   });
-  return `#compdef plimsoll\n# zsh completion of plimsoll: plimsoll completion zsh > "\${fpath[1]}/_plimsoll"\n${functions.join('\n')}\ncompdef _plimsoll plimsoll\n`;
+  // zsh runs a file of its function path as the function itself, the first time; then the answer is wanted at once.
+  return `#compdef plimsoll\n# zsh completion of plimsoll: plimsoll completion zsh > "\${fpath[1]}/_plimsoll"\n${functions.join('\n')}\nif [[ \$funcstack[1] == _plimsoll ]]; then _plimsoll "\$@"; else compdef _plimsoll plimsoll; fi\n`;
 }
 
 function fish(verbs: readonly Verb[]): string {

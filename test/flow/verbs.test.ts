@@ -1,8 +1,8 @@
 /** Every verb once, as its users call it: what it prints, what it leaves behind, and its exit code. */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { dirname, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openHome, type Home } from '../../local/home.ts';
@@ -11,6 +11,9 @@ import { corpus, openWorld, type World } from '../chaos/world.ts';
 
 /** Whoever is in the home keeps its Redis running, so that not every command has to start it. */
 const enter = async (world: World): Promise<Home> => await openHome({ directory: world.home, searchPath: process.env['PATH'] ?? '', install: false, announce: () => undefined });
+
+/** A shell that is not installed is not tested. */
+const isThere = (shell: string): boolean => spawnSync(shell, ['-c', 'true']).status === 0;
 
 interface Row {
   readonly id: string;
@@ -168,6 +171,25 @@ describe('a run that is planned, applied, replayed and retried', () => {
     const [verbs, priorities] = execFileSync('bash', [script], { encoding: 'utf8' }).trim().split('\n');
     expect(verbs?.split(' ')).toEqual(expect.arrayContaining(['retry', 'resume', 'replay']));
     expect(priorities).toBe('normal');
+  });
+
+  it.skipIf(!isThere('fish'))('fish completes verbs, their verbs and choices', async () => {
+    const script = world.write('plimsoll.fish', (await world.run(['completion', 'fish'])).stdout);
+    const complete = (words: string): string => execFileSync('fish', ['-c', `source ${script}; complete -C '${words}'`], { encoding: 'utf8' });
+    expect(complete('plimsoll bud')).toMatch(/^budget\t/);
+    expect(complete('plimsoll budget ')).toMatch(/^set\t[\s\S]*^show\t/m);
+    expect(complete('plimsoll run --priority n')).toMatch(/^normal\t/);
+  });
+
+  it.skipIf(!isThere('zsh'))('zsh completes the very first word that it is asked for', async () => {
+    const script = world.write('_plimsoll', (await world.run(['completion', 'zsh'])).stdout);
+    // A terminal of its own: completion exists only where somebody types.
+    const typed = world.write('type.zsh', [
+      'zmodload zsh/zpty', 'zpty z "zsh -f -i"',
+      `zpty -w z "fpath=(${dirname(script)} \\$fpath); autoload -U compinit; compinit -u -D; print rea''dy"`,
+      "zpty -r z out '*ready*'", "zpty -w -n z $'plimsoll bud\\t'", "zpty -r z out '*budget*'", 'print completed', 'zpty -d z',
+    ].join('\n'));
+    expect(execFileSync('zsh', ['-f', typed], { encoding: 'utf8', timeout: 20_000 })).toMatch(/completed/);
   });
 });
 
