@@ -13,6 +13,8 @@ export interface CommonOptions {
   readonly install: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
+  /** The provider is the simulator of the home; only verbs that work the stages have it. */
+  readonly simulate?: boolean;
 }
 
 export interface SourceOptions {
@@ -53,8 +55,22 @@ export function withRunKey(command: Command): Command {
   return command.requiredOption('--run-key <key>', 'name of this run; the same key twice costs nothing twice');
 }
 
+interface Flag {
+  readonly name: string;
+  readonly path: string;
+  readonly value: string | undefined;
+}
+
+/** A batch of the simulator ends within seconds: waiting for a poll that is made for hours would be most of a rehearsal. */
+const rehearsalPoll: Flag = { name: '--simulate', path: 'poll.min', value: '250ms' };
+
 /** Loads the configuration of a verb. @throws ConfigError with every fault */
-export function configOf(options: CommonOptions & Partial<SourceOptions>, extra: readonly { name: string; path: string; value: string | undefined }[] = []): Config {
+export function configOf(options: CommonOptions & Partial<SourceOptions>, extra: readonly Flag[] = []): Config {
+  const config = load(options, extra);
+  return options.simulate === true && config.origins.get('poll.min') === 'default' ? load(options, [...extra, rehearsalPoll]) : config;
+}
+
+function load(options: CommonOptions & Partial<SourceOptions>, extra: readonly Flag[]): Config {
   return loadConfig({
     env: readEnvironment(),
     cwd: process.cwd(),

@@ -50,12 +50,12 @@ async function save(path: string, document: object): Promise<void> {
 }
 
 function show(found: Survey, document: ReturnType<typeof planDocument>, config: Config): void {
-  print(tableText(['segment', 'rows', 'full batches', 'tokens expected', 'tokens at most', 'cost expected', 'cost at most'], [
+  if (found.segments.length > 0) print(tableText(['segment', 'rows', 'full batches', 'tokens expected', 'tokens at most', 'cost expected', 'cost at most'], [
     ...found.segments.map((each, index) => [
       each.segment, countText(each.rows), String(document.segments[index]?.full_batches ?? 0), countText(each.tokensExpected), countText(each.tokensMax), dollarText(each.microUsdExpected), dollarText(each.microUsdMax),
     ]),
   ]));
-  print('\nTokens are estimated from the text; the rest of each segment shares batches within its priority.');
+  if (found.segments.length > 0) print('\nTokens are estimated from the text; the rest of each segment shares batches within its priority.');
   if (config.budgets.length > 0) print(`\n${budgetsText(document.budgets)}`);
   if (found.rejected > 0) {
     print(`\n${countOf(found.rejected, 'line')} would be rejected: ${Object.entries(found.rejectedByCode).map(([code, count]) => `${code} ${countText(count)}`).join(', ')}`);

@@ -19,6 +19,7 @@ export async function tellRun(installation: Installation, view: RunView, product
     `  cost      ${dollarText(run.microUsd)} estimated; ${dollarText(run.standardMicroUsd - run.microUsd)} less than one by one`,
   ];
   if (run.retryOf !== undefined) lines.push(`  retry of  ${run.retryOf}`);
+  if (run.succeeded > 0 && view.standing === 'complete') lines.push(`  results   ${urlOf(installation.store, `results/dt=${run.dt}/topic=*/${run.run}-*.jsonl.gz`)}`);
   if (production?.rejectsKey !== undefined) lines.push(`  rejects   ${urlOf(installation.store, production.rejectsKey)}`);
   if (view.standing === 'complete' || view.standing === 'canceled') lines.push(`  manifest  ${urlOf(installation.store, runManifestKey(run.dt, run.run))}`);
   tell(lines.join('\n'));

@@ -51,7 +51,9 @@ export function readTopic(line: LineText, member: Member | undefined, standard: 
   const topic = stringOf(line, member);
   if (topic !== undefined && topicPattern.test(topic)) return { value: topic };
   const shown = topic === undefined ? 'the topic is no string' : `the topic ${quoted(topic)} is not allowed`;
-  return { fault: fault('topic_invalid', `${shown}: 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or a digit`, member.start) };
+  const meant = topic?.toLowerCase().replaceAll(/[^a-z0-9_-]+/g, '-');
+  const hint = meant !== undefined && topicPattern.test(meant) ? `; ${quoted(meant)} would be` : '';
+  return { fault: fault('topic_invalid', `${shown}: 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or a digit${hint}`, member.start) };
 }
 
 export function readPriority(line: LineText, member: Member | undefined, standard: Priority): Reading<Priority> {

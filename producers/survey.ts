@@ -41,13 +41,15 @@ export interface Survey {
   /** Sorted by name. */
   readonly segments: readonly SegmentSurvey[];
   readonly rejectedByCode: Readonly<Partial<Record<FaultCode, number>>>;
-  /** The first rejects, as people read them: `file:line:column: problem`. */
+  /** The first rejects of each code, as people read them: `file:line:column: problem`. */
   readonly rejectMessages: readonly string[];
 }
 
 /** How much of `max_tokens` an answer is taken to use until a topic is calibrated, in thousandths. */
 export const outputExpectedPermille = 500;
 const messagesMax = 20;
+/** One mistake in every line is one mistake: the other kinds must not drown in it. */
+const messagesOfCodeMax = 5;
 
 /** The tally of one segment while it grows. Costs are pico-USD, so that a million cheap rows do not round to nothing. */
 interface Tally {
@@ -78,8 +80,9 @@ export async function survey(source: SourceLocation, settings: ProducerSettings,
       return;
     }
     rejected += 1;
-    rejectedByCode[verdict.fault.code] = (rejectedByCode[verdict.fault.code] ?? 0) + 1;
-    if (rejectMessages.length < messagesMax) rejectMessages.push(faultMessage(uri, line, verdict.fault));
+    const ofCode = (rejectedByCode[verdict.fault.code] ?? 0) + 1;
+    rejectedByCode[verdict.fault.code] = ofCode;
+    if (ofCode <= messagesOfCodeMax && rejectMessages.length < messagesMax) rejectMessages.push(faultMessage(uri, line, verdict.fault));
   });
   if (accepted + rejected === 0) throw emptySource(uri);
   const segments = [...tallies].map(([segment, tally]) => finish(segment, tally)).sort((a, b) => (a.segment < b.segment ? -1 : 1));

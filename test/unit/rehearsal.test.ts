@@ -1,0 +1,21 @@
+/** A rehearsal waits as long as its simulator takes, and no longer; whoever sets a poll interval gets it. */
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { tmpdir } from 'node:os';
+import { configOf } from '../../cli/options.ts';
+
+// A folder without a settings file.
+beforeEach(() => vi.spyOn(process, 'cwd').mockReturnValue(tmpdir()));
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+});
+
+it('asks the simulator often, and the provider as seldom as is configured', () => {
+  expect(configOf({ install: true, simulate: true }).poll.minMs).toBe(250);
+  expect(configOf({ install: true }).poll.minMs).toBe(10_000);
+});
+
+it('keeps an interval that somebody has set', () => {
+  vi.stubEnv('PLIMSOLL_POLL__MIN', '5s');
+  expect(configOf({ install: true, simulate: true }).poll.minMs).toBe(5_000);
+});
