@@ -1,6 +1,6 @@
 /**
  * Every key of the ledger that is read outside a script. Scripts build the same names from the same prefix
- * (`scripts/prelude.lua`). All keys carry the hash tag of the installation, so a cluster keeps them in one slot.
+ * (`scripts/prelude/`). All keys carry the hash tag of the installation, so a cluster keeps them in one slot.
  *
  * | key                      | type   | holds                                                    | lives                |
  * |--------------------------|--------|----------------------------------------------------------|----------------------|

@@ -1,6 +1,6 @@
 /**
- * Loads the Lua scripts. Each gets the table of allowed moves, made from `lifecycle.ts`, and the prelude in front of it,
- * so the guard that Redis enforces is the table that people read.
+ * Loads the Lua scripts. Each gets the table of allowed moves, made from `lifecycle.ts`, and the parts of the prelude in
+ * front of it, so the guard that Redis enforces is the table that people read.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -17,6 +17,9 @@ export const scriptNames = [
   'renew-lane', 'resume', 'resume-held', 'seal-archive', 'send-intent', 'set-budget', 'settle', 'split', 'stop-on-budget', 'watch-batch',
 ] as const;
 export type ScriptName = (typeof scriptNames)[number];
+
+/** The parts of the prelude, in `scripts/prelude/`: each uses only what stands before it. */
+export const preludeParts = ['base', 'queue', 'account', 'runtime', 'standing', 'stop', 'archive', 'cancel', 'lane', 'doubt'] as const;
 
 /** The table of allowed moves as Lua: `MOVES[noun][from][event]` is the state that follows. */
 export function movesTable(): string {
@@ -35,6 +38,14 @@ function textOf(name: string): string {
   return readFileSync(new URL(`./scripts/${name}.lua`, import.meta.url), 'utf8');
 }
 
+let prelude: string | undefined;
+
+/** A script as Redis gets it: the table of moves, the prelude, its own text. */
+export function luaOf(name: ScriptName): string {
+  prelude ??= `${movesTable()}\n${preludeParts.map((part) => textOf(`prelude/${part}`)).join('\n')}`;
+  return `${prelude}\n${textOf(name)}`;
+}
+
 /** Runs a script on a request and returns its decoded reply. */
 export type Call = (name: ScriptName, request: Readonly<Record<string, unknown>>) => Promise<unknown>;
 
@@ -43,10 +54,9 @@ export type Call = (name: ScriptName, request: Readonly<Record<string, unknown>>
  * @throws PlimsollError `redis_unavailable` when Redis cannot be reached within the client's own limits
  */
 export function scriptCaller(redis: Redis, prefix: string): Call {
-  const head = `${movesTable()}\n${textOf('prelude')}\n`;
   const scripts = new Map(
     scriptNames.map((name) => {
-      const lua = head + textOf(name);
+      const lua = luaOf(name);
       return [name, { lua, sha: createHash('sha1').update(lua).digest('hex') }] as const;
     }),
   );

@@ -1,13 +1,12 @@
 /** A client resends a call whose reply was lost. So every script is sent twice here, and the second time nothing may change. */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Redis } from 'ioredis';
 import { deriveRun } from '../../segments/derive.ts';
 import { openRedisLedger } from '../../segments/ledger/redis.ts';
 import { openRestore } from '../../segments/ledger/restore.ts';
 import { openStanding } from '../../segments/ledger/standing.ts';
-import { movesTable, scriptNames } from '../../segments/ledger/scripts.ts';
+import { luaOf, scriptNames, type ScriptName } from '../../segments/ledger/scripts.ts';
 import { noUsage, type BatchId, type IntentId } from '../../segments/segment.ts';
 import { intentOf, runEvidence, sealedOf } from '../evidence-world.ts';
 import { account, footerOf, input, ledgerForTest, limits, normal, nowMs, outcomeOf, partsAfter, runA, runB, snapshot, type LedgerWorld } from '../ledger-world.ts';
@@ -17,9 +16,8 @@ beforeEach(async () => void (world = await ledgerForTest()));
 afterEach(async () => await world.close());
 
 /** What Redis knows a script by. */
-function shaOf(name: string): string {
-  const textOf = (file: string): string => readFileSync(new URL(`../../segments/ledger/scripts/${file}.lua`, import.meta.url), 'utf8');
-  return createHash('sha1').update(`${movesTable()}\n${textOf('prelude')}\n${textOf(name)}`).digest('hex');
+function shaOf(name: ScriptName): string {
+  return createHash('sha1').update(luaOf(name)).digest('hex');
 }
 
 /** A connection that sends every script twice and compares everything that Redis holds after each; it answers the first reply. */

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { movesTable, scriptNames } from '../../segments/ledger/scripts.ts';
+import { movesTable, preludeParts, scriptNames } from '../../segments/ledger/scripts.ts';
 import { lifecycle } from '../../segments/lifecycle.ts';
 
 const folder = resolve(import.meta.dirname, '../../segments/ledger/scripts');
@@ -10,7 +10,8 @@ const textOf = (name: string): string => readFileSync(join(folder, `${name}.lua`
 describe('the scripts of the ledger', () => {
   it('are the files on the disk, and each of them is loaded', () => {
     const files = readdirSync(folder).filter((name) => name.endsWith('.lua')).map((name) => name.replace('.lua', ''));
-    expect(files.filter((name) => name !== 'prelude').sort()).toEqual([...scriptNames].sort());
+    expect(files.sort()).toEqual([...scriptNames].sort());
+    expect(readdirSync(join(folder, 'prelude')).sort()).toEqual(preludeParts.map((part) => `${part}.lua`).sort());
   });
 
   it.each([...scriptNames])('%s opens with its request, its answer and why it is atomic', (name) => {
@@ -27,7 +28,7 @@ describe('the scripts of the ledger', () => {
     expect(textOf(name)).not.toMatch(/'TIME'|os\.|math\.random|'RANDOMKEY'|'SRANDMEMBER'/);
   });
 
-  it.each([...scriptNames, 'prelude'])('%s builds every key from the prefix, so that a cluster keeps them in one slot', (name) => {
+  it.each([...scriptNames, ...preludeParts.map((part) => `prelude/${part}`)])('%s builds every key from the prefix, so that a cluster keeps them in one slot', (name) => {
     const calls = [...textOf(name).matchAll(/redis\.call\('[A-Z]+',\s*([^,)]+)/g)].map((match) => match[1] ?? '');
     const foreign = calls.filter((key) => key.startsWith("'") || key.startsWith('"'));
     expect(foreign).toEqual([]);

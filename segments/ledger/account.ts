@@ -1,0 +1,72 @@
+/** The economy of the ledger: budgets, the accounts that they limit, and the stops that follow when one has no room. */
+import type { SegmentState, StopReason } from '../lifecycle.ts';
+import type { RunKey, SegmentName, Usage } from '../segment.ts';
+
+export interface SegmentRecord {
+  readonly segment: SegmentName;
+  readonly state: SegmentState;
+  readonly rowsQueued: number;
+  readonly rowsHeld: number;
+  readonly chunksQueued: number;
+  readonly chunksHeld: number;
+  readonly stops: readonly StopRecord[];
+}
+
+/** Why a segment stands still, for all runs or for one. */
+export interface StopRecord {
+  /** Empty when a whole run is held. */
+  readonly segment: SegmentName;
+  /** Set when a run is held, or when the budget's window is a run: other runs of the segment flow on. */
+  readonly run: RunKey | undefined;
+  readonly reason: StopReason;
+  /** The account that has no room: `segment:…`, `topic:…`, `client:…`, `all`; empty for an operator's stop. */
+  readonly target: string;
+  readonly stoppedAtMs: number;
+  /** The bounds of the next prompt in line: it flows again when the account has this much room. */
+  readonly tokensNeeded: number;
+  readonly microUsdNeeded: number;
+  /** Bounds of everything that is held by this stop. */
+  readonly tokensHeld: number;
+  readonly microUsdHeld: number;
+  readonly rowsHeld: number;
+  /** Room left on the account; undefined where it has no limit of that kind. */
+  readonly tokensFree: number | undefined;
+  readonly microUsdFree: number | undefined;
+  /** Of a stop for the runtime, ms: the limit, when the work began, how long an archive is expected to take, and on how
+   *  many archives that rests (0: none was seen, the worst case is assumed). */
+  readonly runtime?: {
+    readonly limitMs: number;
+    readonly startedAtMs: number;
+    readonly turnaroundMs: number;
+    readonly turnaroundsSeen: number;
+  };
+}
+
+/** A budget: what a target may reserve and spend within a window. */
+export interface Budget {
+  /** `all`, `topic:invoices`, `segment:invoices.8k.high`, `client:etl`. */
+  readonly target: string;
+  readonly tokens: number | undefined;
+  readonly microUsd: number | undefined;
+  /** `run`, `total`, or a span such as `1h` and `1d`, aligned to the Unix epoch (UTC). */
+  readonly window: string;
+  /** Upper bound on the wall time of the work within the window, ms. Where the window is `total`, of one stretch of work:
+   *  from the first reservation until nothing is reserved any more. */
+  readonly runtimeMs?: number | undefined;
+  /** What is done with a batch that outlives `runtimeMs`. */
+  readonly onLate?: 'wait' | 'cancel' | undefined;
+}
+
+/** One account of the ledger: a target in one window. */
+export interface AccountRecord {
+  readonly target: string;
+  /** `total`, `run=<key>` or `<span>=<start in ms>`. */
+  readonly windowId: string;
+  readonly tokensReserved: number;
+  readonly tokensSpent: number;
+  readonly microUsdReserved: number;
+  readonly microUsdSpent: number;
+  readonly usage: Usage;
+  /** Rows billed above their bound. */
+  readonly overBound: number;
+}

@@ -1,0 +1,65 @@
+-- Accounts: the windows they belong to, the room they have, and what is told of them.
+
+local spans = { s = 1000, m = 60000, h = 3600000, d = 86400000 }
+
+-- The window that an instant falls into. Spans are aligned to the Unix epoch, in UTC.
+local function windowOf(window, run, at)
+  if window == 'run' then return 'run=' .. run end
+  local count, unit = string.match(window, '^(%d+)([smhd])$')
+  if not count then return 'total' end
+  local span = tonumber(count) * spans[unit]
+  return window .. '=' .. int(at - at % span)
+end
+
+-- The accounts that a reservation of this chunk must pass, each with the limits of its budget (nil: none).
+-- The total of the installation is always kept, with or without a budget on it.
+local function accountsOf(segment, client, run, at)
+  local targets = { 'all', 'client:' .. client, 'topic:' .. topicOf(segment), 'segment:' .. segment }
+  local accounts = { { target = 'all', name = 'all@total' } }
+  for _, name in ipairs(targets) do
+    local budget = P .. 'budget:' .. name
+    local window = windowOf(get(budget, 'window'), run, at)
+    local account = { target = name, name = name .. '@' .. window, window = get(budget, 'window') }
+    account.tokens = tonumber(get(budget, 'tokens'))
+    account.microUsd = tonumber(get(budget, 'microUsd'))
+    account.runtimeMs = tonumber(get(budget, 'runtimeMs'))
+    account.onLate = get(budget, 'onLate')
+    if account.name == 'all@total' then accounts[1] = account else accounts[#accounts + 1] = account end
+  end
+  return accounts
+end
+
+-- Room of an account for tokens and for money; nil where it has no limit.
+local function roomOf(account)
+  local key = P .. 'account:' .. account.name
+  local tokens, microUsd
+  if account.tokens then tokens = account.tokens - num(key, 'tokensReserved') - num(key, 'tokensSpent') end
+  if account.microUsd then microUsd = account.microUsd - num(key, 'microUsdReserved') - num(key, 'microUsdSpent') end
+  return tokens, microUsd
+end
+
+-- Tells of one limit of an account that it is nearly spent ("warning") or has no room left ("exceeded"): once for each
+-- limit, so that raising it lets the same be told again.
+local function tellBudget(account, targetName, unit, level, limit, at)
+  local key = P .. 'account:' .. account
+  if get(key, level .. ':' .. unit) == int(limit) then return end
+  redis.call('HSET', key, level .. ':' .. unit, int(limit))
+  emit('budget:' .. account .. ':' .. unit .. ':' .. level .. ':' .. int(limit), 'budget.' .. level, targetName, at,
+    { target = targetName, account = account, unit = unit == 'tokens' and 'tokens' or 'micro_usd', limit = limit,
+      spent = num(key, unit .. 'Spent'), reserved = num(key, unit .. 'Reserved') })
+end
+
+-- Tells whether four fifths of an account's limits are spent, or more than all of them. The account of another window
+-- than the budget has now is not judged.
+local function tellSpending(account, at)
+  local targetName, window = string.match(account, '^(.*)@([^@]*)$')
+  local budget = P .. 'budget:' .. targetName
+  if get(budget, 'window') ~= string.match(window, '^[^=]*') then return end
+  for _, unit in ipairs({ 'tokens', 'microUsd' }) do
+    local limit, spent = tonumber(get(budget, unit)), num(P .. 'account:' .. account, unit .. 'Spent')
+    if limit and limit > 0 then
+      if spent * 5 >= limit * 4 then tellBudget(account, targetName, unit, 'warning', limit, at) end
+      if spent > limit then tellBudget(account, targetName, unit, 'exceeded', limit, at) end
+    end
+  end
+end
