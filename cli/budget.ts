@@ -8,6 +8,7 @@ import { journalBudget } from '../segments/store/decisions.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 import { microUsdToUsd } from '../segments/price.ts';
+import { isCalendarUnit } from '../segments/window.ts';
 
 interface SetOptions extends CommonOptions {
   readonly tokens?: string;
@@ -15,6 +16,7 @@ interface SetOptions extends CommonOptions {
   readonly runtime?: string;
   readonly onLate?: string;
   readonly window?: string;
+  readonly timeZone?: string;
 }
 
 /** The `budget` verb with `set` and `show`. */
@@ -27,13 +29,16 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
     .option('--usd <x>', 'dollars, at most six decimals')
     .option('--runtime <duration>', 'upper bound on the wall time of the work within the window, for example 6h')
     .option('--on-late <policy>', 'what is done with a batch that outlives the runtime: wait or cancel (default: as it was, else wait)')
-    .option('--window <window>', 'run, total, or a span such as 1h or 1d (UTC); default: as it was, else total')
-    .addHelpText('after', '\nExamples:\n  plimsoll budget set topic:invoices --usd 5\n  plimsoll budget set segment:invoices.8k.high --tokens 2000000 --window 1d\n  plimsoll budget set topic:mails --runtime 6h --on-late cancel --window run\n\nExit codes: 0 set, 2 usage')
+    .option('--window <window>', 'run, total, hour, day, week, month, or a span such as 6h (UTC); default: as it was, else total')
+    .option('--time-zone <name>', 'where hour, day, week and month begin, for example Europe/Berlin; default: as it was, else UTC')
+    .addHelpText('after', '\nExamples:\n  plimsoll budget set topic:invoices --usd 5\n  plimsoll budget set segment:invoices.8k.high --tokens 2000000 --window 1d\n  plimsoll budget set all --usd 4000 --window month --time-zone Europe/Berlin\n  plimsoll budget set topic:mails --runtime 6h --on-late cancel --window run\n\nExit codes: 0 set, 2 usage')
     .action(async (target: string, options: SetOptions) => {
       exit(
         await withInstallation(options, 'words', async ({ ledger, store, wake, now }) => {
           const known = (await ledger.listBudgets()).find((each) => each.target === target);
-          const parsed = parseBudget(target, { tokens: options.tokens, usd: options.usd, runtime: options.runtime, window: options.window ?? known?.window, onLate: options.onLate ?? known?.onLate }, 'plimsoll budget set');
+          const window = options.window ?? known?.window;
+          const timeZone = options.timeZone ?? (window !== undefined && isCalendarUnit(window) ? known?.timeZone : undefined);
+          const parsed = parseBudget(target, { tokens: options.tokens, usd: options.usd, runtime: options.runtime, window, timeZone, onLate: options.onLate ?? known?.onLate }, 'plimsoll budget set');
           // A limit that is not named stays as it was.
           const merged: Budget = {
             target,
@@ -42,13 +47,14 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
             runtimeMs: parsed.runtimeMs ?? known?.runtimeMs,
             onLate: parsed.onLate,
             window: parsed.window,
+            timeZone: parsed.timeZone,
           };
           // The journal first: a limit that holds must still hold when the ledger is rebuilt.
           await journalBudget(store, merged, now());
           await ledger.setBudget(merged, 'operator', now());
           const resumed = await ledger.resumeHeld(now());
           for (const chunk of resumed) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
-          if (options.json) printJson({ target, tokens: merged.tokens ?? null, usd: merged.microUsd === undefined ? null : microUsdToUsd(merged.microUsd), runtime_ms: merged.runtimeMs ?? null, on_late: merged.onLate, window: merged.window, resumed_chunks: resumed.length });
+          if (options.json) printJson({ target, tokens: merged.tokens ?? null, usd: merged.microUsd === undefined ? null : microUsdToUsd(merged.microUsd), runtime_ms: merged.runtimeMs ?? null, on_late: merged.onLate, window: merged.window, time_zone: timeZoneOf(merged) ?? null, resumed_chunks: resumed.length });
           else if (!options.quiet) tell(`${target}: ${limitText(merged)}; ${resumed.length} held chunks flow again`);
           return 0;
         }),
@@ -98,5 +104,11 @@ function limitText(budget: Budget): string {
     ...(budget.microUsd === undefined ? [] : [dollarText(budget.microUsd)]),
     ...(budget.runtimeMs === undefined ? [] : [`${durationText(budget.runtimeMs)} (late: ${budget.onLate ?? 'wait'})`]),
   ];
-  return `${parts.join(' and ') || 'no limit'} per ${budget.window}`;
+  const timeZone = timeZoneOf(budget);
+  return `${parts.join(' and ') || 'no limit'} per ${budget.window}${timeZone === undefined ? '' : ` (${timeZone})`}`;
+}
+
+/** Where a calendar window begins; undefined for every other. */
+function timeZoneOf(budget: Budget): string | undefined {
+  return isCalendarUnit(budget.window) ? (budget.timeZone ?? 'UTC') : undefined;
 }

@@ -12,6 +12,7 @@ export interface BudgetText {
   readonly usd?: string | undefined;
   readonly runtime?: string | number | undefined;
   readonly window?: string | undefined;
+  readonly timeZone?: string | undefined;
   readonly onLate?: string | undefined;
 }
 

@@ -3,12 +3,13 @@
  * runtime limit. `plimsoll.yaml` and `plimsoll budget set` both come through here, so both accept the same.
  *
  *   budgets:
- *     topic:invoices: { usd: 250, window: 1d }
+ *     topic:invoices: { usd: 250, window: month, timeZone: Europe/Berlin }
  *     segment:invoices.8k.high: { tokens: 40_000_000, runtime: 6h, onLate: cancel }
  */
 import { z } from 'zod';
 import type { Budget } from '../segments/ledger/ledger.ts';
 import { segmentParts, topicPattern } from '../segments/segment.ts';
+import { calendarUnits, isCalendarUnit, isTimeZone } from '../segments/window.ts';
 import { contextNamePattern } from './contexts.ts';
 import { ownLimits } from './limits.ts';
 import { dollarsPattern, parseMicroUsd } from './quantity.ts';
@@ -26,8 +27,8 @@ export interface ConfiguredBudget extends Budget {
 
 /** Who hands prompts in: quotas and budgets may name a client, and ledger keys contain it. */
 export const clientPattern = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$/;
-/** `run`, `total`, or a span that is aligned to the Unix epoch. */
-export const windowPattern = /^(?:run|total|[1-9]\d{0,4}[smhd])$/;
+/** `run`, `total`, a stretch of the calendar, or a span that is aligned to the Unix epoch. */
+export const windowPattern = new RegExp(`^(?:run|total|${calendarUnits.join('|')}|[1-9]\\d{0,4}[smhd])$`);
 
 const targetAllowed = 'all, topic:NAME, client:NAME or segment:TOPIC.CLASS.PRIORITY';
 
@@ -51,6 +52,9 @@ const dollars = z
     return z.NEVER;
   });
 
+const windowAllowed = 'run, total, hour, day, week, month, or a span such as 6h or 7d';
+const timeZoneAllowed = 'a time zone of the IANA database such as Europe/Berlin';
+const timeZoneFits = 'left out, because only the windows hour, day, week and month are of a time zone';
 const limitsAllowed = 'a budget with at least one of tokens, usd and runtime';
 
 /** The limits of one target. */
@@ -60,9 +64,12 @@ export const budgetType = z
       tokens: z.optional(integer(0, Number.MAX_SAFE_INTEGER)).describe('Tokens of input and output together.'),
       usd: z.optional(dollars).describe('US dollars at batch prices, with at most 6 decimals.'),
       runtime: z.optional(duration('1s', '365d')).describe('Upper bound on the wall time of the work within the window.'),
-      window: text(windowPattern, 'run, total, or a span such as 1h or 1d')
+      window: text(windowPattern, windowAllowed)
         .prefault('total')
-        .describe('What the limits apply to: one run, all time, or each span of this length (UTC).'),
+        .describe('What the limits apply to: one run, all time, each hour, day, week or month of the calendar, or each span of this length (UTC).'),
+      timeZone: z
+        .optional(text(/^[^@=|]{1,63}$/, timeZoneAllowed, isTimeZone))
+        .describe('Where hour, day, week and month begin; UTC where it is not given.'),
       onLate: choice(['wait', 'cancel'])
         .prefault('wait')
         .describe('What is done with a submitted batch that outlives runtime: wait for it, or cancel it.'),
@@ -71,7 +78,8 @@ export const budgetType = z
   )
   .refine((budget) => budget.tokens !== undefined || budget.usd !== undefined || budget.runtime !== undefined, {
     error: limitsAllowed,
-  });
+  })
+  .refine((budget) => budget.timeZone === undefined || isCalendarUnit(budget.window), { path: ['timeZone'], error: timeZoneFits });
 
 const mapAllowed = `a map from targets (${targetAllowed}) to limits`;
 
@@ -90,6 +98,7 @@ export function toBudget(target: string, given: z.output<typeof budgetType>): Co
     tokens: given.tokens,
     microUsd: given.usd,
     window: given.window,
+    ...(given.timeZone === undefined ? {} : { timeZone: given.timeZone }),
     runtimeMs: given.runtime,
     onLate: given.onLate,
   });

@@ -125,7 +125,7 @@ export const schema = group('Settings of Plimsoll.', {
     concurrency: setting(integer(1, ownLimits.concurrencyMax), 2, 'Messages that one listener handles side by side.'),
   }),
   budgets: setting(budgetsType, {}, 'Limits by target: all, topic:NAME, client:NAME or segment:TOPIC.CLASS.PRIORITY.', {
-    example: { 'topic:invoices': { usd: 250, window: '1d' }, 'segment:invoices.8k.high': { tokens: 40_000_000, runtime: '6h', onLate: 'cancel' } },
+    example: { 'topic:invoices': { usd: 250, window: 'month', timeZone: 'Europe/Berlin' }, 'segment:invoices.8k.high': { tokens: 40_000_000, runtime: '6h', onLate: 'cancel' } },
   }),
   log: group('What is written to standard error.', {
     level: setting(choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']), 'info', 'Least severity that is logged.'),

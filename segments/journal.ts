@@ -93,6 +93,7 @@ export interface BudgetDocument {
   readonly runtimeMs?: number | undefined;
   readonly onLate?: 'wait' | 'cancel' | undefined;
   readonly window: string;
+  readonly timeZone?: string | undefined;
   readonly setAtMs: number;
 }
 
@@ -125,7 +126,7 @@ const schemas = {
   accepted: z.looseObject({ intent: text, archive: text, run: text, account: text, batch: text }),
   refusal: z.looseObject({ intent: text, archive: text, reason: z.string() }),
   budget: z.looseObject({
-    target: text, tokens: count.optional(), microUsd: count.optional(), runtimeMs: count.optional(), onLate: z.enum(['wait', 'cancel']).optional(), window: text, setAtMs: count,
+    target: text, tokens: count.optional(), microUsd: count.optional(), runtimeMs: count.optional(), onLate: z.enum(['wait', 'cancel']).optional(), window: text, timeZone: text.optional(), setAtMs: count,
   }),
   hold: z.looseObject({ scope: z.string().regex(/^(segment|run):/), isHeld: z.boolean() }),
   completion: z.looseObject({ status: z.enum(['succeeded', 'partial']), completed_at: z.string().nullable() }),

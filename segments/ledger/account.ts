@@ -48,8 +48,11 @@ export interface Budget {
   readonly target: string;
   readonly tokens: number | undefined;
   readonly microUsd: number | undefined;
-  /** `run`, `total`, or a span such as `1h` and `1d`, aligned to the Unix epoch (UTC). */
+  /** `run`, `total`, a span such as `1h` and `1d`, aligned to the Unix epoch (UTC), or a stretch of the calendar: `hour`,
+   *  `day`, `week` (from Monday) and `month`. */
   readonly window: string;
+  /** The time zone of a calendar window, an IANA name; undefined: UTC. */
+  readonly timeZone?: string | undefined;
   /** Upper bound on the wall time of the work within the window, ms. Where the window is `total`, of one stretch of work:
    *  from the first reservation until nothing is reserved any more. */
   readonly runtimeMs?: number | undefined;
@@ -60,7 +63,7 @@ export interface Budget {
 /** One account of the ledger: a target in one window. */
 export interface AccountRecord {
   readonly target: string;
-  /** `total`, `run=<key>` or `<span>=<start in ms>`. */
+  /** `total`, `run=<key>`, `<span>=<start in ms>` or `<calendar unit>|<time zone>=<start in ms>`. */
   readonly windowId: string;
   readonly tokensReserved: number;
   readonly tokensSpent: number;

@@ -22,6 +22,7 @@
  * | stops, stop:<scope>(:held) | set, hash, zset | why something stands still, and what           | while it does        |
  * | stops:count              | string | how many stops there were; makes their events' ids       | for ever             |
  * | budgets, budget:<target> | set, hash | limits                                                | for ever             |
+ * | calendars                | set    | calendar windows of budgets, `<unit>|<time zone>`        | for ever             |
  * | accounts, account:<name> | set, hash | reserved and spent                                    | for ever             |
  * | turnaround:<segment>     | list   | how long its last archives took, ms; `all`: of any       | for ever             |
  * | lake                     | string | id of the lake that this ledger belongs to               | for ever             |

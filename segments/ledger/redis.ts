@@ -6,9 +6,10 @@
  */
 import type { Redis } from 'ioredis';
 import { childChunkId, type ArchiveId, type ChunkId, type IntentId, type Priority, type RunKey, type SegmentName } from '../segment.ts';
-import { count, decodeAccount, decodeArchive, decodeChunk, decodeEvent, decodeIntent, decodeRun, decodeSegment, decodeStop, text, type Fields } from './decode.ts';
+import { budgetCalls, callerInWindows } from './budgets.ts';
+import { count, decodeArchive, decodeChunk, decodeEvent, decodeIntent, decodeRun, type Fields } from './decode.ts';
 import type { LedgerKeys } from './keys.ts';
-import type { Admission, BatchWatch, Budget, Cancellation, ChunkPart, DueEntity, HoldTarget, Ledger, Preparation, QueuedChunk, RunRecord, StopRecord } from './ledger.ts';
+import type { Admission, BatchWatch, Cancellation, ChunkPart, DueEntity, HoldTarget, Ledger, Preparation, QueuedChunk, RunRecord } from './ledger.ts';
 import { doubtCalls } from './doubts.ts';
 import { scriptCaller } from './scripts.ts';
 
@@ -24,6 +25,7 @@ function nameOf(target: HoldTarget): Readonly<Record<string, string>> {
 /** Opens the ledger of an installation on a connection, which it closes in the end. */
 export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
   const call = scriptCaller(redis, keys.prefix);
+  const inWindows = callerInWindows(call);
   const hash = async (name: string): Promise<Fields> => await redis.hgetall(keys.of(name));
 
   const readRun = async (run: RunKey): Promise<RunRecord | undefined> => {
@@ -34,7 +36,6 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
     const fields = await hash(`chunk:${chunk}`);
     return fields['state'] === undefined ? undefined : decodeChunk(chunk, fields);
   };
-  const listStops = async (nowMs: number): Promise<readonly StopRecord[]> => ((await call('read-stops', { nowMs })) as Fields[]).map(decodeStop);
   const partOf = (chunk: ChunkId, part: ChunkPart) => ({ ...part, chunk: childChunkId(chunk, part.from, part.to) });
 
   return {
@@ -58,10 +59,9 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
       if (chunk === undefined) return undefined;
       return { chunk: chunk as ChunkId, segment, epoch: Number(await redis.hget(keys.of(`chunk:${chunk}`), 'epoch')) };
     },
-    admit: async (chunk, limits, isFillEnough, nowMs) => (await call('admit', { chunk, limits, isFillEnough, nowMs })) as Admission,
+    admit: async (chunk, limits, isFillEnough, nowMs) => (await inWindows('admit', { chunk, limits, isFillEnough, nowMs })) as Admission,
     split: async (chunk, left, right, nowMs) =>
       (await call('split', { chunk, left: partOf(chunk, left), right: partOf(chunk, right), nowMs })) as QueuedChunk[],
-    stopOnBudget: async (request) => (await call('stop-on-budget', { ...request })) as Awaited<ReturnType<Ledger['stopOnBudget']>>,
     async cancelRun(run, rowsMax, nowMs) {
       const settle = new Set<ArchiveId>();
       for (;;) {
@@ -71,8 +71,6 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
       }
     },
     hold: async (target, nowMs) => ((await call('hold', { ...nameOf(target), nowMs })) as { isNew: boolean }).isNew,
-    resume: async (target, nowMs) => (await call('resume', { ...nameOf(target), nowMs })) as Awaited<ReturnType<Ledger['resume']>>,
-    resumeHeld: async (nowMs) => (await call('resume-held', { nowMs })) as QueuedChunk[],
     flushArchives: async (run, priority, limits, nowMs) => (await call('flush-archives', { run, priority, limits, nowMs })) as ArchiveId[],
     async flushDue(run) {
       const fields = await hash(`run:${run}`);
@@ -121,28 +119,9 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
     release: async (stage, entity, owner, dueAtMs) => void (await call('release', { stage, entity, owner, dueAtMs })),
     overdue: async (nowMs, againMs, limit) => (await call('overdue', { nowMs, againMs, limit })) as DueEntity[],
 
-    setBudget: async (budget, origin, nowMs) => void (await call('set-budget', { ...budget, origin, nowMs })),
-    async listBudgets() {
-      const targets = (await redis.smembers(keys.of('budgets'))).sort();
-      return await Promise.all(targets.map(async (target): Promise<Budget> => {
-        const fields = await hash(`budget:${target}`);
-        const amount = (name: string) => (text(fields, name) === undefined ? undefined : count(fields, name));
-        const onLate = fields['onLate'] === 'cancel' ? 'cancel' : 'wait';
-        return { target, tokens: amount('tokens'), microUsd: amount('microUsd'), runtimeMs: amount('runtimeMs'), onLate, window: fields['window'] ?? 'total' };
-      }));
-    },
-    async listAccounts() {
-      const names = (await redis.smembers(keys.of('accounts'))).sort();
-      return await Promise.all(names.map(async (name) => decodeAccount(name, await hash(`account:${name}`))));
-    },
-    listStops,
-    claimLake: async (lake) => ((await call('claim-lake', { lake })) as { lake: string }).lake,
-    async listSegments(nowMs) {
-      const stops = await listStops(nowMs);
-      const names = (await redis.smembers(keys.of('segments'))).sort() as SegmentName[];
-      return await Promise.all(names.map(async (name) => decodeSegment(name, await hash(`segment:${name}`), stops)));
-    },
+    ...budgetCalls(redis, keys, inWindows),
 
+    claimLake: async (lake) => ((await call('claim-lake', { lake })) as { lake: string }).lake,
     claimRelay: async (request) => (await call('claim-relay', { ...request })) as Awaited<ReturnType<Ledger['claimRelay']>>,
     advanceRelay: async (request) => ((await call('advance-relay', { ...request })) as { isHeld: boolean }).isHeld,
     async readEvents(afterSequence, limit) {

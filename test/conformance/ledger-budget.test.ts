@@ -93,6 +93,33 @@ describe('a window', () => {
     expect(await amounts(world.ledger, 'all', `1h=${start + hour}`)).toEqual([10, 0, 20, 0]);
   });
 
+  it('of a month in a time zone is full until that month is over there, and frees what it held by itself', async () => {
+    await budget('all', { tokens: 50, window: 'month', timeZone: 'Europe/Berlin' });
+    const december = Date.parse('2026-11-30T23:00:00Z');
+    const january = Date.parse('2026-12-31T23:00:00Z');
+    await world.ledger.admit(await world.add(5), limits, false, december - 1);
+    const next = await world.add(1);
+    expect((await world.ledger.admit(next, limits, false, december - 1)).kind).toBe('refused');
+    expect((await world.ledger.stopOnBudget({ chunk: next, target: 'all', reason: 'budget_tokens', tokensNeeded: 10, microUsdNeeded: 20, nowMs: december - 1 })).kind).toBe('stopped');
+    expect(await world.ledger.resumeHeld(december - 1)).toEqual([]);
+    expect((await world.ledger.resumeHeld(december)).map((each) => each.chunk)).toEqual([next]);
+    expect((await world.ledger.admit(next, limits, false, december)).kind).toBe('packed');
+    expect(await amounts(world.ledger, 'all', `month|Europe/Berlin=${december}`)).toEqual([10, 0, 20, 0]);
+    await world.ledger.admit(await world.add(5), limits, false, january);
+    expect(await amounts(world.ledger, 'all', `month|Europe/Berlin=${january}`)).toEqual([50, 0, 100, 0]);
+  });
+
+  it('of the calendar that another process has just set holds from the next call on, whoever makes it', async () => {
+    const other = await world.connect();
+    expect((await other.admit(await world.add(1), limits, false, nowMs)).kind).toBe('packed');
+    await budget('topic:invoices', { tokens: 20, window: 'day', timeZone: 'Asia/Tokyo' });
+    await budget('client:etl', { tokens: 10, window: 'hour' });
+    expect((await other.admit(await world.add(1), limits, false, nowMs)).kind).toBe('packed');
+    expect(await other.admit(await world.add(1), limits, false, nowMs)).toMatchObject({ kind: 'refused', target: 'client:etl' });
+    expect((await other.admit(await world.add(1), limits, false, nowMs + 3_600_000)).kind).toBe('packed');
+    expect(await other.admit(await world.add(1), limits, false, nowMs + 7_200_000)).toMatchObject({ kind: 'refused', target: 'topic:invoices' });
+  });
+
   it('is settled where it was reserved, however late the results come', async () => {
     await budget('all', { tokens: 50, window: '1h' });
     await world.pack(await world.add(5));

@@ -67,7 +67,10 @@ describe('budgets', () => {
     ['all: {usd: 0.0000001}', 'budgets.all.usd', undefined],
     ['all: {usd: .inf}', 'budgets.all.usd', undefined],
     ['all: {tokens: 1.5}', 'budgets.all.tokens', undefined],
-    ['all: {tokens: 1, window: day}', 'budgets.all.window', undefined],
+    ['all: {tokens: 1, window: year}', 'budgets.all.window', undefined],
+    ['all: {tokens: 1, window: month, timeZone: Mars/Olympus}', 'budgets.all.timeZone', undefined],
+    ['all: {tokens: 1, window: 1d, timeZone: Europe/Berlin}', 'budgets.all.timeZone', undefined],
+    ['all: {tokens: 1, window: month, timezone: Europe/Berlin}', 'budgets.all.timezone', 'timeZone'],
     ['all: {tokens: 1, windw: 1d}', 'budgets.all.windw', 'window'],
     ['all: {tokens: 1, onLate: cancle}', 'budgets.all.onLate', 'cancel'],
   ])('that are not well-formed are faults: %s', (line, path, suggestion) => {

@@ -1,10 +1,12 @@
 -- Admits a queued chunk to an open archive of its run and segment, and takes its reservation in every account.
--- request  {chunk, limits: {bytesMax, rowsMax, entryOverheadBytes, envelopeBytes, fullPermille, lingerMs}, isFillEnough, nowMs}
+-- request  {chunk, limits: {bytesMax, rowsMax, entryOverheadBytes, envelopeBytes, fullPermille, lingerMs}, isFillEnough, windows, nowMs}
 -- returns  {kind: "packed", archive, closed, isFlushDue} | {kind: "overfull", archive, bytesFree, rowsFree}
 --        | {kind: "refused", target, reason, tokensFree, microUsdFree} | {kind: "held", reason, isFlushDue}
 --        | {kind: "stale", isFlushDue}; a refusal for the runtime names no room
 -- Atomic because `reserved + spent <= limit` must hold for all accounts at once, at every instant (G1), and because a
 -- chunk that is in an archive without its reservation could be submitted unpaid for (G2).
+local unknown = unknownWindows()
+if unknown then return unknown end
 local limits = q.limits
 local key = P .. 'chunk:' .. q.chunk
 local segment, run, client = get(key, 'segment'), get(key, 'run'), get(key, 'client')

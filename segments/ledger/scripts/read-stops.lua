@@ -1,7 +1,9 @@
 -- Reads every stop with the room that its account has now.
--- request  {nowMs}
+-- request  {windows, nowMs}
 -- returns  [{scope, fields…, tokensFree?, microUsdFree?, runtimeMs?, startedAtMs?, turnaroundMs?, turnaroundsSeen?}]
 -- Atomic because a stop and its room are compared by the reader.
+local unknown = unknownWindows()
+if unknown then return unknown end
 local found = {}
 for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
   local stop = { scope = scope }

@@ -1,7 +1,9 @@
 -- Lets go what is held by a budget whose account has room, or time, for the next prompt again.
--- request  {nowMs}
+-- request  {windows, nowMs}
 -- returns  [{chunk, segment, epoch}]
 -- Atomic because a stop that is taken away while its chunks stay held would strand them.
+local unknown = unknownWindows()
+if unknown then return unknown end
 local queued = {}
 for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
   local stop = P .. 'stop:' .. scope

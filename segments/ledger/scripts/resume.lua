@@ -1,8 +1,10 @@
 -- Lets go what an operator holds, and what waits for an operator's word: a segment that was billed above its bound, and
 -- one that is likely to be late, whose runtime is then not looked at again within its window.
--- request  {segment?, run?, nowMs}; one of the two
+-- request  {segment?, run?, windows, nowMs}; one of the two
 -- returns  {queued: [{chunk, segment, epoch}], ended: [reason], left: [reason]}
 -- Atomic because a stop that is taken away while its chunks stay held would strand them.
+local unknown = unknownWindows()
+if unknown then return unknown end
 local queued, ended, left = {}, {}, {}
 for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
   local stop = P .. 'stop:' .. scope

@@ -1,7 +1,9 @@
 -- Stops a segment because an account has no room for its next prompt, and holds the chunk.
--- request  {chunk, target, reason, tokensNeeded, microUsdNeeded, nowMs}
+-- request  {chunk, target, reason, tokensNeeded, microUsdNeeded, windows, nowMs}
 -- returns  {kind: "stopped" | "room" | "stale", isFlushDue}
 -- Atomic because room may have come back since the refusal: then nothing may be held, or nobody would let it go.
+local unknown = unknownWindows()
+if unknown then return unknown end
 local key = P .. 'chunk:' .. q.chunk
 if not target('chunk', key, 'hold') then return '{"kind":"stale","isFlushDue":false}' end
 local segment, run, client = get(key, 'segment'), get(key, 'run'), get(key, 'client')

@@ -2,9 +2,22 @@
 
 local spans = { s = 1000, m = 60000, h = 3600000, d = 86400000 }
 
+-- The calendar windows that some budget has and the request does not name, as the whole reply of the script; nil: none.
+-- Where they begin depends on time zones, which are not known here: the caller works it out and asks again. A script that
+-- looks at accounts asks this before it touches anything.
+local function unknownWindows()
+  local unknown = {}
+  for _, name in ipairs(redis.call('SMEMBERS', P .. 'calendars')) do
+    if not (q.windows and q.windows[name]) then unknown[#unknown + 1] = name end
+  end
+  if #unknown == 0 then return nil end
+  return '{"unknownWindows":' .. cjson.encode(unknown) .. '}'
+end
+
 -- The window that an instant falls into. Spans are aligned to the Unix epoch, in UTC.
 local function windowOf(window, run, at)
   if window == 'run' then return 'run=' .. run end
+  if string.find(window, '|', 1, true) then return window .. '=' .. int(q.windows[window]) end
   local count, unit = string.match(window, '^(%d+)([smhd])$')
   if not count then return 'total' end
   local span = tonumber(count) * spans[unit]

@@ -1,0 +1,91 @@
+/**
+ * The part of the ledger that keeps the economy: budgets, accounts and the stops that follow from them.
+ *
+ * The bounds of calendar windows are worked out here, where time zones are known, and handed to the scripts as integers.
+ * A script that meets a budget whose window the request does not name says so before it touches anything, and is asked
+ * again with that window. So a budget that another process has just set holds from its next call on, and nothing about
+ * windows is stored that could be old: each call names the windows of its own instant.
+ */
+import type { Redis } from 'ioredis';
+import type { SegmentName } from '../segment.ts';
+import { windowAt, windowName, windowParts, type TimeWindow } from '../window.ts';
+import type { Budget, StopRecord } from './account.ts';
+import { count, decodeAccount, decodeSegment, decodeStop, text, type Fields } from './decode.ts';
+import type { LedgerKeys } from './keys.ts';
+import type { Ledger } from './ledger.ts';
+import type { QueuedChunk } from './request.ts';
+import type { Call } from './scripts.ts';
+
+/** How often a script may name windows that it does not know: once, unless budgets are set while it is asked. */
+const asksMax = 10;
+
+/** Makes a caller for the scripts that look at windows; their requests have `nowMs`. */
+export function callerInWindows(call: Call): Call {
+  const current = new Map<string, TimeWindow>();
+  const startAt = (name: string, atMs: number): number => {
+    const known = current.get(name);
+    if (known && known.startMs <= atMs && atMs < known.endMs) return known.startMs;
+    const { window, timeZone } = windowParts(name);
+    const found = windowAt(window, timeZone, atMs);
+    if (!found) throw new RangeError(`${name} is no calendar window`);
+    current.set(name, found);
+    return found.startMs;
+  };
+  return async (name, request) => {
+    const atMs = Number(request['nowMs']);
+    for (let asks = 0; asks < asksMax; asks += 1) {
+      const windows = Object.fromEntries([...current.keys()].map((window) => [window, startAt(window, atMs)]));
+      const reply = await call(name, { ...request, windows });
+      const unknown = (reply as { readonly unknownWindows?: readonly string[] }).unknownWindows;
+      if (unknown === undefined) return reply;
+      for (const window of unknown) startAt(window, atMs);
+    }
+    throw new Error(`${name} was asked ${asksMax} times, and each time there was another new window`);
+  };
+}
+
+/** The calls of the ledger that only the economy needs. `call` is one of `callerInWindows`. */
+export function budgetCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<
+  Ledger,
+  'stopOnBudget' | 'resume' | 'resumeHeld' | 'setBudget' | 'listBudgets' | 'listAccounts' | 'listStops' | 'listSegments'
+> {
+  const hash = async (name: string): Promise<Fields> => await redis.hgetall(keys.of(name));
+  const listStops = async (nowMs: number): Promise<readonly StopRecord[]> => ((await call('read-stops', { nowMs })) as Fields[]).map(decodeStop);
+  return {
+    stopOnBudget: async (request) => (await call('stop-on-budget', { ...request })) as Awaited<ReturnType<Ledger['stopOnBudget']>>,
+    resume: async (target, nowMs) => (await call('resume', { ...(target.kind === 'segment' ? { segment: target.segment } : { run: target.run }), nowMs })) as Awaited<ReturnType<Ledger['resume']>>,
+    resumeHeld: async (nowMs) => (await call('resume-held', { nowMs })) as QueuedChunk[],
+
+    async setBudget({ timeZone, ...budget }, origin, nowMs) {
+      await call('set-budget', { ...budget, window: windowName(budget.window, timeZone), origin, nowMs });
+    },
+    async listBudgets() {
+      const targets = (await redis.smembers(keys.of('budgets'))).sort();
+      return await Promise.all(targets.map(async (target) => decodeBudget(target, await hash(`budget:${target}`))));
+    },
+    async listAccounts() {
+      const names = (await redis.smembers(keys.of('accounts'))).sort();
+      return await Promise.all(names.map(async (name) => decodeAccount(name, await hash(`account:${name}`))));
+    },
+    listStops,
+    async listSegments(nowMs) {
+      const stops = await listStops(nowMs);
+      const names = (await redis.smembers(keys.of('segments'))).sort() as SegmentName[];
+      return await Promise.all(names.map(async (name) => decodeSegment(name, await hash(`segment:${name}`), stops)));
+    },
+  };
+}
+
+function decodeBudget(target: string, fields: Fields): Budget {
+  const amount = (name: string): number | undefined => (text(fields, name) === undefined ? undefined : count(fields, name));
+  const { window, timeZone } = windowParts(fields['window'] ?? 'total');
+  return {
+    target,
+    tokens: amount('tokens'),
+    microUsd: amount('microUsd'),
+    runtimeMs: amount('runtimeMs'),
+    onLate: fields['onLate'] === 'cancel' ? 'cancel' : 'wait',
+    window,
+    ...(timeZone === undefined ? {} : { timeZone }),
+  };
+}
