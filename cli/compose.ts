@@ -98,6 +98,7 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
     const ledger = openRedisLedger(redis, keys);
     const wake = openQueues(connect(), keys, log);
     closers.push(async () => await wake.close());
+    await ledger.setWeights(Object.fromEntries(Object.entries(config.clients).map(([name, { weight }]) => [name, weight])));
     for (const budget of config.budgets) await ledger.setBudget({ ...budget }, 'config', clock.now());
     const id = await installationId(store, config, async () => await lakeOfRuns(redis, keys, ledger));
     await proveTogether(ledger, id, config);
@@ -142,7 +143,7 @@ export async function startStages(installation: Installation, claude: Claude & B
       makeSealer({ ...shared, lingerMs: config.archive.lingerMs }),
       makeSubmitter({
         ...shared, claude, owner, calls, onAccountFault, leaseMs: config.submit.leaseMs, replyTimeoutMs: config.submit.timeoutMs,
-        queueRowsMax: config.submit.queueRows, pollMinMs: config.poll.minMs,
+        queueRowsMax: config.submit.queueRows, patienceMs: config.submit.patienceMs, pollMinMs: config.poll.minMs,
       }),
       makeAdopter({
         ...shared, claude, fence: { owner, calls, isOwnerGone }, landingWaitMs: config.submit.landingWaitMs, orphansEveryMs: config.sweep.workspaceMs,

@@ -177,7 +177,7 @@ async function waitingIn(redis: Redis, keys: LedgerKeys, ledger: Ledger): Promis
 async function waitingModels(ledger: Ledger, store: Store): Promise<ReadonlySet<string>> {
   const models = new Set<string>();
   for (const { segment } of (await ledger.listSegments(Date.now())).filter((each) => each.chunksQueued > 0).slice(0, segmentsLooked)) {
-    const oldest = await ledger.oldestQueued(segment);
+    const oldest = await ledger.nextQueued(segment);
     const chunk: ChunkRecord | undefined = oldest && (await ledger.readChunk(oldest.chunk));
     if (!chunk) continue;
     try {

@@ -62,7 +62,7 @@ async function oldestWaiting(ledger: Ledger, segments: readonly SegmentRecord[],
   const opened = new Map(views.map(({ run }) => [run.run, run.openedAtMs]));
   const ages = new Map<SegmentName, number>();
   for (const { segment } of segments.filter((each) => each.rowsQueued > 0)) {
-    const oldest = await ledger.oldestQueued(segment);
+    const oldest = await ledger.nextQueued(segment);
     const chunk = oldest && (await ledger.readChunk(oldest.chunk));
     const openedAtMs = chunk && opened.get(chunk.run);
     if (openedAtMs !== undefined) ages.set(segment, nowMs - openedAtMs);

@@ -8,6 +8,7 @@
 import type { ContextClass, Priority } from '../segments/segment.ts';
 import type { S3Settings } from '../segments/store/s3-client.ts';
 import type { ConfiguredBudget } from './budget.ts';
+import type { ConfiguredClient } from './client.ts';
 import { toConfig } from './effective.ts';
 import type { EffectiveSetting } from './effective.ts';
 import type { Environment } from './env.ts';
@@ -55,7 +56,7 @@ export interface Config {
   readonly chunk: { readonly bytesMax: number; readonly rowsMax: number; readonly openBytesMax: number };
   readonly archive: { readonly bytesMax: number; readonly rowsMax: number; readonly lingerMs: number; readonly fullPermille: number };
   readonly poll: { readonly minMs: number; readonly maxMs: number };
-  readonly submit: { readonly leaseMs: number; readonly queueRows: number; readonly timeoutMs: number; readonly landingWaitMs: number };
+  readonly submit: { readonly leaseMs: number; readonly queueRows: number; readonly patienceMs: number; readonly timeoutMs: number; readonly landingWaitMs: number };
   readonly retry: { readonly attemptsMax: number };
   readonly sweep: { readonly intervalMs: number; readonly workspaceMs: number; readonly leaseMs: number };
   readonly work: { readonly concurrency: number };
@@ -79,6 +80,7 @@ export interface Config {
     readonly visibilityMs: number;
     readonly concurrency: number;
   };
+  readonly clients: Readonly<Record<string, ConfiguredClient>>;
   readonly budgets: readonly ConfiguredBudget[];
   readonly log: { readonly level: Values['log']['level'] };
   /** `PATH`: where executables are looked for. */

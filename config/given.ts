@@ -39,6 +39,7 @@ function pathTo(setting: Setting, at: readonly PropertyKey[]): string {
 const innerNames: ReadonlyMap<string, readonly string[]> = new Map([
   ['contexts', ['name', 'tokensMax']],
   ['budgets', ['tokens', 'usd', 'runtime', 'window', 'timeZone', 'onLate']],
+  ['clients', ['weight']],
   ['events.sinks', ['kind', 'url', 'group', 'types', 'from']],
 ]);
 

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { priorities, topicPattern } from '../segments/segment.ts';
 import { budgetsType, clientPattern } from './budget.ts';
+import { clientsType } from './client.ts';
 import { contexts, contextsInitial } from './contexts.ts';
 import { ownLimits, providerLimits } from './limits.ts';
 import { durationText } from './quantity.ts';
@@ -85,6 +86,7 @@ export const schema = group('Settings of Plimsoll.', {
   submit: group('Handing archives to the provider, one at a time.', {
     lease: setting(duration(durationText(ownLimits.laneLeaseMsMin), waitMost), '10s', 'How long the lane of an account is kept without a sign of life from its holder.'),
     queueRows: setting(integer(1, 100_000_000), providerLimits.queueRowsByTier.start, "Requests that may wait in the provider's queue; the default is that of the tier Start."),
+    patience: setting(duration('1s', waitMost), '6h', 'After so long in line an archive goes before every other, whatever its priority; so nothing waits for ever behind higher work.'),
     timeout: setting(duration('1s', waitMost), '10m', 'How long an upload and its reply may take.'),
     landingWait: setting(duration('0ms', waitMost), '15m', 'How long after its sender has ended a submission without a reply may still turn up in the list of batches; only then may it be sent again.'),
   }),
@@ -124,6 +126,7 @@ export const schema = group('Settings of Plimsoll.', {
     visibility: setting(duration('10s', '12h'), '60s', 'How long a message stays invisible without a sign of life of its reader.'),
     concurrency: setting(integer(1, ownLimits.concurrencyMax), 2, 'Messages that one listener handles side by side.'),
   }),
+  clients: setting(clientsType, {}, 'Clients by name, and how they share the line; whoever is not named has weight 1.', { example: { etl: { weight: 5 } } }),
   budgets: setting(budgetsType, {}, 'Limits by target: all, topic:NAME, client:NAME or segment:TOPIC.CLASS.PRIORITY.', {
     example: { 'topic:invoices': { usd: 250, window: 'month', timeZone: 'Europe/Berlin' }, 'segment:invoices.8k.high': { tokens: 40_000_000, runtime: '6h', onLate: 'cancel' } },
   }),

@@ -82,11 +82,14 @@ class PackLoop {
     }
   }
 
-  /** Takes one chunk of a segment: from its queue, or, if its job was lost, from the ledger. */
+  /**
+   * Takes one chunk of a segment. A job says that there is one; which one it is says the ledger, because the queue knows
+   * nothing of the clients that share it.
+   */
   async #packOne(segment: SegmentName): Promise<void> {
     const { queues, ledger } = this.#dependencies;
-    const job = await queues.fetch(segment);
-    const chunk = job?.chunk ?? (await ledger.oldestQueued(segment))?.chunk;
+    const [job, next] = await Promise.all([queues.fetch(segment), ledger.nextQueued(segment)]);
+    const chunk = next?.chunk;
     if (chunk !== undefined) await this.#place(chunk, segment);
     // Only now: after a crash before this the ledger names the chunk again.
     await job?.finish();

@@ -53,6 +53,8 @@ export interface SubmitterDependencies {
   readonly replyTimeoutMs: number;
   /** How many requests may wait at the provider at once. */
   readonly queueRowsMax: number;
+  /** After so long in line an archive goes before every other, ms. */
+  readonly patienceMs?: number;
   readonly pollMinMs: number;
   readonly now: Now;
   readonly log: Log;
@@ -91,11 +93,11 @@ class Submitter {
 
   /** Submits until nothing is in line or something is in the way. */
   async run(signal: AbortSignal): Promise<StageOutcome> {
-    const { ledger, claude, owner, leaseMs, queueRowsMax, now, log } = this.#dependencies;
+    const { ledger, claude, owner, leaseMs, queueRowsMax, patienceMs, now, log } = this.#dependencies;
     while (!signal.aborted) {
       const proof = await this.#prove();
       if (proof === 'behind') return { kind: 'later', atMs: now() + behindMs, why: 'ledger_behind' };
-      const next = await ledger.prepareIntent({ account: claude.account, owner, leaseMs, queueRowsMax, proof, nowMs: now() });
+      const next = await ledger.prepareIntent({ account: claude.account, owner, leaseMs, queueRowsMax, ...(patienceMs === undefined ? {} : { patienceMs }), proof, nowMs: now() });
       switch (next.kind) {
         case 'unproven':
           log({ level: 'warn', event: 'submit.unproven', subject: claude.account, detail: { reason: next.reason } });

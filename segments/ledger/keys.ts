@@ -15,10 +15,11 @@
  * | archive:<id>(:chunks)    | hash, list | one archive and its chunks in order                  | with its run         |
  * | intent:<id>              | hash   | one attempt to submit                                    | with its run         |
  * | segments, segment:<name> | set, hash | counters and state                                    | for ever             |
- * | queued:<segment>         | zset   | queued chunks by order                                   | while queued         |
- * | ready:<priority>         | zset   | segments with queued chunks by their oldest              | while queued         |
+ * | queued:<segment>         | zset   | queued chunks by tag (share.lua)                         | while queued         |
+ * | ready:<priority>         | zset   | segments with queued chunks by their smallest tag        | while queued         |
  * | standing                 | hash   | generation, epoch, whether it is behind or being rebuilt | for ever             |
- * | order                    | string | the order given to the next chunk                        | for ever             |
+ * | shares:<line>:<priority> | hash   | fair shares: the line's clock, the last tag of each client | for ever           |
+ * | weights                  | hash   | weight by client                                         | for ever             |
  * | stops, stop:<scope>(:held) | set, hash, zset | why something stands still, and what           | while it does        |
  * | stops:count              | string | how many stops there were; makes their events' ids       | for ever             |
  * | budgets, budget:<target> | set, hash | limits                                                | for ever             |
@@ -27,7 +28,8 @@
  * | turnaround:<segment>     | list   | how long its last archives took, ms; `all`: of any       | for ever             |
  * | lake                     | string | id of the lake that this ledger belongs to               | for ever             |
  * | lanes, lane:<account>    | set, hash | who may post, how much the provider's queue holds     | for ever             |
- * | sealed                   | zset   | archives in line for the submitter                       | while in line        |
+ * | sealed                   | zset   | archives in line for the submitter, by priority and share | while in line       |
+ * | sealed:since             | zset   | the same archives by when they were sealed, ms           | while in line        |
  * | doubts                   | set    | archives in doubt                                        | while in doubt       |
  * | batches                  | hash   | intent by batch id: a batch is bound once                | for ever             |
  * | adoptions                | set    | adopted intents whose results have not confirmed it yet  | until they are read  |

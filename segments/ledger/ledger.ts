@@ -45,10 +45,12 @@ export interface Ledger {
 
   readChunk(chunk: ChunkId): Promise<ChunkRecord | undefined>;
   readChunks(chunks: readonly ChunkId[]): Promise<readonly ChunkRecord[]>;
-  /** The next segment that has queued work: by priority, then by age. */
+  /** How clients share, by name; integers of 1 to 1,000, and 1 for whoever is not named. In place of all set before. */
+  setWeights(weights: Readonly<Record<string, number>>): Promise<void>;
+  /** The next segment that has queued work: by priority, then in fair shares between clients, then by age. */
   nextSegment(skip: readonly SegmentName[]): Promise<SegmentName | undefined>;
-  /** The oldest queued chunk of a segment; what a lost queue job would have carried. */
-  oldestQueued(segment: SegmentName): Promise<QueuedChunk | undefined>;
+  /** The queued chunk of a segment that is packed next: of the client that was served least, and of it the oldest. */
+  nextQueued(segment: SegmentName): Promise<QueuedChunk | undefined>;
   /** Reserves for a chunk in every account that applies and puts it into an open archive (G1, G2). */
   admit(chunk: ChunkId, limits: PackLimits, isFillEnough: boolean, nowMs: number): Promise<Admission>;
   /** Replaces a chunk by two children whose sums add up to its own. */
@@ -93,6 +95,8 @@ export interface Ledger {
     readonly owner: string;
     readonly leaseMs: number;
     readonly queueRowsMax: number;
+    /** After so long in line an archive goes before every other, whatever its priority, ms; absent: never. */
+    readonly patienceMs?: number;
     /** What was proven of the ledger before; absent only where nothing is sent. */
     readonly proof?: LedgerProof | undefined;
     readonly nowMs: number;

@@ -53,8 +53,9 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
 
     readChunk,
     readChunks: async (chunks) => (await Promise.all(chunks.map(readChunk))).filter((each) => each !== undefined),
+    setWeights: async (weights) => void (await call('set-weights', { weights })),
     nextSegment: async (skip) => ((await call('next-segment', { skip: [...skip] })) as { segment?: SegmentName }).segment,
-    async oldestQueued(segment) {
+    async nextQueued(segment) {
       const [chunk] = await redis.zrange(keys.of(`queued:${segment}`), 0, '0');
       if (chunk === undefined) return undefined;
       return { chunk: chunk as ChunkId, segment, epoch: Number(await redis.hget(keys.of(`chunk:${chunk}`), 'epoch')) };

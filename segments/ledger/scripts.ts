@@ -14,12 +14,12 @@ export const scriptNames = [
   'accept-intent', 'add-chunk', 'admit', 'advance-relay', 'claim-relay', 'arm-intent', 'cancel-run', 'claim', 'claim-lake', 'close-archive', 'complete-run', 'defer-poll',
   'doubt-intent', 'end-archive', 'expire-lane', 'export-archive', 'flush-archives', 'flush-run', 'halve-archive', 'hold',
   'next-segment', 'open-run', 'overdue', 'prepare-intent', 'read-stops', 'refuse-intent', 'reject-archive', 'release',
-  'renew-lane', 'resume', 'resume-held', 'seal-archive', 'send-intent', 'set-budget', 'settle', 'split', 'stop-on-budget', 'watch-batch',
+  'renew-lane', 'resume', 'resume-held', 'seal-archive', 'send-intent', 'set-budget', 'set-weights', 'settle', 'split', 'stop-on-budget', 'watch-batch',
 ] as const;
 export type ScriptName = (typeof scriptNames)[number];
 
 /** The parts of the prelude, in `scripts/prelude/`: each uses only what stands before it. */
-export const preludeParts = ['base', 'queue', 'account', 'runtime', 'standing', 'stop', 'archive', 'cancel', 'lane', 'doubt'] as const;
+export const preludeParts = ['base', 'share', 'queue', 'account', 'runtime', 'standing', 'stop', 'archive', 'cancel', 'lane', 'doubt'] as const;
 
 /** The table of allowed moves as Lua: `MOVES[noun][from][event]` is the state that follows. */
 export function movesTable(): string {

@@ -164,7 +164,7 @@ describe('a stop', () => {
     await budget('all', { tokens: 10 });
     expect((await world.ledger.resumeHeld(nowMs)).map((each) => each.chunk)).toEqual([one, two]);
     const late = await world.add(1);
-    expect((await world.ledger.oldestQueued(normal))?.chunk).toBe(one);
+    expect((await world.ledger.nextQueued(normal))?.chunk).toBe(one);
     expect(await world.ledger.listSegments(nowMs)).toMatchObject([{ state: 'flowing', chunksHeld: 0, rowsHeld: 0, chunksQueued: 3, stops: [] }]);
     expect(await world.ledger.readRun(runA)).toMatchObject({ chunksHeld: 0, rowsHeld: 0, rowsQueued: 3 });
     expect(late).not.toBe(one);
@@ -228,7 +228,7 @@ describe('a split', () => {
     const [, right] = await world.ledger.split(first, ...partsAfter(4, 0, 9), nowMs);
     if (right) await world.ledger.split(right.chunk, ...partsAfter(1, 4, 9), nowMs);
     const served: string[] = [];
-    for (let next = await world.ledger.oldestQueued(normal); next; next = await world.ledger.oldestQueued(normal)) {
+    for (let next = await world.ledger.nextQueued(normal); next; next = await world.ledger.nextQueued(normal)) {
       served.push(next.chunk.replace(first, ''));
       await world.pack(next.chunk);
     }

@@ -55,7 +55,7 @@ async function produce(ledger: Ledger, segment: SegmentName): Promise<void> {
 
 async function pack(ledger: Ledger): Promise<boolean> {
   const segment = await ledger.nextSegment([]);
-  const next = segment && (await ledger.oldestQueued(segment));
+  const next = segment && (await ledger.nextQueued(segment));
   if (!next) return false;
   const admission = await ledger.admit(next.chunk, limits, true, nowMs);
   if (admission.kind === 'refused') {

@@ -154,6 +154,8 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   expect(await ledger.holdIntent(adopted, 'operator', nowMs)).toBe(true);
   expect(await ledger.bookLeak({ account, archive: one, batch: 'msgbatch_8' as BatchId, rows: 10, usage: noUsage, microUsd: 7, isOverload: true, nowMs })).toBe(true);
 
+  await ledger.setWeights({ etl: 2 });
+
   // A lake of its own, an operator's hold, a batch that is looked after, a run that is canceled while it waits, packs and sends.
   await ledger.claimLake('file:///lake');
   await ledger.setBudget({ target: 'all', tokens: undefined, microUsd: undefined, window: 'total' }, 'operator', nowMs);

@@ -102,7 +102,7 @@ describe('a chunk', () => {
     for (const _ of names) {
       const next = await world.ledger.nextSegment([]);
       served.push(next);
-      const chunk = next && (await world.ledger.oldestQueued(next))?.chunk;
+      const chunk = next && (await world.ledger.nextQueued(next))?.chunk;
       if (chunk) await world.pack(chunk);
     }
     expect(served).toEqual(['z.8k.high', 'c.8k.normal', 'b.8k.low', 'a.8k.low', 'y.8k.fallback']);

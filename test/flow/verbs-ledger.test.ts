@@ -30,7 +30,7 @@ async function place(chunk: ChunkId, atMs: number): Promise<string> {
 /** Brings an archive of one chunk to its settlement, `tookMs` after it was opened. */
 async function observe(tookMs: number): Promise<void> {
   await world.add(1, { run: runB, segment: high });
-  const chunk = (await world.ledger.oldestQueued(high))?.chunk;
+  const chunk = (await world.ledger.nextQueued(high))?.chunk;
   if (chunk === undefined) throw new Error('no chunk is queued');
   const archive = await world.pack(chunk, { rowsMax: 1 });
   await world.sealOne(archive);

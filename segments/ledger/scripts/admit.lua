@@ -83,6 +83,7 @@ for _, account in ipairs(accounts) do
   names[#names + 1] = account.name
 end
 dequeue(q.chunk, key)
+serveTag('pack:' .. priority, num(key, 'order'))
 change('chunk', key, 'admit')
 redis.call('HSET', key, 'reservation', 'reserved', 'accounts', cjson.encode(names))
 appendChunk(archive, q.chunk)

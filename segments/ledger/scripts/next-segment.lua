@@ -1,4 +1,4 @@
--- The segment whose chunk is packed next: the highest priority that has work, and in it the one that waits longest.
+-- The segment whose chunk is packed next: the highest priority that has work, and in it the one whose client is served least.
 -- request  {skip: [segment]}
 -- returns  {segment} or {}
 -- Atomic because the queues move while they are compared.

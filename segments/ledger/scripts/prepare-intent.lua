@@ -1,5 +1,5 @@
 -- Takes the lane of an account for the next sealed archive and writes the intent down.
--- request  {account, owner, leaseMs, queueRowsMax, proof?: {generation, epoch, server}, nowMs}
+-- request  {account, owner, leaseMs, queueRowsMax, patienceMs?, proof?: {generation, epoch, server}, nowMs}
 -- returns  {kind: "prepared", intent, archive} | {kind: "nothing"} | {kind: "lane_busy", untilMs}
 --        | {kind: "queue_full", rows, rowsFree} | {kind: "paused", untilMs, reason} | {kind: "counts_taken", rows}
 --        | {kind: "unproven", reason}: this is not the ledger that was compared with the lake
@@ -27,7 +27,7 @@ end
 -- The archives of a run that an operator holds stay in line; the next one goes before them.
 -- So does one whose row count an archive in doubt has: until a batch ends, its count is nearly all that tells whose it is.
 local archive, taken
-for _, candidate in ipairs(redis.call('ZRANGE', P .. 'sealed', 0, -1)) do
+for _, candidate in ipairs(inLine(q.patienceMs, q.nowMs)) do
   local run = get(P .. 'archive:' .. candidate, 'run')
   if redis.call('SISMEMBER', P .. 'stops', 'run|' .. run) == 0 then
     if not isCountTaken(q.account, num(P .. 'archive:' .. candidate, 'rows')) then
@@ -64,6 +64,8 @@ redis.call('SADD', P .. 'lanes', q.account)
 redis.call('ZADD', P .. 'due:doubt', 'NX', int(q.nowMs), 'workspace|' .. q.account)
 add(lane, 'rowsEnqueued', rows)
 redis.call('ZREM', P .. 'sealed', archive)
+redis.call('ZREM', P .. 'sealed:since', archive)
+serveTag('submit:' .. get(key, 'priority'), num(key, 'order'))
 due('submit', 'next', q.nowMs + q.leaseMs)
 local isOverloadDoubtful = get(lane, 'isOverloadDoubtful') == '1' or nil
 return reply({ kind = 'prepared', intent = intent, archive = archive, isOverloadDoubtful = isOverloadDoubtful })

@@ -9,6 +9,7 @@ local function cancelArchive(archive, at)
     undue('seal', archive)
   end
   redis.call('ZREM', P .. 'sealed', archive)
+  redis.call('ZREM', P .. 'sealed:since', archive)
   change('archive', key, 'cancel', 'canceled')
   redis.call('HSET', key, 'endedAtMs', int(at))
   due('settle', archive, at)

@@ -20,12 +20,38 @@ end
 
 local ranks = { high = 0, normal = 1, low = 2, fallback = 3 }
 
--- Puts a sealed archive in line: by priority, then by age. One of a canceled run ends here.
+-- The client with most of an archive's tokens. An archive is of one run, so there is hardly ever more than one.
+local function clientOf(archive)
+  local tokens, most, total = {}, '', 0
+  for _, chunk in ipairs(redis.call('LRANGE', P .. 'archive:' .. archive .. ':chunks', 0, -1)) do
+    local key = P .. 'chunk:' .. chunk
+    local client, expected = get(key, 'client'), num(key, 'tokensExpected')
+    tokens[client] = (tokens[client] or 0) + expected
+    total = total + expected
+    if most == '' or tokens[client] > tokens[most] then most = client end
+  end
+  return most, total
+end
+
+-- Puts a sealed archive in line: by priority, then in fair shares between clients. It keeps its place for life, so what
+-- the provider sent back is next. One of a canceled run ends here.
 local function queueSealed(archive, at)
   local key = P .. 'archive:' .. archive
   if get(P .. 'run:' .. get(key, 'run'), 'state') == 'canceling' then return cancelArchive(archive, at) end
-  redis.call('ZADD', P .. 'sealed', int(ranks[get(key, 'priority')] * 1e14 + num(key, 'openedAtMs')), archive)
+  local priority = get(key, 'priority')
+  if get(key, 'order') == '' then redis.call('HSET', key, 'order', int(shareTag('submit:' .. priority, clientOf(archive)))) end
+  redis.call('ZADD', P .. 'sealed', int(ranks[priority] * 1e15 + num(key, 'order')), archive)
+  redis.call('ZADD', P .. 'sealed:since', 'NX', int(num(key, 'sealedAtMs')), archive)
   due('submit', 'next', at)
+end
+
+-- The archives in line in the order in which they go: first those that have waited longer than anybody may, then by
+-- priority and share. Without the former, work of a low priority would wait for ever while higher work keeps coming.
+local function inLine(patienceMs, at)
+  local line = {}
+  if patienceMs then line = redis.call('ZRANGEBYSCORE', P .. 'sealed:since', '-inf', int(at - patienceMs)) end
+  for _, archive in ipairs(redis.call('ZRANGE', P .. 'sealed', 0, -1)) do line[#line + 1] = archive end
+  return line
 end
 
 -- Gives the rows of an archive back to the room in the provider's queue.

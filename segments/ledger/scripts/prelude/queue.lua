@@ -8,7 +8,7 @@ local function topicOf(segment)
   return string.match(segment, '^[^.]+')
 end
 
--- ready:<priority> holds the segments that have queued chunks, by the order of their oldest chunk.
+-- ready:<priority> holds the segments that have queued chunks, by the smallest tag in them.
 local function refreshReady(segment)
   local first = redis.call('ZRANGE', P .. 'queued:' .. segment, 0, 0, 'WITHSCORES')
   local key = P .. 'ready:' .. priorityOf(segment)
@@ -23,13 +23,13 @@ local function countQueued(chunk, key, sign)
   add(P .. 'run:' .. run, 'queued:' .. priorityOf(segment), sign)
 end
 
--- Puts a chunk whose state has just become `queued` into the queue of its segment. A chunk keeps its order for life,
--- so what was held comes before what arrived later.
+-- Puts a chunk whose state has just become `queued` into the queue of its segment. A chunk keeps its tag for life, so
+-- what was held comes before what arrived later.
 local function enqueue(chunk, key)
   local segment = get(key, 'segment')
   local order = get(key, 'order')
   if order == '' then
-    order = redis.call('INCR', P .. 'order')
+    order = int(shareTag('pack:' .. priorityOf(segment), get(key, 'client'), num(key, 'tokensExpected')))
     redis.call('HSET', key, 'order', order)
   end
   redis.call('ZADD', P .. 'queued:' .. segment, order, chunk)
