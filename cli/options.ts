@@ -107,12 +107,12 @@ export async function withInstallation(
 }
 
 /** @throws PlimsollError `run_key_invalid` */
-export function runKeyOf(text: string): RunKey {
+export function runKeyOf(text: string, where = '--run-key'): RunKey {
   const key = asRunKey(text);
   if (key) return key;
   throw new PlimsollError('run_key_invalid', {
     message: `${JSON.stringify(text)} cannot name a run`,
-    where: '--run-key',
+    where,
     hint: 'Use letters, digits and . _ = + - (at most 100, the first a letter or digit), for example nightly-2026-11-21.',
   });
 }

@@ -46,6 +46,7 @@ const verbs: Readonly<Record<string, () => Promise<Command>>> = {
   doctor: async () => (await import('./doctor.ts')).doctorCommand(exit),
   recover: async () => (await import('./recover.ts')).recoverCommand(exit),
   budget: async () => (await import('./budget.ts')).budgetCommand(exit),
+  cost: async () => (await import('./cost.ts')).costCommand(exit),
   replay: async () => (await import('./replay.ts')).replayCommand(exit),
   archive: async () => (await import('./archive.ts')).archiveCommand(exit),
   events: async () => (await import('./events.ts')).eventsCommand(exit),

@@ -75,15 +75,15 @@ export function countOf(value: number, noun: string, plural = noun.endsWith('ch'
 
 /** Micro-USD as dollars; more digits for small amounts, so that a cost is never shown as nothing. */
 export function dollarText(microUsd: number): string {
-  const dollars = microUsd / 1_000_000;
-  return `$${microUsd !== 0 && Math.abs(dollars) < 1 ? dollars.toFixed(4) : dollars.toFixed(2)}`;
+  const dollars = Math.abs(microUsd) / 1_000_000;
+  return `${microUsd < 0 ? '-' : ''}$${microUsd !== 0 && dollars < 1 ? dollars.toFixed(4) : dollars.toFixed(2)}`;
 }
 
-/** A table with the first column to the left and the others to the right. */
-export function tableText(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** A table with the first columns (`names` of them) to the left and the others to the right. */
+export function tableText(head: readonly string[], rows: readonly (readonly string[])[], names = 1): string {
   const all = [head, ...rows];
   const widths = head.map((_name, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
   return all
-    .map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ').trimEnd())
+    .map((row) => row.map((cell, column) => (column < names ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ').trimEnd())
     .join('\n');
 }

@@ -138,17 +138,20 @@ export function mergeCostLines(lines: Iterable<CostLine>): readonly CostLine[] {
 export function costCsv(run: string, dt: string, lines: readonly CostLine[]): string {
   const head = 'run_key,dt,topic,model,token_class,tokens,micro_usd,usd,price_version\n';
   const rows = lines.map((line) =>
-    [run, dt, line.topic, line.model, line.token_class, line.tokens, line.micro_usd, usdText(line.micro_usd), line.price_version]
-      .map((field) => csvField(String(field)))
-      .join(','),
+    csvLine([run, dt, line.topic, line.model, line.token_class, line.tokens, line.micro_usd, millionthsText(line.micro_usd), line.price_version]),
   );
-  return head + rows.map((row) => `${row}\n`).join('');
+  return head + rows.join('');
 }
 
-/** Integer micro-USD as a decimal, without a detour through floating point. */
-function usdText(microUsd: number): string {
-  const digits = String(Math.abs(microUsd)).padStart(7, '0');
-  return `${microUsd < 0 ? '-' : ''}${digits.slice(0, -6)}.${digits.slice(-6)}`;
+/** An integer of millionths, such as micro-USD, as a decimal with six places, without a detour through floating point. */
+export function millionthsText(millionths: number): string {
+  const digits = String(Math.abs(millionths)).padStart(7, '0');
+  return `${millionths < 0 ? '-' : ''}${digits.slice(0, -6)}.${digits.slice(-6)}`;
+}
+
+/** One record of a CSV file (RFC 4180 quoting, LF). */
+export function csvLine(fields: readonly (string | number)[]): string {
+  return `${fields.map((field) => csvField(String(field))).join(',')}\n`;
 }
 
 function csvField(text: string): string {

@@ -123,7 +123,12 @@ export function resultLinesKey(run: RunKey, archive: ArchiveId): string {
 
 /** What became of every row of an archive: retries, dead letters, spending. */
 export function outcomeKey(run: RunKey, archive: ArchiveId): string {
-  return `journal/outcomes/${run}/${archive}.json`;
+  return `${outcomePrefix(run)}${archive}.json`;
+}
+
+/** What the keys of the outcomes begin with: those of one run, or all. */
+export function outcomePrefix(run?: RunKey): string {
+  return run === undefined ? 'journal/outcomes/' : `journal/outcomes/${run}/`;
 }
 
 /** A data file of succeeded rows. `part` counts from 0 within archive and topic. */

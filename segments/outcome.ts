@@ -4,6 +4,7 @@
  */
 import { PlimsollError } from './errors.ts';
 import type { ModelPrice } from './price.ts';
+import type { ModelSpend } from './spend.ts';
 import type { ArchiveId, BatchId, ChunkId, RunKey, SegmentName, Usage } from './segment.ts';
 
 /** The final status of a prompt in an exported row. */
@@ -64,6 +65,11 @@ export interface ArchiveChunkOutcome extends ChunkOutcome {
   readonly firstIndex: number;
   /** The accounts in which it was booked; absent in documents of before they were noted. */
   readonly accounts?: readonly string[];
+  /** What was reserved for it; absent like `accounts`. */
+  readonly reserved?: { readonly tokens: number; readonly microUsd: number };
+  /** Its rows and its spending by model and rate, in the order of those; they add up to the chunk's own. Absent like
+   *  `accounts`. */
+  readonly spends?: readonly ModelSpend[];
 }
 
 /** One row that ends without an answer. `index` is its place in the archive. */
@@ -139,6 +145,8 @@ function faultOf(outcome: ArchiveOutcome): string | undefined {
     succeeded += chunk.succeeded;
     retried += chunk.retried;
     deadLettered += chunk.deadLettered;
+    const parts = chunk.spends?.reduce((sum, spend) => sum + spend.microUsd, 0) ?? chunk.microUsd;
+    if (parts !== chunk.microUsd) return `chunk ${chunk.chunk} booked ${chunk.microUsd} micro-USD, its parts add up to ${parts}`;
   }
   if (next !== outcome.rows) return `its chunks hold ${next} rows, expected ${outcome.rows}`;
   const retriedRows = outcome.retried.reduce((sum, [first, last]) => sum + last - first + 1, 0);

@@ -10,6 +10,7 @@ import type { ArchiveOutcome, DeadLetterReason, RowVerdict } from '../segments/o
 import { rowMicroUsd, type ModelPrice } from '../segments/price.ts';
 import type { ResultsCheck } from '../segments/results.ts';
 import { addUsage, assertNever, noUsage, totalTokens, type Usage } from '../segments/segment.ts';
+import { SpendTally } from '../segments/spend.ts';
 import type { SealedChunkRange } from './sealer.ts';
 
 export interface JudgeInput {
@@ -35,6 +36,7 @@ export function judge(input: JudgeInput): ArchiveOutcome {
   const prices = new Map<string, ModelPrice>();
   const chunks = ranges.map((range) => {
     const tally = { succeeded: 0, retried: 0, deadLettered: 0, usage: noUsage, microUsd: 0, standardMicroUsd: 0, overBound: 0 };
+    const spends = new SpendTally();
     const size = range.to - range.from + 1;
     for (let index = range.firstIndex; index < range.firstIndex + size; index += 1) {
       const row = rows[index];
@@ -42,23 +44,25 @@ export function judge(input: JudgeInput): ArchiveOutcome {
       const fate = fateOf(input, range, row, results?.index.verdictOf(index));
       switch (fate.kind) {
         case 'succeeded':
-          book(tally, fate.usage, row, priceFor(input, prices, fate.model, row));
+          book(tally, spends, fate.usage, row, priceFor(input, prices, fate.model, row));
           break;
         case 'retry':
           tally.retried += 1;
+          spends.count('retried', modelOf(input, row));
           retriedRows.push(index);
           break;
         case 'dead':
           tally.deadLettered += 1;
-          if (fate.reason === 'result_missing' || fate.reason === 'result_conflict') bookBound(tally, row, input.priceOf(row.model));
+          spends.count('deadLettered', modelOf(input, row));
+          if (fate.reason === 'result_missing' || fate.reason === 'result_conflict') bookBound(tally, spends, row, input.priceOf(row.model));
           dead.push({ index, reason: fate.reason, errorType: fate.errorType ?? null });
           break;
         default:
           assertNever(fate, 'fate');
       }
     }
-    const { tokensMax: _tokens, microUsdMax: _money, ...place } = range;
-    return { ...place, ...tally };
+    const { tokensMax, microUsdMax, ...place } = range;
+    return { ...place, ...tally, reserved: { tokens: tokensMax, microUsd: microUsdMax }, spends: spends.list() };
   });
   return {
     v: 1,
@@ -142,13 +146,20 @@ function priceFor(input: JudgeInput, prices: Map<string, ModelPrice>, answered: 
   return price;
 }
 
-function book(tally: Tally, usage: Usage, row: ChunkRow, price: ModelPrice): void {
+/** What the price table calls the model that a row asked for; its own word where the table does not know it. */
+function modelOf(input: JudgeInput, row: ChunkRow): string {
+  return input.priceOf(row.model)?.model ?? row.model;
+}
+
+function book(tally: Tally, spends: SpendTally, usage: Usage, row: ChunkRow, price: ModelPrice): void {
   const isGeoPinned = row.geo === 1;
   const microUsd = rowMicroUsd(usage, price, 'batch', isGeoPinned);
+  const standardMicroUsd = rowMicroUsd(usage, price, 'standard', isGeoPinned);
+  spends.addRow(price, usage, isGeoPinned, microUsd, standardMicroUsd);
   tally.succeeded += 1;
   tally.usage = addUsage(tally.usage, usage);
   tally.microUsd += microUsd;
-  tally.standardMicroUsd += rowMicroUsd(usage, price, 'standard', isGeoPinned);
+  tally.standardMicroUsd += standardMicroUsd;
   if (microUsd > row.usd || totalTokens(usage) > row.in + row.out) tally.overBound += 1;
 }
 
@@ -156,11 +167,13 @@ function book(tally: Tally, usage: Usage, row: ChunkRow, price: ModelPrice): voi
  * Books the bound of a row whose result is not known: the provider may have billed it (reliability.md 4.7). It cannot
  * have billed more, so the budget holds; the cost report names the difference to the confirmed rows.
  */
-function bookBound(tally: Tally, row: ChunkRow, price: ModelPrice | undefined): void {
+function bookBound(tally: Tally, spends: SpendTally, row: ChunkRow, price: ModelPrice | undefined): void {
   const usage: Usage = { ...noUsage, inputTokens: row.in, outputTokens: row.out };
+  const standardMicroUsd = Math.max(row.usd, price ? rowMicroUsd(usage, price, 'standard', row.geo === 1) : 0);
+  spends.addBound(price?.model ?? row.model, usage, row.usd, standardMicroUsd);
   tally.usage = addUsage(tally.usage, usage);
   tally.microUsd += row.usd;
-  tally.standardMicroUsd += Math.max(row.usd, price ? rowMicroUsd(usage, price, 'standard', row.geo === 1) : 0);
+  tally.standardMicroUsd += standardMicroUsd;
 }
 
 /** Ascending indexes as inclusive ranges. */

@@ -117,6 +117,18 @@ describe('the outcome of an archive', () => {
     expect(outcome.chunks[0]?.usage).toMatchObject({ inputTokens: 180, outputTokens: 30 });
   });
 
+  it('notes what was reserved, and the spending by model and rate, which adds up', async () => {
+    const outcome = judge(await inputOf([good, 'missing', { type: 'expired' }, good]));
+    const [chunk] = outcome.chunks;
+    expect(chunk?.reserved).toEqual({ tokens: 480, microUsd: 800 });
+    expect(chunk?.spends).toMatchObject([
+      { model: 'claude-test', rate: 'unconfirmed', succeeded: 0, microUsd: 200 },
+      { model: 'claude-test', rate: 'usual', succeeded: 2, retried: 1, deadLettered: 1, microUsd: 130, standardMicroUsd: 260 },
+    ]);
+    const wrong = { ...outcome, chunks: outcome.chunks.map((each) => ({ ...each, microUsd: each.microUsd + 1 })) };
+    expect(() => decodeOutcome(encoded(wrong))).toThrow(/booked 331 micro-USD, its parts add up to 330/);
+  });
+
   it('counts a row that was billed above its bound, by tokens or by money', async () => {
     expect(judge(await inputOf([{ type: 'succeeded', input: 121, output: 0 }])).chunks[0]?.overBound).toBe(1);
     const input = await inputOf([good]);
