@@ -47,6 +47,7 @@ const verbs: Readonly<Record<string, () => Promise<Command>>> = {
   recover: async () => (await import('./recover.ts')).recoverCommand(exit),
   budget: async () => (await import('./budget.ts')).budgetCommand(exit),
   cost: async () => (await import('./cost.ts')).costCommand(exit),
+  forecast: async () => (await import('./forecast.ts')).forecastCommand(exit),
   replay: async () => (await import('./replay.ts')).replayCommand(exit),
   archive: async () => (await import('./archive.ts')).archiveCommand(exit),
   events: async () => (await import('./events.ts')).eventsCommand(exit),

@@ -13,6 +13,13 @@ interface Group {
   readonly cache_saved_usd: string;
 }
 
+interface Budget {
+  readonly target: string;
+  readonly unit: string;
+  readonly alerts: readonly string[];
+  readonly spent?: number;
+}
+
 /** Several models and clients, and a long system prompt that is cached in every third row. */
 function mixed(count: number): string {
   const models = ['claude-haiku-4-5', 'claude-sonnet-5', 'claude-opus-5'];
@@ -106,10 +113,29 @@ describe('two runs with retries, dead letters, caches and three models', () => {
     [['cost', '--run', 'frist'], 'Did you mean first?'],
     [['cost', '--csv', '--json'], "cannot be used with option '--json'"],
     [['cost', '--focus', '--by', 'run'], "cannot be used with option '--by"],
+    [['forecast', '--fail-on', 'panic'], 'Allowed choices are warning, forecast, exceeded'],
   ])('%j is refused with one clear error', async (args, text) => {
     const end = await world.run(args);
     expect([end.code, end.stdout]).toEqual([2, '']);
     expect(end.stderr).toContain(text);
+  });
+
+  it('forecast says what is used up, and exits 5 only when asked to', async () => {
+    const limit = (billOf(world) / 1_000_000).toFixed(6);
+    await world.run(['budget', 'set', 'all', '--usd', limit]);
+    await world.run(['budget', 'set', 'topic:invoices', '--tokens', '900000000', '--window', 'month', '--time-zone', 'Europe/Berlin']);
+    await world.run(['budget', 'set', 'client:etl', '--usd', '1', '--window', 'run']);
+    const end = await world.run(['forecast', '--json']);
+    expect(end.code, end.stderr).toBe(0);
+    const { budgets } = JSON.parse(end.stdout) as { budgets: Budget[] };
+    expect(budgets.find((each) => each.target === 'all')).toMatchObject({ unit: 'micro_usd', spent: billOf(world), alerts: ['warning', 'exceeded'], projected: null });
+    expect(budgets.find((each) => each.target === 'topic:invoices')).toMatchObject({ unit: 'tokens', window: 'month', time_zone: 'Europe/Berlin', alerts: [], projected: null, rests_on: { former_windows: 0 } });
+    expect(budgets.find((each) => each.target === 'client:etl')).toMatchObject({ window: 'run', alerts: [], projected: null });
+    const words = await world.run(['forecast', '--fail-on', 'forecast']);
+    expect(words.code).toBe(5);
+    expect(words.stdout).toContain('all: is used up (100 % spent).');
+    expect(words.stdout).toContain('topic:invoices (tokens): too early to project');
+    expect(words.stdout).toContain('client:etl: a budget of each run is not projected');
   });
 
   it('needs no Redis, and says the same of the lake alone', async () => {
