@@ -11,6 +11,7 @@ export const longSuites = [
   'test/flow/operator-disk.test.ts',
   'test/flow/s3-machines.test.ts',
   'test/unit/submit-model.test.ts',
+  'test/conformance/ledger-property-long.test.ts',
 ];
 
 export default defineConfig({
