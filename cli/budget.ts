@@ -5,6 +5,7 @@ import { durationText } from '../config/quantity.ts';
 import type { ExitCode } from '../segments/errors.ts';
 import type { Budget } from '../segments/ledger/ledger.ts';
 import { journalBudget } from '../segments/store/decisions.ts';
+import { overrunOf, overrunsOf, overrunText } from './overrun.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 import { microUsdToUsd } from '../segments/price.ts';
@@ -17,6 +18,7 @@ interface SetOptions extends CommonOptions {
   readonly onLate?: string;
   readonly window?: string;
   readonly timeZone?: string;
+  readonly mode?: string;
 }
 
 /** The `budget` verb with `set` and `show`. */
@@ -27,6 +29,7 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
     .argument('<target>', 'all, topic:NAME, client:NAME or segment:TOPIC.CLASS.PRIORITY')
     .option('--tokens <n>', 'tokens, input and output together')
     .option('--usd <x>', 'dollars, at most six decimals')
+    .option('--mode <mode>', 'strict: reserve the most that a prompt can cost; estimate: what prompts like it have cost (default: as it was, else strict)')
     .option('--runtime <duration>', 'upper bound on the wall time of the work within the window, for example 6h')
     .option('--on-late <policy>', 'what is done with a batch that outlives the runtime: wait or cancel (default: as it was, else wait)')
     .option('--window <window>', 'run, total, hour, day, week, month, or a span such as 6h (UTC); default: as it was, else total')
@@ -38,7 +41,7 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
           const known = (await ledger.listBudgets()).find((each) => each.target === target);
           const window = options.window ?? known?.window;
           const timeZone = options.timeZone ?? (window !== undefined && isCalendarUnit(window) ? known?.timeZone : undefined);
-          const parsed = parseBudget(target, { tokens: options.tokens, usd: options.usd, runtime: options.runtime, window, timeZone, onLate: options.onLate ?? known?.onLate }, 'plimsoll budget set');
+          const parsed = parseBudget(target, { tokens: options.tokens, usd: options.usd, runtime: options.runtime, window, timeZone, mode: options.mode ?? known?.mode, onLate: options.onLate ?? known?.onLate }, 'plimsoll budget set');
           // A limit that is not named stays as it was.
           const merged: Budget = {
             target,
@@ -48,13 +51,14 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
             onLate: parsed.onLate,
             window: parsed.window,
             timeZone: parsed.timeZone,
+            mode: parsed.mode,
           };
           // The journal first: a limit that holds must still hold when the ledger is rebuilt.
           await journalBudget(store, merged, now());
           await ledger.setBudget(merged, 'operator', now());
           const resumed = await ledger.resumeHeld(now());
           for (const chunk of resumed) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
-          if (options.json) printJson({ target, tokens: merged.tokens ?? null, usd: merged.microUsd === undefined ? null : microUsdToUsd(merged.microUsd), runtime_ms: merged.runtimeMs ?? null, on_late: merged.onLate, window: merged.window, time_zone: timeZoneOf(merged) ?? null, resumed_chunks: resumed.length });
+          if (options.json) printJson({ target, tokens: merged.tokens ?? null, usd: merged.microUsd === undefined ? null : microUsdToUsd(merged.microUsd), runtime_ms: merged.runtimeMs ?? null, on_late: merged.onLate, window: merged.window, time_zone: timeZoneOf(merged) ?? null, mode: merged.mode, resumed_chunks: resumed.length });
           else if (!options.quiet) tell(`${target}: ${limitText(merged)}; ${resumed.length} held chunks flow again`);
           return 0;
         }),
@@ -76,6 +80,9 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
               usd_reserved: microUsdToUsd(account.microUsdReserved),
               usd_spent: microUsdToUsd(account.microUsdSpent),
               over_bound_rows: account.overBound,
+              mode: budgets.find((each) => each.target === account.target)?.mode ?? null,
+              tokens_overrun: overrunOf(account, budgets).tokens,
+              usd_overrun: microUsdToUsd(overrunOf(account, budgets).microUsd),
               tokens_limit: budgets.find((each) => each.target === account.target)?.tokens ?? null,
               usd_limit: usdLimit(budgets, account.target),
               runtime_limit_ms: budgets.find((each) => each.target === account.target)?.runtimeMs ?? null,
@@ -86,6 +93,7 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
             const limits = budgets.find((each) => each.target === account.target);
             return [account.target, account.windowId, countText(account.tokensReserved), countText(account.tokensSpent), dollarText(account.microUsdReserved), dollarText(account.microUsdSpent), limits ? limitText(limits) : 'none'];
           })));
+          for (const overrun of overrunsOf(accounts, budgets)) print(`\n${overrunText(overrun)}`);
           return 0;
         }),
       );
@@ -105,7 +113,8 @@ function limitText(budget: Budget): string {
     ...(budget.runtimeMs === undefined ? [] : [`${durationText(budget.runtimeMs)} (late: ${budget.onLate ?? 'wait'})`]),
   ];
   const timeZone = timeZoneOf(budget);
-  return `${parts.join(' and ') || 'no limit'} per ${budget.window}${timeZone === undefined ? '' : ` (${timeZone})`}`;
+  const window = timeZone === undefined ? budget.window : `${budget.window} (${timeZone})`;
+  return `${parts.join(' and ') || 'no limit'} per ${window}${budget.mode === 'estimate' ? ', by estimate' : ''}`;
 }
 
 /** Where a calendar window begins; undefined for every other. */

@@ -15,6 +15,8 @@ import { priorities, segmentParts } from '../segments/segment.ts';
 export interface BudgetVerdict {
   readonly target: string;
   readonly window: string;
+  /** Which of the two verdicts holds. */
+  readonly mode: 'strict' | 'estimate';
   readonly kind: 'tokens' | 'usd';
   readonly limit: number;
   readonly expected: number;
@@ -60,7 +62,7 @@ export function verdictsOf(segments: readonly SegmentSurvey[], budgets: readonly
     if (own.length === 0) return [];
     const sum = (of: (each: SegmentSurvey) => number): number => own.reduce((total, each) => total + of(each), 0);
     const verdict = (kind: 'tokens' | 'usd', limit: number, expected: number, bound: number): BudgetVerdict => ({
-      target: budget.target, window: budget.window, kind, limit, expected, bound,
+      target: budget.target, window: budget.window, mode: budget.mode, kind, limit, expected, bound,
       strict: bound <= limit ? 'fits' : 'holds_a_part',
       estimate: expected <= limit ? 'fits' : 'holds_a_part',
     });

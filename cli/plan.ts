@@ -70,7 +70,7 @@ function budgetsText(verdicts: readonly BudgetVerdict[]): string {
   const amount = (verdict: BudgetVerdict, value: number): string => (verdict.kind === 'usd' ? dollarText(value) : countText(value));
   const words = { fits: 'fits', holds_a_part: 'holds a part' } as const;
   const table = tableText(['budget (of the settings file)', 'limit', 'expected', 'at most', 'strict mode', 'estimate mode'], verdicts.map((each) => [
-    `${each.target}, ${each.kind}, ${each.window}`, amount(each, each.limit), amount(each, each.expected), amount(each, each.bound), words[each.strict], words[each.estimate],
+    `${each.target}, ${each.kind}, ${each.window}, ${each.mode}`, amount(each, each.limit), amount(each, each.expected), amount(each, each.bound), words[each.strict], words[each.estimate],
   ]));
-  return `${table}\nStrict mode, which is in force, reserves what a prompt can cost at most: what does not fit is held and flows again as\nresults give room back. Estimate mode would reserve what is expected. What is spent already is not in this table:\nplimsoll budget show`;
+  return `${table}\nStrict mode reserves what a prompt can cost at most: what does not fit is held and flows again as results give room\nback. Estimate mode reserves what prompts like it have cost, once a hundred of them are settled. What is spent already is not in this table:\nplimsoll budget show`;
 }

@@ -2,9 +2,11 @@
 import { Command } from 'commander';
 import type { ExitCode } from '../segments/errors.ts';
 import type { ArchiveRecord, Ledger, SegmentRecord } from '../segments/ledger/ledger.ts';
+import { microUsdToUsd } from '../segments/price.ts';
 import type { SegmentName } from '../segments/segment.ts';
 import { viewDocument, viewRun, type RunView } from './follow.ts';
 import { heldText } from './held.ts';
+import { overrunsOf, overrunText } from './overrun.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { countText, dollarText, print, printJson, tableText } from './terminal.ts';
 
@@ -19,6 +21,7 @@ export function statusCommand(exit: (code: ExitCode) => void): Command {
           const views = (await Promise.all((await ledger.listRuns()).map(async (run) => await viewRun(ledger, run)))).filter((view) => view !== undefined);
           const segments = await ledger.listSegments(now());
           const stops = await ledger.listStops(now());
+          const overruns = overrunsOf(await ledger.listAccounts(), await ledger.listBudgets());
           const oldest = await oldestWaiting(ledger, segments, views, now());
           if (options.json) {
             printJson({
@@ -26,6 +29,7 @@ export function statusCommand(exit: (code: ExitCode) => void): Command {
               segments: segments.map((each) => ({ segment: each.segment, state: each.state, rows_queued: each.rowsQueued, rows_held: each.rowsHeld, oldest_waiting_ms: oldest.get(each.segment) ?? null, reasons: each.stops.map((stop) => stop.reason) })),
               archives: underWay(views).map((each) => ({ archive: each.archive, run_key: each.run, state: each.state, rows: each.rows, batch_id: each.batch ?? null, reason: each.reason ?? null, age_ms: now() - (each.acceptedAtMs ?? each.openedAtMs) })),
               stops: stops.map((stop) => ({ segment: stop.segment === '' ? null : stop.segment, run_key: stop.run ?? null, reason: stop.reason, target: stop.target === '' ? null : stop.target, rows_held: stop.rowsHeld, stopped_ms: now() - stop.stoppedAtMs })),
+              overruns: overruns.map((each) => ({ target: each.target, window: each.windowId, tokens: each.tokens, usd: microUsdToUsd(each.microUsd) })),
               in_doubt: views.flatMap((view) => view.archives.filter((archive) => archive.state === 'in_doubt').map((archive) => ({ archive: archive.archive, run_key: view.run.run, rows: archive.rows, reason: archive.reason ?? null }))),
             });
             return 0;
@@ -40,6 +44,7 @@ export function statusCommand(exit: (code: ExitCode) => void): Command {
           const archives = underWay(views);
           if (archives.length > 0) print(`\n${archivesText(archives, now())}`);
           for (const stop of stops) print(`\n${heldText(stop)}`);
+          for (const overrun of overruns) print(`\n${overrunText(overrun)}`);
           for (const archive of archives) {
             if (archive.state === 'in_doubt') print(`\narchive ${archive.archive} of run ${archive.run}: in doubt (${archive.reason ?? ''}), ${countText(archive.rows)} rows, reservation kept`);
           }

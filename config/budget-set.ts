@@ -13,6 +13,7 @@ export interface BudgetText {
   readonly runtime?: string | number | undefined;
   readonly window?: string | undefined;
   readonly timeZone?: string | undefined;
+  readonly mode?: string | undefined;
   readonly onLate?: string | undefined;
 }
 

@@ -20,6 +20,7 @@ export type LatePolicy = 'wait' | 'cancel';
 
 /** A budget of the configuration: what the ledger keeps, and the runtime limit that the stages keep. */
 export interface ConfiguredBudget extends Budget {
+  readonly mode: 'strict' | 'estimate';
   /** Upper bound on the wall time of the segment's work within the window, ms; undefined: none. */
   readonly runtimeMs: number | undefined;
   readonly onLate: LatePolicy;
@@ -70,6 +71,9 @@ export const budgetType = z
       timeZone: z
         .optional(text(/^[^@=|]{1,63}$/, timeZoneAllowed, isTimeZone))
         .describe('Where hour, day, week and month begin; UTC where it is not given.'),
+      mode: choice(['strict', 'estimate'])
+        .prefault('strict')
+        .describe('What is reserved for a prompt: the most that it can cost, or what prompts like it have cost, which may overrun the limit.'),
       onLate: choice(['wait', 'cancel'])
         .prefault('wait')
         .describe('What is done with a submitted batch that outlives runtime: wait for it, or cancel it.'),
@@ -99,6 +103,7 @@ export function toBudget(target: string, given: z.output<typeof budgetType>): Co
     microUsd: given.usd,
     window: given.window,
     ...(given.timeZone === undefined ? {} : { timeZone: given.timeZone }),
+    mode: given.mode,
     runtimeMs: given.runtime,
     onLate: given.onLate,
   });

@@ -38,7 +38,7 @@ function pathTo(setting: Setting, at: readonly PropertyKey[]): string {
 /** The names that may stand inside a list or a map of settings, for suggestions. */
 const innerNames: ReadonlyMap<string, readonly string[]> = new Map([
   ['contexts', ['name', 'tokensMax']],
-  ['budgets', ['tokens', 'usd', 'runtime', 'window', 'timeZone', 'onLate']],
+  ['budgets', ['tokens', 'usd', 'runtime', 'window', 'timeZone', 'mode', 'onLate']],
   ['clients', ['weight']],
   ['events.sinks', ['kind', 'url', 'group', 'types', 'from']],
 ]);

@@ -72,6 +72,8 @@ export interface ChunkFooter {
   readonly tokensExpected: number;
   readonly tokensMax: number;
   readonly microUsdMax: number;
+  /** The models of its rows, sorted; absent in objects of before they were noted. */
+  readonly models?: readonly string[];
 }
 
 /** What a chunk is made of before it has rows. */
@@ -109,6 +111,7 @@ export class ChunkWriter {
   #tokensExpected = 0;
   #tokensMax = 0;
   #microUsdMax = 0;
+  readonly #models = new Set<string>();
   #firstRow = 0;
   #lastRow = 0;
 
@@ -171,6 +174,7 @@ export class ChunkWriter {
     this.#tokensExpected += row.expect;
     this.#tokensMax += row.in + row.out;
     this.#microUsdMax += row.usd;
+    this.#models.add(row.model);
   }
 
   /** Ends the chunk under its id and returns its bytes. The writer must not be added to afterwards. */
@@ -187,6 +191,7 @@ export class ChunkWriter {
       tokensExpected: this.#tokensExpected,
       tokensMax: this.#tokensMax,
       microUsdMax: this.#microUsdMax,
+      models: [...this.#models].sort(),
     };
     const blocks = [...this.#params.blocks(), ...this.#index.blocks(), Buffer.from(`${JSON.stringify(footer)}\n`, 'utf8')];
     const sizeBytes = blocks.reduce((sum, block) => sum + block.length, 0);

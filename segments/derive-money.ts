@@ -1,4 +1,5 @@
 /** What a run's archives have reserved and spent, and the sums that the run itself keeps. Pure. */
+import { mergeSamples } from './calibration.ts';
 import type { DerivedChunk } from './derive.ts';
 import type { ArchiveDraft } from './derive-archive.ts';
 import { addUsage, noUsage, totalTokens, type Usage } from './segment.ts';
@@ -66,11 +67,20 @@ export function addAccounts(drafts: readonly ArchiveDraft[]): ReadonlyMap<string
       const outcome = draft.outcome?.chunks[index];
       for (const name of accountsOf(range)) {
         if (outcome) add(name, { tokensSpent: totalTokens(outcome.usage), microUsdSpent: outcome.microUsd, usage: outcome.usage, overBound: outcome.overBound }, draft.openedAtMs);
-        else add(name, { tokensReserved: range.tokensMax, microUsdReserved: range.microUsdMax }, draft.openedAtMs);
+        else {
+          const estimate = range.estimated?.accounts.includes(name) ? range.estimated : undefined;
+          add(name, { tokensReserved: estimate?.tokens ?? range.tokensMax, microUsdReserved: estimate?.microUsd ?? range.microUsdMax }, draft.openedAtMs);
+        }
       }
     }
   }
   return accounts;
+}
+
+/** What the settled rows of a run consumed of their bounds, by topic and model. */
+export function calibrationsOf(drafts: readonly ArchiveDraft[]): ReturnType<typeof mergeSamples> {
+  const chunks = drafts.flatMap((draft) => draft.outcome?.chunks ?? []);
+  return mergeSamples(chunks.flatMap((chunk) => (chunk.samples ?? []).map((sample) => ({ topic: chunk.segment.split('.')[0] ?? '', sample }))));
 }
 
 /** Where a reservation stands; documents of before it was noted name no windows. */

@@ -18,7 +18,7 @@
  *   B5  An ordinal that was ever used names no new archive.
  */
 import { draftsOf, sourceOf, type ArchiveDraft, type DerivedArchive, type RunEvidence } from './derive-archive.ts';
-import { accountsOf, addAccounts, sumsOf, type AccountSums, type RunSums } from './derive-money.ts';
+import { accountsOf, addAccounts, calibrationsOf, sumsOf, type AccountSums, type RunSums } from './derive-money.ts';
 import { Cover, type SpooledObject } from './derive-rows.ts';
 import { PlimsollError } from './errors.ts';
 import type { IngestionDocument, OpeningDocument, SealedChunkRange } from './journal.ts';
@@ -47,6 +47,10 @@ export interface DerivedChunk {
   readonly archive: ArchiveId | '';
   readonly reservation: 'reserved' | 'settled' | '';
   readonly accounts: readonly string[];
+  /** As in the journal of its archive. */
+  readonly estimated?: SealedChunkRange['estimated'];
+  /** The models of its rows, as far as they are known. */
+  readonly models?: readonly string[] | undefined;
   readonly needsSums: boolean;
 }
 
@@ -72,6 +76,8 @@ export interface DerivedRun {
   readonly superseded: readonly ArchiveId[];
   /** Segments in which a row was billed above its bound: they stay stopped until an operator has looked. */
   readonly overBound: readonly SegmentName[];
+  /** What its settled rows consumed of their bounds. */
+  readonly calibrations: ReturnType<typeof calibrationsOf>;
 }
 
 /** Archives that were open when the ledger was lost have used ordinals that the lake does not know (B5). */
@@ -112,6 +118,7 @@ export function deriveRun(evidence: RunEvidence): DerivedRun {
     chunks,
     archives: living.map((draft) => draft.record),
     accounts: addAccounts(living),
+    calibrations: calibrationsOf(living),
     superseded,
     overBound: [...new Set(evidence.outcomes.flatMap((outcome) => outcome.chunks.filter((chunk) => chunk.overBound > 0).map((chunk) => chunk.segment)))].sort(),
   };
@@ -149,6 +156,7 @@ function packedChunk(draft: ArchiveDraft, range: SealedChunkRange, cover: Cover)
     archive: draft.archive,
     reservation: isSettled ? 'settled' : 'reserved',
     accounts: accountsOf(range),
+    ...(range.estimated === undefined || isSettled ? {} : { estimated: range.estimated }),
     needsSums: !isWhole && !isSettled,
   };
 }
@@ -168,6 +176,7 @@ function waitingChunk({ key, footer }: SpooledObject, from: number, to: number, 
     archive: '',
     reservation: '',
     accounts: [],
+    models: footer.models,
     needsSums: !isWhole,
   };
 }

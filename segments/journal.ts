@@ -21,6 +21,8 @@ export interface SealedChunkRange extends SpoolRange {
   readonly microUsdMax: number;
   /** The accounts that its reservation stands in, `<target>@<window>`; absent in documents of before they were noted. */
   readonly accounts?: readonly string[];
+  /** Those of them that hold an estimate instead of the bounds, and how much; absent where none does. */
+  readonly estimated?: { readonly accounts: readonly string[]; readonly tokens: number; readonly microUsd: number };
 }
 
 /** `journal/archives/<run>/<archive>.json`: enough to make a body again without Redis. */
@@ -94,6 +96,7 @@ export interface BudgetDocument {
   readonly onLate?: 'wait' | 'cancel' | undefined;
   readonly window: string;
   readonly timeZone?: string | undefined;
+  readonly mode?: 'strict' | 'estimate' | undefined;
   readonly setAtMs: number;
 }
 
@@ -116,6 +119,7 @@ const count = z.int().min(0);
 const range = z.looseObject({
   chunk: text, segment: text, client: z.string(), attempt: count, spoolKey: text, spoolRows: count, spoolParamsBytes: count, spoolIndexBytes: count,
   from: count, to: count, firstIndex: count, tokensMax: count, microUsdMax: count, accounts: z.array(z.string()).optional(),
+  estimated: z.looseObject({ accounts: z.array(z.string()), tokens: count, microUsd: count }).optional(),
 });
 
 const schemas = {
@@ -126,7 +130,7 @@ const schemas = {
   accepted: z.looseObject({ intent: text, archive: text, run: text, account: text, batch: text }),
   refusal: z.looseObject({ intent: text, archive: text, reason: z.string() }),
   budget: z.looseObject({
-    target: text, tokens: count.optional(), microUsd: count.optional(), runtimeMs: count.optional(), onLate: z.enum(['wait', 'cancel']).optional(), window: text, timeZone: text.optional(), setAtMs: count,
+    target: text, tokens: count.optional(), microUsd: count.optional(), runtimeMs: count.optional(), onLate: z.enum(['wait', 'cancel']).optional(), mode: z.enum(['strict', 'estimate']).optional(), window: text, timeZone: text.optional(), setAtMs: count,
   }),
   hold: z.looseObject({ scope: z.string().regex(/^(segment|run):/), isHeld: z.boolean() }),
   completion: z.looseObject({ status: z.enum(['succeeded', 'partial']), completed_at: z.string().nullable() }),

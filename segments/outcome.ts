@@ -3,6 +3,7 @@
  * see. A reason outside the list is a defect, so there is no `unknown`.
  */
 import { PlimsollError } from './errors.ts';
+import type { CalibrationSample } from './calibration.ts';
 import type { ModelPrice } from './price.ts';
 import type { ModelSpend } from './spend.ts';
 import type { ArchiveId, BatchId, ChunkId, RunKey, SegmentName, Usage } from './segment.ts';
@@ -45,6 +46,8 @@ export interface ChunkOutcome {
   readonly standardMicroUsd: number;
   /** Rows that were billed above their bound: always 0 unless the bound's one assumption is wrong. */
   readonly overBound: number;
+  /** What its answered rows consumed of their bounds, by model; absent in documents of before it was noted. */
+  readonly samples?: readonly CalibrationSample[];
 }
 
 /** One chunk's share of an archive: its outcome, and where its rows stand in the spool and in the archive. */

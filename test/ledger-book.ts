@@ -16,6 +16,8 @@ export interface BookChunk {
   archive: ArchiveId | undefined;
   /** Where its reservation stands, and where its cost is booked; empty while it has none. */
   accounts: readonly string[];
+  /** Those of them that hold an estimate, and how much; as on its admission. */
+  estimated: { readonly accounts: readonly string[]; readonly tokens: number; readonly microUsd: number };
   /** What it consumed, tokens and micro-USD alike. */
   spent: number;
 }
@@ -24,8 +26,8 @@ export interface Book {
   readonly chunks: Map<ChunkId, BookChunk>;
   readonly limits: Map<string, Budget>;
   readonly lastRow: Map<string, number>;
-  /** Share of its bound that each archive will consume, in percent; decided when its settlement begins. */
-  readonly shares: Map<ArchiveId, number>;
+  /** Percent of their bounds that the settled rows of each topic have consumed, of tokens; a row consumes half that of money. */
+  readonly shares: Map<string, number[]>;
   nowMs: number;
   batches: number;
 }
@@ -69,8 +71,9 @@ export function sumsOf(book: Book): ReadonlyMap<string, Amounts> {
     for (const name of chunk.accounts) {
       const sum = sums.get(name) ?? [0, 0, 0, 0];
       if (chunk.state === 'packed') {
-        sum[0] += rowsOf(chunk) * perRow.tokensMax;
-        sum[2] += rowsOf(chunk) * perRow.microUsdMax;
+        const isEstimated = chunk.estimated.accounts.includes(name);
+        sum[0] += isEstimated ? chunk.estimated.tokens : rowsOf(chunk) * perRow.tokensMax;
+        sum[2] += isEstimated ? chunk.estimated.microUsd : rowsOf(chunk) * perRow.microUsdMax;
       } else {
         sum[1] += chunk.spent;
         sum[3] += chunk.spent;
@@ -88,11 +91,37 @@ export function roomOf(book: Book, target: string, chunk: BookChunk): { readonly
   return { tokens: (limit?.tokens ?? Infinity) - tokensReserved - tokensSpent, microUsd: (limit?.microUsd ?? Infinity) - microUsdReserved - microUsdSpent };
 }
 
+/** What `rows` rows of a chunk reserve by estimate: of at least a hundred rows, what nine in ten stay below, and a tenth. */
+export function estimateOf(book: Book, chunk: BookChunk, rows = rowsOf(chunk)): { readonly tokens: number; readonly microUsd: number } {
+  const seen = [...(book.shares.get(chunk.segment.split('.')[0] ?? '') ?? [])].sort((a, b) => a - b);
+  const share = (bound: number, percentOf: (percent: number) => number): number => {
+    if (seen.length < 100) return bound;
+    const quantile = Math.max(1, percentOf(seen[Math.ceil(seen.length * 0.9) - 1] ?? 100));
+    return Math.ceil((bound * Math.min(1000, quantile * 11)) / 1000);
+  };
+  return { tokens: share(rows * perRow.tokensMax, (percent) => percent), microUsd: share(rows * perRow.microUsdMax, (percent) => Math.ceil(percent / 2)) };
+}
+
+/** What `rows` rows of a chunk reserve in the accounts of a target. */
+export function neededIn(book: Book, target: string, chunk: BookChunk, rows = rowsOf(chunk)): { readonly tokens: number; readonly microUsd: number } {
+  if (book.limits.get(target)?.mode === 'estimate') return estimateOf(book, chunk, rows);
+  return { tokens: rows * perRow.tokensMax, microUsd: rows * perRow.microUsdMax };
+}
+
+/** Reserves for a chunk. */
+export function take(book: Book, chunk: BookChunk): void {
+  const estimating = targetsOf(chunk.segment).filter((target) => book.limits.get(target)?.mode === 'estimate');
+  chunk.accounts = accountsNow(book, chunk);
+  chunk.estimated = { accounts: estimating.map((target) => accountNow(book, target, chunk.run)), ...estimateOf(book, chunk) };
+  chunk.state = 'packed';
+}
+
 /** Whether all budgets agree to `rows` rows of a chunk. */
 export function fits(book: Book, chunk: BookChunk, rows = rowsOf(chunk)): boolean {
   return targetsOf(chunk.segment).every((target) => {
     const room = roomOf(book, target, chunk);
-    return rows * perRow.tokensMax <= room.tokens && rows * perRow.microUsdMax <= room.microUsd;
+    const need = neededIn(book, target, chunk, rows);
+    return need.tokens <= room.tokens && need.microUsd <= room.microUsd;
   });
 }
 

@@ -9,7 +9,7 @@ import { expect } from 'vitest';
 import type { Ledger } from '../segments/ledger/ledger.ts';
 import type { ArchiveId, BatchId, ChunkId } from '../segments/segment.ts';
 import { windowName } from '../segments/window.ts';
-import { accountsNow, fits, pick, roomOf, rowsOf, runs, segments, sumsOf, targets, targetsOf, windows, type Amounts, type Book } from './ledger-book.ts';
+import { fits, neededIn, pick, roomOf, rowsOf, runs, segments, sumsOf, take, targets, targetsOf, windows, type Amounts, type Book } from './ledger-book.ts';
 import { account, footerOf, limits, normal, outcomeOf, partsAfter, perRow, runA, type LedgerWorld } from './ledger-world.ts';
 
 export type Step = fc.AsyncCommand<Book, LedgerWorld>;
@@ -78,9 +78,9 @@ const add = (runAt: number, segmentAt: number, rows: number, process: Process): 
     const segment = segments[segmentAt % segments.length] ?? normal;
     const lane = `${run}|${segment}`;
     const previousRow = book.lastRow.get(lane) ?? 0;
-    const footer = footerOf(rows, previousRow + 1, { run, segment });
+    const footer = { ...footerOf(rows, previousRow + 1, { run, segment }), models: ['m'] };
     book.lastRow.set(lane, footer.lastRow);
-    book.chunks.set(footer.chunk, { run, segment, from: 0, to: rows - 1, state: 'queued', archive: undefined, accounts: [], spent: 0 });
+    book.chunks.set(footer.chunk, { run, segment, from: 0, to: rows - 1, state: 'queued', archive: undefined, accounts: [], estimated: { accounts: [], tokens: 0, microUsd: 0 }, spent: 0 });
     await ledger.addChunk({ footer, spoolKey: 's', previousRow, checkpoint: { bytes: 0, rows: 0, sha256: '' }, isReleased: true, nowMs: book.nowMs });
   });
 
@@ -92,10 +92,7 @@ const reserve = (at: number, process: Process): Step =>
     const isStopped = (await world.ledger.listStops(book.nowMs)).some((stop) => stop.segment === chunk.segment && (stop.run === undefined || stop.run === chunk.run));
     const expected = isStopped ? 'held' : isFit ? 'packed' : 'refused';
     if (expected === 'held') chunk.state = 'held';
-    if (expected === 'packed') {
-      chunk.accounts = accountsNow(book, chunk);
-      chunk.state = 'packed';
-    }
+    if (expected === 'packed') take(book, chunk);
     const died = await ledger.admit(id, limits, true, book.nowMs).then((admission) => void expect(admission.kind, id).toBe(expected), (error: unknown) => error);
     if (expected === 'packed') chunk.archive = (await world.ledger.readChunk(id))?.archive;
     // G1, said of the limits that hold at this instant.
@@ -114,7 +111,8 @@ const stop = (at: number, targetAt: number, process: Process): Step =>
     const microUsdNeeded = rowsOf(chunk) * perRow.microUsdMax;
     const lacks = (target: string): boolean => {
       const room = roomOf(book, target, chunk);
-      return tokensNeeded > room.tokens || microUsdNeeded > room.microUsd;
+      const need = neededIn(book, target, chunk);
+      return need.tokens > room.tokens || need.microUsd > room.microUsd;
     };
     const target = targetsOf(chunk.segment).find(lacks) ?? targets[targetAt % targets.length] ?? 'all';
     const isBlocking = targetsOf(chunk.segment).includes(target) && lacks(target);
@@ -145,7 +143,13 @@ const split = (at: number, leading: number, isPacked: boolean, process: Process)
     const [id, chunk] = pick(book, at, state, 2) ?? [undefined, undefined];
     if (!id) return;
     const parts = partsAfter(1 + (leading % (rowsOf(chunk) - 1)), chunk.from, chunk.to);
-    for (const { from, to } of parts) book.chunks.set(`${id}.${from}-${to}` as ChunkId, { ...chunk, from, to });
+    const { estimated } = chunk;
+    const [left, right] = parts.map(({ from, to }) => ({ ...chunk, from, to }));
+    if (!left || !right) return;
+    const leadingOf = (whole: number): number => Math.floor((whole * rowsOf(left)) / rowsOf(chunk));
+    left.estimated = { ...estimated, tokens: leadingOf(estimated.tokens), microUsd: leadingOf(estimated.microUsd) };
+    right.estimated = { ...estimated, tokens: estimated.tokens - left.estimated.tokens, microUsd: estimated.microUsd - left.estimated.microUsd };
+    for (const part of [left, right]) book.chunks.set(`${id}.${part.from}-${part.to}` as ChunkId, part);
     chunk.state = 'split';
     await ledger.split(id, ...parts, book.nowMs);
   });
@@ -214,16 +218,22 @@ async function bookOutcome(book: Book, ledger: Ledger, world: LedgerWorld, archi
     if (!chunk) throw new Error(`${archive} holds ${id}, which the book does not know`);
     chunk.spent = Math.floor((rowsOf(chunk) * perRow.tokensMax * share) / 100);
     chunk.state = 'settled';
-    return outcomeOf(id, rowsOf(chunk), chunk.spent);
+    // Each settled chunk stands for ten times its rows, so that a hundred are soon seen.
+    const rows = 10 * rowsOf(chunk);
+    const topic = chunk.segment.split('.')[0] ?? '';
+    book.shares.set(topic, [...(book.shares.get(topic) ?? []), ...Array.from({ length: rows }, () => share)]);
+    return outcomeOf(id, rowsOf(chunk), chunk.spent, {
+      samples: [{ model: 'm', rows, tokens: { [Math.max(1, share)]: rows }, microUsd: { [Math.max(1, Math.ceil(share / 2))]: rows } }],
+    });
   });
   await ledger.settle({ archive, chunks, retries: [], nowMs: book.nowMs });
 }
 
-const limit = (targetAt: number, windowAt: number, tokens: number | undefined, microUsd: number | undefined, process: Process): Step => {
+const limit = (targetAt: number, windowAt: number, mode: 'strict' | 'estimate', tokens: number | undefined, microUsd: number | undefined, process: Process): Step => {
   const window = windows[windowAt % windows.length] ?? { window: 'total' };
   const target = targets[targetAt % targets.length] ?? 'all';
-  return step(`limit ${target} ${tokens} ${microUsd} ${windowName(window.window, window.timeZone)}`, process, () => true, async (book, ledger) => {
-    const budget = { target, tokens, microUsd, ...window };
+  return step(`limit ${target} ${tokens} ${microUsd} ${windowName(window.window, window.timeZone)} ${mode}`, process, () => true, async (book, ledger) => {
+    const budget = { target, tokens, microUsd, mode, ...window };
     book.limits.set(target, budget);
     await ledger.setBudget(budget, 'operator', book.nowMs);
   });
@@ -248,7 +258,7 @@ export const steps: fc.Arbitrary<Step>[] = [
   fc.tuple(at, process).map((args) => reserve(...args)),
   fc.tuple(at, at, fc.boolean(), process).map((args) => split(...args)),
   fc.tuple(at, fc.integer({ min: 0, max: 100 }), fc.boolean(), process).map((args) => settle(...args)),
-  fc.tuple(at, at, amount, amount, process).map((args) => limit(...args)),
+  fc.tuple(at, at, fc.constantFrom('strict' as const, 'estimate' as const), amount, amount, process).map((args) => limit(...args)),
   fc.tuple(at, at, process).map((args) => stop(...args)),
   process.map(resume),
   fc.oneof(fc.integer({ min: 1, max: 90 }), fc.integer({ min: 1_000, max: 60_000 })).map(turn),

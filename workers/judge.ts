@@ -2,6 +2,7 @@
  * Decides what became of each row of an archive. Pure: from recorded results, index and times to an outcome, so that a
  * rerun after a crash decides the same (O2).
  */
+import { samplesOf, type RowConsumption } from '../segments/calibration.ts';
 import type { ChunkRow } from '../segments/chunk.ts';
 import { invariant } from '../segments/errors.ts';
 import { resultLinesKey } from '../segments/lake.ts';
@@ -37,6 +38,7 @@ export function judge(input: JudgeInput): ArchiveOutcome {
   const chunks = ranges.map((range) => {
     const tally = { succeeded: 0, retried: 0, deadLettered: 0, usage: noUsage, microUsd: 0, standardMicroUsd: 0, overBound: 0 };
     const spends = new SpendTally();
+    const consumed: RowConsumption[] = [];
     const size = range.to - range.from + 1;
     for (let index = range.firstIndex; index < range.firstIndex + size; index += 1) {
       const row = rows[index];
@@ -44,7 +46,7 @@ export function judge(input: JudgeInput): ArchiveOutcome {
       const fate = fateOf(input, range, row, results?.index.verdictOf(index));
       switch (fate.kind) {
         case 'succeeded':
-          book(tally, spends, fate.usage, row, priceFor(input, prices, fate.model, row));
+          consumed.push(book(tally, spends, fate.usage, row, priceFor(input, prices, fate.model, row)));
           break;
         case 'retry':
           tally.retried += 1;
@@ -61,8 +63,9 @@ export function judge(input: JudgeInput): ArchiveOutcome {
           assertNever(fate, 'fate');
       }
     }
-    const { tokensMax, microUsdMax, ...place } = range;
-    return { ...place, ...tally, reserved: { tokens: tokensMax, microUsd: microUsdMax }, spends: spends.list() };
+    const { tokensMax, microUsdMax, estimated: _estimate, ...place } = range;
+    const samples = consumed.length === 0 ? {} : { samples: samplesOf(consumed) };
+    return { ...place, ...tally, reserved: { tokens: tokensMax, microUsd: microUsdMax }, spends: spends.list(), ...samples };
   });
   return {
     v: 1,
@@ -151,7 +154,8 @@ function modelOf(input: JudgeInput, row: ChunkRow): string {
   return input.priceOf(row.model)?.model ?? row.model;
 }
 
-function book(tally: Tally, spends: SpendTally, usage: Usage, row: ChunkRow, price: ModelPrice): void {
+/** Books an answered row; returns what it consumed of its bounds. */
+function book(tally: Tally, spends: SpendTally, usage: Usage, row: ChunkRow, price: ModelPrice): RowConsumption {
   const isGeoPinned = row.geo === 1;
   const microUsd = rowMicroUsd(usage, price, 'batch', isGeoPinned);
   const standardMicroUsd = rowMicroUsd(usage, price, 'standard', isGeoPinned);
@@ -160,7 +164,9 @@ function book(tally: Tally, spends: SpendTally, usage: Usage, row: ChunkRow, pri
   tally.usage = addUsage(tally.usage, usage);
   tally.microUsd += microUsd;
   tally.standardMicroUsd += standardMicroUsd;
-  if (microUsd > row.usd || totalTokens(usage) > row.in + row.out) tally.overBound += 1;
+  const tokens = totalTokens(usage);
+  if (microUsd > row.usd || tokens > row.in + row.out) tally.overBound += 1;
+  return { model: row.model, tokens, tokensMax: row.in + row.out, microUsd, microUsdMax: row.usd };
 }
 
 /**

@@ -126,6 +126,7 @@ export function rangesOf(chunks: readonly ChunkRecord[]): readonly SealedChunkRa
       tokensMax: chunk.tokensMax,
       microUsdMax: chunk.microUsdMax,
       ...(chunk.accounts === undefined ? {} : { accounts: chunk.accounts }),
+      ...(chunk.estimated === undefined ? {} : { estimated: chunk.estimated }),
     };
     firstIndex += chunk.rows;
     return range;

@@ -51,6 +51,9 @@ export interface Budget {
   /** `run`, `total`, a span such as `1h` and `1d`, aligned to the Unix epoch (UTC), or a stretch of the calendar: `hour`,
    *  `day`, `week` (from Monday) and `month`. */
   readonly window: string;
+  /** What is reserved: upper bounds (`strict`, the default), or the share of them that prompts of the same topic and model
+   *  are known to consume (`estimate`), which may overrun the limit. */
+  readonly mode?: 'strict' | 'estimate' | undefined;
   /** The time zone of a calendar window, an IANA name; undefined: UTC. */
   readonly timeZone?: string | undefined;
   /** Upper bound on the wall time of the work within the window, ms. Where the window is `total`, of one stretch of work:

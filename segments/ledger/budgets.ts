@@ -81,6 +81,7 @@ function decodeBudget(target: string, fields: Fields): Budget {
   const { window, timeZone } = windowParts(fields['window'] ?? 'total');
   return {
     target,
+    mode: fields['mode'] === 'estimate' ? 'estimate' : 'strict',
     tokens: amount('tokens'),
     microUsd: amount('microUsd'),
     runtimeMs: amount('runtimeMs'),

@@ -6,7 +6,7 @@ import { PlimsollError } from '../errors.ts';
 import type { ArchiveState, ChunkState, IntentState, RunState, SegmentState, StopReason } from '../lifecycle.ts';
 import { statesOf, type Noun } from '../lifecycle.ts';
 import { priorities, type ArchiveId, type BatchId, type ChunkId, type IntentId, type Priority, type RunKey, type SegmentName, type Usage } from '../segment.ts';
-import type { AccountRecord, ArchiveRecord, ChunkRecord, DoubtCandidate, DoubtRecord, IntentRecord, OutboxEvent, RunRecord, SegmentRecord, StopRecord } from './ledger.ts';
+import type { AccountRecord, ArchiveRecord, ChunkRecord, DoubtCandidate, DoubtRecord, EstimatedReservation, IntentRecord, OutboxEvent, RunRecord, SegmentRecord, StopRecord } from './ledger.ts';
 
 export type Fields = Readonly<Record<string, string>>;
 
@@ -106,7 +106,12 @@ export function decodeChunk(chunk: ChunkId, fields: Fields): ChunkRecord {
     microUsdMax: count(fields, 'microUsdMax'),
     archive: text(fields, 'archive') as ArchiveId | undefined,
     ...(text(fields, 'accounts') === undefined ? {} : { accounts: accountsOf(fields) }),
+    ...(text(fields, 'estimated') === undefined ? {} : { estimated: estimatedOf(fields) }),
   };
+}
+
+function estimatedOf(fields: Fields): EstimatedReservation {
+  return { accounts: JSON.parse(fields['estimated'] ?? '[]') as string[], tokens: count(fields, 'tokensEstimated'), microUsd: count(fields, 'microUsdEstimated') };
 }
 
 /** cjson writes an empty list as an object. */

@@ -21,7 +21,7 @@ import type { AccountRecord, Budget, SegmentRecord, StopRecord } from './account
 import type { ArchiveRecord, BatchClaim, Checkpoint, ChunkRecord, DoubtCandidate, IntentRecord, OutboxEvent, RunRecord } from './record.ts';
 import type { AddChunkRequest, Admission, BatchWatch, Cancellation, ChunkPart, DueEntity, HoldTarget, LedgerProof, OpenRunRequest, PackLimits, Preparation, QueuedChunk, SettleRequest } from './request.ts';
 
-export type { RunRecord, Checkpoint, ChunkRecord, ArchiveRecord, IntentRecord, DoubtRecord, DoubtCandidate, BatchClaim, OutboxEvent } from './record.ts';
+export type { RunRecord, Checkpoint, ChunkRecord, EstimatedReservation, ArchiveRecord, IntentRecord, DoubtRecord, DoubtCandidate, BatchClaim, OutboxEvent } from './record.ts';
 export type { SegmentRecord, StopRecord, Budget, AccountRecord } from './account.ts';
 export type { OpenRunRequest, HoldTarget, Cancellation, BatchWatch, AddChunkRequest, Admission, PackLimits, ChunkPart, LedgerProof, Preparation, SettleRequest, QueuedChunk, DueEntity } from './request.ts';
 

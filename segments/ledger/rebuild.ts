@@ -10,6 +10,7 @@
  *   H3  Each rebuild is an epoch of its own, written into the lake before the first record: whoever worked on the ledger
  *       before finds another epoch and posts nothing.
  */
+import { mergeSamples } from '../calibration.ts';
 import { addAccounts } from '../derive-money.ts';
 import { deriveRun, type DerivedRun } from '../derive.ts';
 import { PlimsollError } from '../errors.ts';
@@ -87,7 +88,7 @@ export async function rebuild(dependencies: RebuildDependencies): Promise<Rebuil
   }
   for (const target of holds) await ledger.hold(target, now());
   const overBound = [...new Set(runs.flatMap((run) => run.overBound))].sort();
-  await restore.end({ accounts: mergeAccounts(runs), overBound, generation, epoch, nowMs: now() });
+  await restore.end({ accounts: mergeAccounts(runs), overBound, calibrations: mergeSamples(runs.flatMap((run) => run.calibrations)), generation, epoch, nowMs: now() });
   return reportOf(runs, limits.length, epoch);
 }
 

@@ -75,6 +75,15 @@ export interface ChunkRecord {
   readonly archive: ArchiveId | undefined;
   /** The accounts that its reservation stands in; undefined while it has none. */
   readonly accounts?: readonly string[];
+  /** Those of them that hold an estimate instead of its bounds, and how much; undefined where none does. */
+  readonly estimated?: EstimatedReservation;
+}
+
+/** What a chunk has reserved by estimate, tokens and micro-USD, in each of the accounts. */
+export interface EstimatedReservation {
+  readonly accounts: readonly string[];
+  readonly tokens: number;
+  readonly microUsd: number;
 }
 
 /** Live state of an archive. */

@@ -22,6 +22,8 @@ export interface Restore {
   end(request: {
     readonly accounts: ReadonlyMap<string, AccountSums>;
     readonly overBound: readonly SegmentName[];
+    /** What is known of what prompts consume, by topic and model. */
+    readonly calibrations: DerivedRun['calibrations'];
     readonly generation: number;
     readonly epoch: number;
     readonly nowMs: number;
@@ -53,9 +55,9 @@ export function openRestore(redis: Redis, keys: LedgerKeys): Restore {
       }
       for (const archive of run.archives) await restoreArchive(call, run, archive, key, nowMs);
     },
-    async end({ accounts, overBound, generation, epoch, nowMs }) {
+    async end({ accounts, overBound, calibrations, generation, epoch, nowMs }) {
       const rows = [...accounts].map(([name, sums]) => ({ name, fields: accountFields(sums) }));
-      const reply = (await call('restore-end', { accounts: rows, overBound: [...overBound], generation, epoch, sequence: epoch * sequenceStep, nowMs })) as { isEnded: boolean };
+      const reply = (await call('restore-end', { accounts: rows, overBound: [...overBound], calibrations: [...calibrations], generation, epoch, sequence: epoch * sequenceStep, nowMs })) as { isEnded: boolean };
       if (!reply.isEnded) throw new Error('another rebuild of this ledger has begun; this one has ended without opening the gate');
     },
   };
@@ -112,6 +114,8 @@ function chunkFields(chunk: DerivedChunk): Fields {
     spoolParamsBytes: String(chunk.spoolParamsBytes), spoolIndexBytes: String(chunk.spoolIndexBytes), from: String(chunk.from), to: String(chunk.to),
     rows: String(chunk.to - chunk.from + 1), paramsBytes: String(chunk.paramsBytes), tokensExpected: String(chunk.tokensExpected), tokensMax: String(chunk.tokensMax),
     microUsdMax: String(chunk.microUsdMax), archive: chunk.archive, reservation: chunk.reservation,
+    models: chunk.models === undefined ? '' : JSON.stringify(chunk.models),
+    ...(chunk.estimated === undefined ? {} : { estimated: JSON.stringify(chunk.estimated.accounts), tokensEstimated: String(chunk.estimated.tokens), microUsdEstimated: String(chunk.estimated.microUsd) }),
     ...(chunk.archive === '' ? {} : { accounts: JSON.stringify(chunk.accounts) }),
   };
 }

@@ -187,7 +187,7 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   await restore.begin(1, 'me', nowMs);
   const derived = deriveRun({ ...evidence, sealed: [sealedOf(evidence, 1, [0]), sealedOf(evidence, 2, [1])], intents: [intentOf(evidence, 2, 1)] });
   await restore.run(derived, nowMs);
-  await restore.end({ accounts: derived.accounts, overBound: [normal], generation: 1, epoch: 1, nowMs });
+  await restore.end({ accounts: derived.accounts, overBound: [normal], calibrations: [{ topic: 'invoices', sample: { model: 'm', rows: 1, tokens: { 5: 1 }, microUsd: { 7: 1 } } }], generation: 1, epoch: 1, nowMs });
   expect(await standing.read()).toMatchObject({ generation: 1, epoch: 1, behind: undefined, isRecovering: false });
 
   // A sink of the outbox.

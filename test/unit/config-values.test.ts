@@ -46,10 +46,10 @@ describe('budgets', () => {
   test('become what the ledger keeps', () => {
     const yaml = 'budgets:\n  topic:invoices: {usd: 250.50, window: 1d}\n  segment:invoices.8k.high: {tokens: 40_000_000, runtime: 6h, onLate: cancel}\n  client:etl: {tokens: 0}\n  all: {usd: 1, window: run}\n';
     expect(load({ yaml }).budgets).toEqual([
-      { target: 'topic:invoices', tokens: undefined, microUsd: 250_500_000, window: '1d', runtimeMs: undefined, onLate: 'wait' },
-      { target: 'segment:invoices.8k.high', tokens: 40_000_000, microUsd: undefined, window: 'total', runtimeMs: 21_600_000, onLate: 'cancel' },
-      { target: 'client:etl', tokens: 0, microUsd: undefined, window: 'total', runtimeMs: undefined, onLate: 'wait' },
-      { target: 'all', tokens: undefined, microUsd: 1_000_000, window: 'run', runtimeMs: undefined, onLate: 'wait' },
+      { target: 'topic:invoices', tokens: undefined, microUsd: 250_500_000, window: '1d', runtimeMs: undefined, mode: 'strict', onLate: 'wait' },
+      { target: 'segment:invoices.8k.high', tokens: 40_000_000, microUsd: undefined, window: 'total', runtimeMs: 21_600_000, mode: 'strict', onLate: 'cancel' },
+      { target: 'client:etl', tokens: 0, microUsd: undefined, window: 'total', runtimeMs: undefined, mode: 'strict', onLate: 'wait' },
+      { target: 'all', tokens: undefined, microUsd: 1_000_000, window: 'run', runtimeMs: undefined, mode: 'strict', onLate: 'wait' },
     ]);
   });
 
@@ -79,7 +79,7 @@ describe('budgets', () => {
 
   test('from the command line pass the same schema', () => {
     expect(parseBudget('topic:a', { usd: '12.5', window: '1h' }, 'budget set')).toEqual({
-      target: 'topic:a', tokens: undefined, microUsd: 12_500_000, window: '1h', runtimeMs: undefined, onLate: 'wait',
+      target: 'topic:a', tokens: undefined, microUsd: 12_500_000, window: '1h', runtimeMs: undefined, mode: 'strict', onLate: 'wait',
     });
     const error = errorOf(() => parseBudget('topic:a', { tokens: 'many', usd: 'lots' }, 'budget set'));
     expect(error.faults.map(({ path, origin }) => `${origin} ${path}`)).toEqual(['budget set budgets.topic:a.tokens', 'budget set budgets.topic:a.usd']);

@@ -2,7 +2,7 @@
 -- request  {chunk, limits: {bytesMax, rowsMax, entryOverheadBytes, envelopeBytes, fullPermille, lingerMs}, isFillEnough, windows, nowMs}
 -- returns  {kind: "packed", archive, closed, isFlushDue} | {kind: "overfull", archive, bytesFree, rowsFree}
 --        | {kind: "refused", target, reason, tokensFree, microUsdFree} | {kind: "held", reason, isFlushDue}
---        | {kind: "stale", isFlushDue}; a refusal for the runtime names no room
+--        | {kind: "stale", isFlushDue}; a refusal for the runtime names no room, and room is told in upper bounds
 -- Atomic because `reserved + spent <= limit` must hold for all accounts at once, at every instant (G1), and because a
 -- chunk that is in an archive without its reservation could be submitted unpaid for (G2).
 local unknown = unknownWindows()
@@ -33,11 +33,14 @@ for _, account in ipairs(accounts) do
   end
   isAlone = isAlone or (account.runtimeMs ~= nil and account.onLate == 'cancel')
   local tokensFree, microUsdFree = roomOf(account)
-  local lacksTokens = tokensFree and tokens > tokensFree
-  local lacksMoney = microUsdFree and microUsd > microUsdFree
+  local tokensPermille, microUsdPermille = sharesIn(account, key)
+  local lacksTokens = tokensFree and shareOf(tokens, tokensPermille) > tokensFree
+  local lacksMoney = microUsdFree and shareOf(microUsd, microUsdPermille) > microUsdFree
   if lacksTokens or lacksMoney then
+    -- The packer cuts by bounds, so it is told the bounds whose shares fit.
     return reply({ kind = 'refused', target = account.target, reason = lacksTokens and 'budget_tokens' or 'budget_cost',
-      tokensFree = tokensFree, microUsdFree = microUsdFree })
+      tokensFree = tokensFree and math.floor(tokensFree * 1000 / tokensPermille),
+      microUsdFree = microUsdFree and math.floor(microUsdFree * 1000 / microUsdPermille) })
   end
 end
 
@@ -73,13 +76,23 @@ end
 -- A batch that may be canceled for being late must not take the rows of other segments with it.
 if isAlone then redis.call('HSET', P .. 'archive:' .. archive, 'alone', '1') end
 
-local names = {}
+local names, estimated = {}, {}
+for _, account in ipairs(accounts) do
+  if account.isEstimate then estimated[#estimated + 1] = account.name end
+end
+if #estimated > 0 then
+  local tokensPermille, microUsdPermille = expectedShares(key)
+  redis.call('HSET', key, 'estimated', list(estimated), 'tokensEstimated', int(shareOf(tokens, tokensPermille)),
+    'microUsdEstimated', int(shareOf(microUsd, microUsdPermille)))
+end
+local isEstimated = estimatedIn(key)
 for _, account in ipairs(accounts) do
   local accountKey = P .. 'account:' .. account.name
+  local tokensTaken, microUsdTaken = reservedIn(account.name, key, isEstimated)
   redis.call('SADD', P .. 'accounts', account.name)
   redis.call('HSET', accountKey, 'startedAtMs', int(startedAt(account, q.nowMs)))
-  add(accountKey, 'tokensReserved', tokens)
-  add(accountKey, 'microUsdReserved', microUsd)
+  add(accountKey, 'tokensReserved', tokensTaken)
+  add(accountKey, 'microUsdReserved', microUsdTaken)
   names[#names + 1] = account.name
 end
 dequeue(q.chunk, key)

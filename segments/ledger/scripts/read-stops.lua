@@ -15,8 +15,10 @@ for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
     for _, account in ipairs(accountsOf(get(key, 'segment'), get(key, 'client'), get(key, 'run'), q.nowMs)) do
       if account.target == stop.target then
         local tokensFree, microUsdFree = roomOf(account)
-        if tokensFree then stop.tokensFree = int(tokensFree) end
-        if microUsdFree then stop.microUsdFree = int(microUsdFree) end
+        -- In upper bounds, as everything else that is said of a stop.
+        local tokensPermille, microUsdPermille = sharesIn(account, key)
+        if tokensFree then stop.tokensFree = int(math.floor(tokensFree * 1000 / tokensPermille)) end
+        if microUsdFree then stop.microUsdFree = int(math.floor(microUsdFree * 1000 / microUsdPermille)) end
         if stop.reason == 'budget_runtime' and account.runtimeMs then
           local expectedMs, seen = turnaroundOf(get(key, 'segment'))
           stop.runtimeMs, stop.startedAtMs = int(account.runtimeMs), int(startedAt(account, q.nowMs))

@@ -1,5 +1,5 @@
 -- Ends a rebuild: writes the accounts, stops what must not flow, numbers events on, and opens the gate.
--- request  {accounts: [{name, fields: {name: text}}], overBound: [segment], generation, epoch, sequence, nowMs}
+-- request  {accounts: [{name, fields: {name: text}}], overBound: [segment], calibrations: [{topic, sample}], generation, epoch, sequence, nowMs}
 -- returns  {isEnded}
 -- Atomic because a ledger whose gate is open while its accounts are still missing would spend a budget twice.
 local key = P .. 'standing'
@@ -8,6 +8,7 @@ for _, account in ipairs(q.accounts) do
   redis.call('SADD', P .. 'accounts', account.name)
   for name, value in pairs(account.fields) do redis.call('HSET', P .. 'account:' .. account.name, name, value) end
 end
+for _, each in ipairs(q.calibrations) do learn(each.topic, each.sample) end
 for _, segment in ipairs(q.overBound) do beginStop(segment, segment, '', 'bound_exceeded', 'segment:' .. segment, 0, 0, q.nowMs) end
 -- A consumer that has seen a number must never see it again for another event, and what was lost is unknown: the next
 -- number is far behind any that was given.

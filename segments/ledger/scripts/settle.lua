@@ -1,5 +1,5 @@
 -- Books what an archive consumed, returns its reservations, and queues what goes round again.
--- request  {archive, chunks: [{chunk, succeeded, retried, deadLettered, usage, microUsd, standardMicroUsd, overBound}],
+-- request  {archive, chunks: [{chunk, succeeded, retried, deadLettered, usage, microUsd, standardMicroUsd, overBound, samples?: [sample]}],
 --           retries: [{footer, spoolKey}], nowMs}
 -- returns  {isSettled, queued: [{chunk, segment, epoch}]}
 -- Atomic because money must move from reserved to spent in one step (G1), once (G2), together with the new chunks that
@@ -25,17 +25,20 @@ for _, outcome in ipairs(q.chunks) do
   local key = P .. 'chunk:' .. outcome.chunk
   local usage = outcome.usage
   local tokens = usage.inputTokens + usage.outputTokens + usage.cacheReadInputTokens + usage.cacheWriteInputTokens
+  local isEstimated = estimatedIn(key)
   for _, name in ipairs(cjson.decode(get(key, 'accounts'))) do
     local account = P .. 'account:' .. name
     touched[name] = true
-    add(account, 'tokensReserved', -num(key, 'tokensMax'))
-    add(account, 'microUsdReserved', -num(key, 'microUsdMax'))
+    local tokensTaken, microUsdTaken = reservedIn(name, key, isEstimated)
+    add(account, 'tokensReserved', -tokensTaken)
+    add(account, 'microUsdReserved', -microUsdTaken)
     add(account, 'tokensSpent', tokens)
     add(account, 'microUsdSpent', outcome.microUsd)
     add(account, 'overBound', outcome.overBound)
     for _, class in ipairs(classes) do add(account, class, usage[class]) end
   end
   redis.call('HSET', key, 'reservation', 'settled')
+  for _, sample in ipairs(outcome.samples or {}) do learn(topicOf(get(key, 'segment')), sample) end
   for _, class in ipairs(classes) do add(run, class, usage[class]) end
   add(run, 'succeeded', outcome.succeeded)
   add(run, 'deadLettered', outcome.deadLettered)

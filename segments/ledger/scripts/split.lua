@@ -16,11 +16,20 @@ local archive = get(key, 'archive')
 local fields = redis.call('HGETALL', key)
 if isQueued then dequeue(q.chunk, key) end
 local queued = {}
+-- What is reserved by estimate is divided, too, to the last token.
+local leftEstimated = {}
+for estimate, bound in pairs({ tokensEstimated = 'tokensMax', microUsdEstimated = 'microUsdMax' }) do
+  local whole, of = num(key, estimate), num(key, bound)
+  leftEstimated[estimate] = of > 0 and math.min(whole, math.floor(whole * q.left[bound] / of)) or 0
+end
 for _, part in ipairs({ q.left, q.right }) do
   local child = P .. 'chunk:' .. part.chunk
   redis.call('HSET', child, unpack(fields))
   redis.call('HSET', child, 'from', part.from, 'to', part.to, 'rows', part.to - part.from + 1, 'paramsBytes', int(part.paramsBytes),
     'tokensExpected', int(part.tokensExpected), 'tokensMax', int(part.tokensMax), 'microUsdMax', int(part.microUsdMax), 'epoch', 0)
+  for estimate, share in pairs(leftEstimated) do
+    redis.call('HSET', child, estimate, int(part == q.left and share or num(key, estimate) - share))
+  end
   add(P .. 'run:' .. get(key, 'run'), 'chunksOpen', 1)
   if isQueued then
     queued[#queued + 1] = enqueue(part.chunk, child)

@@ -1,5 +1,5 @@
 -- Stops a segment because an account has no room for its next prompt, and holds the chunk.
--- request  {chunk, target, reason, tokensNeeded, microUsdNeeded, windows, nowMs}
+-- request  {chunk, target, reason, tokensNeeded, microUsdNeeded, windows, nowMs}; what is needed are upper bounds
 -- returns  {kind: "stopped" | "room" | "stale", isFlushDue}
 -- Atomic because room may have come back since the refusal: then nothing may be held, or nobody would let it go.
 local unknown = unknownWindows()
@@ -10,9 +10,11 @@ local segment, run, client = get(key, 'segment'), get(key, 'run'), get(key, 'cli
 local blocking
 for _, account in ipairs(accountsOf(segment, client, run, q.nowMs)) do
   local tokensFree, microUsdFree = roomOf(account)
+  local tokensPermille, microUsdPermille = sharesIn(account, key)
+  local tokensNeeded, microUsdNeeded = shareOf(q.tokensNeeded, tokensPermille), shareOf(q.microUsdNeeded, microUsdPermille)
   if account.target == q.target and q.reason == 'budget_runtime' then
     if isLate(account, segment, q.nowMs) then blocking = account end
-  elseif account.target == q.target and ((tokensFree and q.tokensNeeded > tokensFree) or (microUsdFree and q.microUsdNeeded > microUsdFree)) then
+  elseif account.target == q.target and ((tokensFree and tokensNeeded > tokensFree) or (microUsdFree and microUsdNeeded > microUsdFree)) then
     blocking = account
   end
 end

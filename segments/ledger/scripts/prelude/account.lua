@@ -37,9 +37,30 @@ local function accountsOf(segment, client, run, at)
     account.microUsd = tonumber(get(budget, 'microUsd'))
     account.runtimeMs = tonumber(get(budget, 'runtimeMs'))
     account.onLate = get(budget, 'onLate')
+    account.isEstimate = get(budget, 'mode') == 'estimate'
     if account.name == 'all@total' then accounts[1] = account else accounts[#accounts + 1] = account end
   end
   return accounts
+end
+
+-- What a chunk reserves in an account: its bounds, or, in estimate mode, the shares of them that it is expected to take.
+local function sharesIn(account, key)
+  if account.isEstimate then return expectedShares(key) end
+  return 1000, 1000
+end
+
+-- What an account has to have reserved for a chunk that is packed: its bounds, or what was estimated on its admission.
+local function reservedIn(name, key, isEstimated)
+  if isEstimated[name] then return num(key, 'tokensEstimated'), num(key, 'microUsdEstimated') end
+  return num(key, 'tokensMax'), num(key, 'microUsdMax')
+end
+
+-- The accounts of a chunk in which an estimate is reserved, as a set.
+local function estimatedIn(key)
+  local names = get(key, 'estimated')
+  local isEstimated = {}
+  if names ~= '' then for _, name in ipairs(cjson.decode(names)) do isEstimated[name] = true end end
+  return isEstimated
 end
 
 -- Room of an account for tokens and for money; nil where it has no limit.
@@ -51,8 +72,8 @@ local function roomOf(account)
   return tokens, microUsd
 end
 
--- Tells of one limit of an account that it is nearly spent ("warning") or has no room left ("exceeded"): once for each
--- limit, so that raising it lets the same be told again.
+-- Tells of one limit of an account that it is nearly spent ("warning"), has no room left ("exceeded"), or that more than
+-- all of it was billed ("overrun"): once for each limit, so that raising it lets the same be told again.
 local function tellBudget(account, targetName, unit, level, limit, at)
   local key = P .. 'account:' .. account
   if get(key, level .. ':' .. unit) == int(limit) then return end
@@ -72,7 +93,10 @@ local function tellSpending(account, at)
     local limit, spent = tonumber(get(budget, unit)), num(P .. 'account:' .. account, unit .. 'Spent')
     if limit and limit > 0 then
       if spent * 5 >= limit * 4 then tellBudget(account, targetName, unit, 'warning', limit, at) end
-      if spent > limit then tellBudget(account, targetName, unit, 'exceeded', limit, at) end
+      if spent > limit then
+        tellBudget(account, targetName, unit, 'exceeded', limit, at)
+        tellBudget(account, targetName, unit, 'overrun', limit, at)
+      end
     end
   end
 end

@@ -7,7 +7,8 @@ local function createChunk(footer, spoolKey)
     'client', footer.client, 'attempt', footer.attempt, 'spoolKey', spoolKey, 'spoolRows', footer.rows,
     'spoolParamsBytes', footer.paramsBytes, 'spoolIndexBytes', footer.indexBytes, 'from', 0, 'to', footer.rows - 1,
     'rows', footer.rows, 'paramsBytes', footer.paramsBytes, 'tokensExpected', int(footer.tokensExpected),
-    'tokensMax', int(footer.tokensMax), 'microUsdMax', int(footer.microUsdMax), 'archive', '')
+    'tokensMax', int(footer.tokensMax), 'microUsdMax', int(footer.microUsdMax), 'archive', '',
+    'models', footer.models and list(footer.models) or '')
   local run = P .. 'run:' .. footer.run
   add(run, 'chunks', 1)
   add(run, 'chunksOpen', 1)
