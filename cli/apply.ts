@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { readFile } from 'node:fs/promises';
 import type { Config } from '../config/config.ts';
-import { priceTable } from '../config/models.ts';
+import { pricesInForce } from '../config/prices.ts';
 import { readDigest } from '../producers/same-input.ts';
 import { cutSha256 } from '../producers/settings.ts';
 import { errnoOf, PlimsollError, type ExitCode } from '../segments/errors.ts';
@@ -45,7 +45,7 @@ async function readPlan(path: string): Promise<string> {
 
 /** @throws PlimsollError `plan_stale` with everything that differs, then and now */
 async function assertCurrent(plan: SavedPlan, path: string, options: RunOptions, config: Config): Promise<void> {
-  const prices = priceTable();
+  const prices = pricesInForce(config.prices.file);
   const settings = producerSettings({ config, prices, scratchDirectory: join(config.home, 'scratch') }, options);
   const input = await readDigest(sourceOf(plan.source, config), settings, new AbortController().signal);
   const changes: string[] = [];

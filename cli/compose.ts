@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Config } from '../config/config.ts';
-import { priceTable, type PriceTable } from '../config/models.ts';
+import type { PriceTable } from '../config/models.ts';
+import { pricesInForce } from '../config/prices.ts';
 import { openQueues } from '../config/queues.ts';
 import type { ExporterSettings } from '../exporters/exporter.ts';
 import { startRelay } from '../exporters/relay.ts';
@@ -104,7 +105,7 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
     await proveTogether(ledger, id, config);
     return {
       config, home, ledger, store, wake, keys, log, connect, close, id,
-      prices: priceTable(),
+      prices: pricesInForce(config.prices.file),
       scratchDirectory: join(config.home, 'scratch'),
       now: () => clock.now(),
     };

@@ -6,7 +6,7 @@ import { statfs } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Redis } from 'ioredis';
 import type { Config } from '../config/config.ts';
-import { priceTable } from '../config/models.ts';
+import { pricesInForce } from '../config/prices.ts';
 import type { Home } from '../local/home.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import { dateOf } from '../segments/lake.ts';
@@ -74,7 +74,8 @@ export async function examine(options: ExamineOptions): Promise<Examination> {
       for (const model of await waitingModels(ledger, store)) models.add(model);
     }
     if (home) areCredentialsRefused = await lookAtProvider(findings, options, home, redis);
-    findings.push(judgePrices(priceTable(), Date.now()), ...judgeModels([...models].sort(), priceTable(), Date.now()));
+    const prices = pricesInForce(config.prices.file);
+    findings.push(judgePrices(prices, Date.now()), ...judgeModels([...models].sort(), prices, Date.now()));
   } finally {
     for (const closer of closers.reverse()) await closer();
   }

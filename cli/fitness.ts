@@ -101,10 +101,15 @@ export function judgeDisk(check: string, path: string, freeBytes: number): Findi
 
 /** Judges the age of the price table. */
 export function judgePrices(table: Pick<PriceTable, 'version'>, nowMs: number): Finding {
-  const days = Math.floor((nowMs - Date.parse(table.version)) / dayMs);
+  const days = Math.floor((nowMs - Date.parse(newestDay(table.version))) / dayMs);
   const detail = `prices are of ${table.version}, ${days} days old`;
   if (days <= priceAgeDaysMax) return ok('prices', detail);
-  return { check: 'prices', verdict: 'warning', detail, fix: 'Update Plimsoll: budgets are kept in the prices that it knows.' };
+  return { check: 'prices', verdict: 'warning', detail, fix: 'Update Plimsoll, or set prices.file: budgets are kept in the prices that it knows.' };
+}
+
+/** The newest day in a version of the prices. */
+function newestDay(version: string): string {
+  return (version.match(/\d{4}-\d{2}-\d{2}/g) ?? [version]).sort().at(-1) ?? version;
 }
 
 /** Judges the models that are the default or wait to be sent. */

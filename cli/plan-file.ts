@@ -89,7 +89,7 @@ export interface PlanFlags {
 }
 
 /** The document that `plan --json` prints and `plan --out` writes. `source` is an absolute path, or `-`. */
-export function planDocument(survey: Survey, source: string, cutSha256: string, flags: PlanFlags, config: Config) {
+export function planDocument(survey: Survey, source: string, cutSha256: string, flags: PlanFlags, config: Config, warnings: readonly string[] = []) {
   const { total, own } = batchesOf(survey.segments, config.archive);
   const sum = (of: (each: SegmentSurvey) => number): number => survey.segments.reduce((all, each) => all + of(each), 0);
   const expected = sum((each) => each.microUsdExpected);
@@ -115,6 +115,7 @@ export function planDocument(survey: Survey, source: string, cutSha256: string, 
       cost_usd_expected: microUsdToUsd(each.microUsdExpected), cost_usd_max: microUsdToUsd(each.microUsdMax),
     })),
     budgets: verdictsOf(survey.segments, config.budgets),
+    warnings,
   } as const;
 }
 

@@ -3,10 +3,11 @@ import { Command } from 'commander';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Config } from '../config/config.ts';
-import { priceTable } from '../config/models.ts';
+import { pricesInForce } from '../config/prices.ts';
 import { survey, type Survey } from '../producers/producer.ts';
 import { cutSha256 } from '../producers/settings.ts';
 import { errnoOf, PlimsollError, type ExitCode } from '../segments/errors.ts';
+import { judgeModels } from './fitness.ts';
 import { configOf, withCommon, withSource, type CommonOptions, type SourceOptions } from './options.ts';
 import { planDocument, type BudgetVerdict } from './plan-file.ts';
 import { producerSettings, sourceOf } from './source.ts';
@@ -30,10 +31,11 @@ async function plan(file: string, options: PlanOptions): Promise<ExitCode> {
   if (options.out !== undefined && file === '-') {
     throw new PlimsollError('usage', { message: 'a plan of standard input cannot be applied later', where: '--out', hint: 'Write the input to a file first.' });
   }
-  const settings = producerSettings({ config, prices: priceTable(), scratchDirectory: join(config.home, 'scratch') }, options);
+  const settings = producerSettings({ config, prices: pricesInForce(config.prices.file), scratchDirectory: join(config.home, 'scratch') }, options);
   const found = await survey(sourceOf(file, config), settings);
+  const warnings = judgeModels(found.models, settings.price, Date.now()).filter((each) => each.verdict !== 'ok' && found.models.length > 0).map((each) => each.detail);
   const { topic, priority, client, model, maxTokens, strict, maxBadRows } = options;
-  const document = planDocument(found, /^(?:-|s3:\/\/.*)$/.test(file) ? file : resolve(file), cutSha256(settings), { topic, priority, client, model, maxTokens, strict, maxBadRows }, config);
+  const document = planDocument(found, /^(?:-|s3:\/\/.*)$/.test(file) ? file : resolve(file), cutSha256(settings), { topic, priority, client, model, maxTokens, strict, maxBadRows }, config, warnings);
   if (options.out !== undefined) await save(options.out, document);
   if (options.json) printJson(document);
   else show(found, document, config);
@@ -57,6 +59,7 @@ function show(found: Survey, document: ReturnType<typeof planDocument>, config: 
   ]));
   if (found.segments.length > 0) print('\nTokens are estimated from the text; the rest of each segment shares batches within its priority.');
   if (config.budgets.length > 0) print(`\n${budgetsText(document.budgets)}`);
+  for (const warning of document.warnings) print(`\nwarning: ${warning}`);
   if (found.rejected > 0) {
     print(`\n${countOf(found.rejected, 'line')} would be rejected: ${Object.entries(found.rejectedByCode).map(([code, count]) => `${code} ${countText(count)}`).join(', ')}`);
     for (const message of found.rejectMessages) print(`  ${message}`);

@@ -51,6 +51,8 @@ export interface Config {
     readonly model: string | undefined;
     readonly maxTokens: number | undefined;
   };
+  /** Absolute path of prices of one's own. */
+  readonly prices: { readonly file: string | undefined };
   /** Ascending by `tokensMax`. */
   readonly contexts: readonly ContextClass[];
   readonly chunk: { readonly bytesMax: number; readonly rowsMax: number; readonly openBytesMax: number };

@@ -67,6 +67,7 @@ export function toConfig(values: Values, chosen: ReadonlyMap<string, Given>, env
       model: defaults.model,
       maxTokens: defaults.maxTokens,
     },
+    prices: { file: values.prices.file === undefined ? undefined : resolve(cwd, values.prices.file) },
     contexts: values.contexts,
     chunk: values.chunk,
     archive: { bytesMax: archive.bytesMax, rowsMax: archive.rowsMax, lingerMs: archive.linger, fullPermille: archive.fullPermille },

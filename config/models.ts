@@ -20,7 +20,7 @@ export interface ModelEntry extends ModelPrice {
 
 /** The prices in force. */
 export interface PriceTable {
-  /** The day of the table, `YYYY-MM-DD`. */
+  /** The day of the table, `YYYY-MM-DD`; with prices of one's own also theirs, `+YYYY-MM-DD.<digest>`. */
   readonly version: string;
   /** Every model under its full id, newest generation first. */
   readonly models: readonly ModelEntry[];
@@ -74,8 +74,13 @@ let loaded: PriceTable | undefined;
 
 /** The table that is shipped with Plimsoll. It is read once per process. */
 export function priceTable(): PriceTable {
-  loaded ??= decodePriceTable(JSON.parse(readFileSync(new URL('./models.json', import.meta.url), 'utf8')));
+  loaded ??= decodePriceTable(shippedDocument());
   return loaded;
+}
+
+/** The shipped table as it stands in its file. */
+export function shippedDocument(): z.infer<typeof tableSchema> {
+  return tableSchema.parse(JSON.parse(readFileSync(new URL('./models.json', import.meta.url), 'utf8')));
 }
 
 /**

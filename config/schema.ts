@@ -25,6 +25,7 @@ function isRedisUrl(given: string): boolean {
 }
 
 const folder = text(/^(?!~)(?![a-z0-9+.-]{2,}:\/\/)[^\0]+$/, 'a folder path; a leading ~ is not expanded');
+const file = text(/^(?!~)(?![a-z0-9+.-]{2,}:\/\/)[^\0]+$/, 'a file path; a leading ~ is not expanded');
 const lakePlace = text(
   /^(?:s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:\/[^\0]*)?|(?!~)(?![a-z0-9+.-]{2,}:\/\/)[^\0]+)$/,
   'a folder path or s3://bucket/prefix',
@@ -66,6 +67,9 @@ export const schema = group('Settings of Plimsoll.', {
     client: setting(client, 'default', 'Client, for quotas and budgets.'),
     model: unset(model, 'Model; without it every prompt must name one.', { example: 'claude-haiku-4-5' }),
     maxTokens: unset(integer(1, providerLimits.outputTokensMax), 'max_tokens; without it every prompt must say it.', { example: 1_024 }),
+  }),
+  prices: group('What the provider charges.', {
+    file: unset(file, "Prices of one's own: a JSON file in the form of config/models.json, whose models replace or complete the shipped ones.", { example: 'prices.json' }),
   }),
   contexts: setting(contexts, contextsInitial, 'Context classes, ascending; a prompt belongs to the first that holds its upper bound of tokens.'),
   chunk: group('Prompts of one segment, spooled together.', {

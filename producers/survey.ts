@@ -38,6 +38,8 @@ export interface Survey {
   readonly priceVersion: string;
   readonly accepted: number;
   readonly rejected: number;
+  /** Models that accepted prompts name, sorted. */
+  readonly models: readonly string[];
   /** Sorted by name. */
   readonly segments: readonly SegmentSurvey[];
   readonly rejectedByCode: Readonly<Partial<Record<FaultCode, number>>>;
@@ -71,11 +73,13 @@ export async function survey(source: SourceLocation, settings: ProducerSettings,
   const rejectedByCode: Partial<Record<FaultCode, number>> = {};
   const rejectMessages: string[] = [];
   const uri = sourceUri(source);
+  const models = new Set<string>();
   let accepted = 0;
   let rejected = 0;
   const input = await judgeSource(source, settings, signal, (line, verdict) => {
     if (verdict.kind === 'prompt') {
       accepted += 1;
+      models.add(verdict.prompt.model);
       count(tallies, verdict.prompt, verdict.segment, settings.price);
       return;
     }
@@ -86,7 +90,7 @@ export async function survey(source: SourceLocation, settings: ProducerSettings,
   });
   if (accepted + rejected === 0) throw emptySource(uri);
   const segments = [...tallies].map(([segment, tally]) => finish(segment, tally)).sort((a, b) => (a.segment < b.segment ? -1 : 1));
-  return { source: uri, input, priceVersion: settings.price.version, accepted, rejected, segments, rejectedByCode, rejectMessages };
+  return { source: uri, input, priceVersion: settings.price.version, accepted, rejected, models: [...models].sort(), segments, rejectedByCode, rejectMessages };
 }
 
 /** Reads a source from end to end and hands every line that is not blank to `visit`, with its verdict. */

@@ -100,7 +100,7 @@ function findModel(value: unknown, price: PriceTable): { readonly entry: ModelEn
   const entry = price.find(value);
   if (!entry) {
     const name = fromLatin1(value);
-    return { fault: fault('model_unknown', `the price table of ${price.version} has no model ${quoted(name)}${didYouMean(price.nearest(name))}`) };
+    return { fault: fault('model_unknown', `the price table of ${price.version} has no model ${quoted(name)}${didYouMean(price.nearest(name))}; a model that is new is added with its prices through prices.file`) };
   }
   if (entry.status === 'retired') {
     return { fault: fault('model_retired', `the provider has retired ${entry.model}${entry.retiresOn === undefined ? '' : ` on ${entry.retiresOn}`}`) };
