@@ -12,6 +12,7 @@ export const longSuites = [
   'test/flow/s3-machines.test.ts',
   'test/unit/submit-model.test.ts',
   'test/conformance/ledger-property-long.test.ts',
+  'test/conformance/ledger-crowd.test.ts',
 ];
 
 export default defineConfig({
