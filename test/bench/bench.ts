@@ -15,6 +15,7 @@ import { parseArgs } from 'node:util';
 import { buildInto } from './build.ts';
 import { Children } from './children.ts';
 import { measureIngest, measureIngestMemory } from './stages/ingest.ts';
+import { measureLedger } from './stages/ledger.ts';
 import { measureLongLines, measureResults, measureResultsMemory } from './stages/results.ts';
 import { measureEndToEnd, measureMillion } from './stages/run.ts';
 import type { Stage } from './stages/stage.ts';
@@ -26,6 +27,7 @@ const stages: Readonly<Record<string, Stage>> = {
   upload: measureUpload,
   results: measureResults,
   'long-lines': measureLongLines,
+  ledger: measureLedger,
   'end-to-end': measureEndToEnd,
   million: measureMillion,
   'memory-ingest': measureIngestMemory,

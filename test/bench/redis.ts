@@ -13,6 +13,13 @@ export function connectTo(home: Home): Redis {
   return new Redis({ path: home.redis.path, maxRetriesPerRequest: null });
 }
 
+/** The time that Redis has spent in scripts since it was started, ms. */
+export async function scriptTime(redis: Redis): Promise<number> {
+  const stats = await redis.info('commandstats');
+  const used = [...stats.matchAll(/^cmdstat_eval(?:sha)?:calls=\d+,usec=(\d+)/gm)];
+  return used.reduce((sum, [, usec]) => sum + Number(usec), 0) / 1_000;
+}
+
 /** Memory of the data set in bytes. */
 export async function usedMemory(redis: Redis): Promise<number> {
   return Number(/^used_memory:(\d+)/m.exec(await redis.info('memory'))?.[1] ?? '0');

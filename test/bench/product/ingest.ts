@@ -4,12 +4,12 @@
  *
  *   ingest.ts HOME FILE RUN [finished|sealed]
  *
- * Prints ms (of the ingest), totalMs, rows, segments, archives, redisBytes (the most seen).
+ * Prints ms (of the ingest), totalMs, rows, segments, archives, redisBytes (the most seen), scriptsMs (of Redis, the queues' scripts included).
  */
 import { produce } from '../../../producers/producer.ts';
 import { asRunKey } from '../../../segments/segment.ts';
 import { argument, begin, report } from '../child.ts';
-import { usedMemory } from '../redis.ts';
+import { scriptTime, usedMemory } from '../redis.ts';
 import { setTimeout as pause } from 'node:timers/promises';
 import { openBench, settingsOf } from './installation.ts';
 
@@ -24,6 +24,7 @@ const watch = async (): Promise<void> => {
   redisBytes = Math.max(redisBytes, (await usedMemory(redis)) - before);
 };
 
+const scriptsBefore = await scriptTime(redis);
 const startMs = begin();
 const { accepted, rejected } = await produce({
   runKey: run,
@@ -44,12 +45,13 @@ while (goal !== undefined && !(await isReached(goal))) {
   await pause(100);
 }
 if (goal !== undefined) totalMs = performance.now() - startMs;
+const scriptsMs = (await scriptTime(redis)) - scriptsBefore;
 const archives = (await installation.ledger.listArchives(run)).length;
 if (rejected > 0) throw new Error(`${rejected} rows were rejected`);
 const segments = new Set<string>();
 for await (const { key } of installation.store.list('spool/')) segments.add(key.split('/').at(-1)?.split('.').slice(1, 4).join('.') ?? '');
 await installation.close();
-report({ ms, totalMs, rows: accepted, segments: segments.size, archives, redisBytes });
+report({ ms, totalMs, rows: accepted, segments: segments.size, archives, redisBytes, scriptsMs });
 
 /** Whether the run is complete with an answer to every row, or all of its rows stand in sealed archives. */
 async function isReached(wanted: string): Promise<boolean> {
