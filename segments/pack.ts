@@ -54,6 +54,62 @@ export function customId(archive: ArchiveId, index: number, promptSha256: string
   return `${archive}_${String(index).padStart(indexDigits, '0')}_${checkOf(archive, index, promptSha256)}`;
 }
 
+/** CRC-32 of each byte value, as zlib has it. */
+const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  return crc;
+});
+const base36 = Buffer.from('0123456789abcdefghijklmnopqrstuvwxyz', 'latin1');
+const shaDigits = 64;
+const underscore = 0x5f;
+const digitZero = 0x30;
+
+/**
+ * Writes what stands before the params of each row of an archive, the comma that separates it from the row before
+ * included: the same bytes as `entryPrefix(customId(…))`. There are up to 100,000 of them in a body; a handful of strings
+ * and a call of zlib for each would take a quarter of the time that the whole body takes.
+ */
+export class EntryHeads {
+  /** What one `write` takes at most. */
+  static readonly bytesMax = entryOverheadBytes;
+  readonly #head: Buffer;
+  readonly #indexAt: number;
+  readonly #crcOfArchive: number;
+
+  constructor(archive: ArchiveId) {
+    this.#head = Buffer.from(`,${entryHead}${archive}_${'0'.repeat(indexDigits)}_${'0'.repeat(checkDigits)}${entryMiddle}`, 'latin1');
+    this.#indexAt = 1 + entryHead.length + archive.length + 1;
+    this.#crcOfArchive = crc32(`${archive}_`);
+  }
+
+  /** Writes the head of row `index` at `at`; the row's digest is the 64 hex digits at `shaAt` of `sha`. Returns where the head ends. */
+  write(target: Uint8Array, at: number, index: number, sha: Uint8Array, shaAt: number): number {
+    const head = this.#head;
+    let rest = index;
+    for (let place = this.#indexAt + indexDigits - 1; place >= this.#indexAt; place -= 1) {
+      head[place] = digitZero + (rest % 10);
+      rest = Math.trunc(rest / 10);
+    }
+    let crc = ~this.#crcOfArchive;
+    // The checksum is over the index as a number, without the zeros in front of it.
+    let first = this.#indexAt;
+    while (head[first] === digitZero && first < this.#indexAt + indexDigits - 1) first += 1;
+    for (let place = first; place < this.#indexAt + indexDigits; place += 1) crc = (crc >>> 8) ^ (crcTable[(crc ^ (head[place] ?? 0)) & 0xff] ?? 0);
+    crc = (crc >>> 8) ^ (crcTable[(crc ^ underscore) & 0xff] ?? 0);
+    for (let place = shaAt; place < shaAt + shaDigits; place += 1) crc = (crc >>> 8) ^ (crcTable[(crc ^ (sha[place] ?? 0)) & 0xff] ?? 0);
+    let check = ~crc >>> 0;
+    const checkAt = this.#indexAt + indexDigits + 1;
+    for (let place = checkAt + checkDigits - 1; place >= checkAt; place -= 1) {
+      head[place] = base36[check % 36] ?? 0;
+      check = Math.trunc(check / 36);
+    }
+    const skipped = index === 0 ? 1 : 0;
+    target.set(skipped === 0 ? head : head.subarray(skipped), at);
+    return at + head.length - skipped;
+  }
+}
+
 const customIdPattern = /^([0-9a-f]{10}-[0-9]{6})_([0-9]{5})_([0-9a-z]{7})$/;
 
 /** Takes a `custom_id` apart; undefined when it is not one of ours. The check still has to be compared. */

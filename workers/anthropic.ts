@@ -2,8 +2,8 @@
  * The claude port over the official SDK. The SDK is told to retry nothing: a create would be paid for twice, and a read
  * is tried again by its stage, which knows when. Redirects are refused and `results_url` is never followed.
  *
- * `window: null` with `redirect: 'error'` keeps fetch from cloning the request: a clone buffers the whole body
- * (claude-batches.md 7.2). A dispatcher of our own lifts fetch's 300 s limit on response headers (7.4).
+ * A create sends its body by a `fetch` of its own (upload.ts), which holds a few blocks of it and never follows a redirect.
+ * For the rest, `window: null` with `redirect: 'error'` keeps fetch from cloning requests (claude-batches.md 7.2). A dispatcher of our own lifts fetch's 300 s limit on response headers (7.4).
  */
 import Anthropic, { APIConnectionError, APIError, APIUserAbortError, type ClientOptions } from '@anthropic-ai/sdk';
 import { createHash } from 'node:crypto';
@@ -12,6 +12,7 @@ import { asBatchId, type BatchId } from '../segments/segment.ts';
 import type { BatchSearch, BatchStatus, Claude, CreateOutcome, GatedBody } from './claude.ts';
 import { firstResult, listBatches } from './batch-search.ts';
 import { batchesPath, readFault } from './provider-fault.ts';
+import { fetchWith } from './upload.ts';
 
 export interface AnthropicSettings {
   readonly apiKey: string | undefined;
@@ -115,8 +116,8 @@ async function create(client: Anthropic, body: GatedBody, replyTimeoutMs: number
   };
   try {
     const response = await client
+      .withOptions({ fetch: fetchWith({ ...body, blocks: watched() }) })
       .post(batchesPath, {
-        body: watched(),
         headers: { 'content-type': 'application/json', 'content-length': String(body.sizeBytes) },
         signal: AbortSignal.any([signal, noReply.signal]),
         timeout: unboundedMs,

@@ -48,6 +48,8 @@ export interface BatchListing {
 /** The body of a create: a stream whose last byte is held back until the gate opens. */
 export interface GatedBody {
   readonly blocks: AsyncIterable<Uint8Array>;
+  /** Gives a block back that has left; it must not be looked at any more. Blocks may also be kept. */
+  readonly give: (block: Uint8Array) => void;
   readonly sizeBytes: number;
   /** True as soon as the last byte may have left. */
   readonly isReleased: () => boolean;

@@ -7,7 +7,7 @@
  *   A1  The last byte leaves only after `mayLeave` answered true; `isReleased` is true before it leaves.
  *   A2  Whatever goes wrong earlier ends the stream with an error, so the connection dies one byte short.
  */
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { invariant } from '../segments/errors.ts';
 import type { GatedBody } from './claude.ts';
 
@@ -21,21 +21,27 @@ export class GateShut extends Error {
 
 /**
  * Wraps a body whose size and digest are known. `mayLeave` is asked once, with everything but the last byte on its way.
+ * `give` takes blocks back that have left.
  */
 export function gateBody(
   blocks: AsyncIterable<Uint8Array>,
   sealed: { readonly sizeBytes: number; readonly sha256: string },
   mayLeave: () => Promise<boolean>,
+  give: (block: Uint8Array) => void = () => undefined,
 ): GatedBody {
   let isReleased = false;
+  /** The block that is held back while it is not known whether another follows. */
+  let last: Uint8Array | undefined;
   const gated = async function* (): AsyncGenerator<Uint8Array> {
     const hash = createHash('sha256');
     let sent = 0;
-    let last: Uint8Array | undefined;
-    for await (const block of readAhead(hashing(blocks, hash))) {
-      if (last) yield last;
+    for await (const block of blocks) {
+      // Digested before anything of it leaves, while it is still in the cache of the processor.
+      hash.update(block);
       sent += block.length;
+      const before = last;
       last = block;
+      if (before) yield before;
     }
     invariant(last !== undefined && last.length > 0, 'an archive has a body');
     if (last.length > 1) yield last.subarray(0, last.length - 1);
@@ -45,36 +51,11 @@ export function gateBody(
     isReleased = true;
     yield last.subarray(last.length - 1);
   };
-  return { blocks: gated(), sizeBytes: sealed.sizeBytes, isReleased: () => isReleased };
-}
-
-async function* hashing(blocks: AsyncIterable<Uint8Array>, hash: Hash): AsyncGenerator<Uint8Array> {
-  for await (const block of blocks) {
-    hash.update(block);
-    yield block;
-  }
-}
-
-/**
- * Yields the same blocks, and has the next one made while the kernel and the network are busy with the one before: not at
- * once, which would come before the write, but in the turn of the event loop after it.
- */
-async function* readAhead(blocks: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let next = blocks.next();
-  try {
-    for (;;) {
-      const { done, value } = await next;
-      if (done) return;
-      next = nextTurn().then(async () => await blocks.next());
-      // It is awaited in turn, unless the upload ends before.
-      next.catch(() => undefined);
-      yield value;
-    }
-  } finally {
-    await blocks.return(undefined);
-  }
-}
-
-async function nextTurn(): Promise<void> {
-  await new Promise<void>((resolve) => setImmediate(resolve));
+  return {
+    blocks: gated(),
+    // The last block leaves in two parts, and the memory of the first holds the second.
+    give: (block) => (block.buffer === last?.buffer ? undefined : give(block)),
+    sizeBytes: sealed.sizeBytes,
+    isReleased: () => isReleased,
+  };
 }

@@ -18,7 +18,7 @@ import { done, type Log, type Now, type StageHandler } from '../segments/stage.t
 import { putDocument } from '../segments/store/document.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
-import { archiveBody } from './body.ts';
+import { archiveBody, BodyMemory } from './body.ts';
 
 export type { SealedArchive, SealedChunkRange } from '../segments/journal.ts';
 
@@ -83,9 +83,11 @@ async function writeManifest(dependencies: SealerDependencies, archive: ArchiveR
   const chunks = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(archive.archive)));
   const hash = createHash('sha256');
   let sizeBytes = 0;
-  for await (const block of archiveBody(store, archive.archive, chunks)) {
+  const memory = new BodyMemory();
+  for await (const block of archiveBody(store, archive.archive, chunks, memory)) {
     hash.update(block);
     sizeBytes += block.length;
+    memory.give(block);
   }
   invariant(sizeBytes === bodyBytes(archive.rows, archive.paramsBytes), `E1: ${archive.archive} has ${sizeBytes} bytes, its counters promise ${bodyBytes(archive.rows, archive.paramsBytes)}`);
   const sealed: SealedArchive = {

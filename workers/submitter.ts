@@ -30,7 +30,7 @@ import { putDocument } from '../segments/store/document.ts';
 import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
-import { archiveBody } from './body.ts';
+import { archiveBody, BodyMemory } from './body.ts';
 import type { Claude, CreateOutcome } from './claude.ts';
 import { OpenCalls } from './fence.ts';
 import { gateBody } from './gate.ts';
@@ -174,12 +174,14 @@ class Submitter {
       return this.#notReached(error);
     }
     this.#unsent.delete(intent);
-    const body = gateBody(archiveBody(store, archive.archive, chunks), { sizeBytes, sha256 }, async () => {
+    const memory = new BodyMemory();
+    const mayLeave = async (): Promise<boolean> => {
       // Asked of the ledger, not of this process's memory: it may have slept past its lease (S2).
       if (signal.aborted || !(await ledger.sendIntent(intent, owner, now()))) return false;
       lane.keepWaiting();
       return true;
-    });
+    };
+    const body = gateBody(archiveBody(store, archive.archive, chunks, memory), { sizeBytes, sha256 }, mayLeave, (block) => memory.give(block));
     return await claude.createBatch(body, replyTimeoutMs, signal);
   }
 

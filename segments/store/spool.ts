@@ -1,7 +1,11 @@
 /** Reads chunks back from the lake: their index, and the bytes of their prompts. */
 import { decodeIndex, indexOffset, type ChunkRow } from '../chunk.ts';
 import { invariant } from '../errors.ts';
+import { decodeMarks, type RowMarks } from '../row-mark.ts';
 import type { Store } from './store.ts';
+
+/** The part of the store that reading chunks takes. */
+export type SpoolReader = Pick<Store, 'read' | 'readWhole'>;
 
 /** The rows `from..to` (0-based, inclusive) of one spool object; what a chunk record and a journaled manifest share. */
 export interface SpoolRange {
@@ -22,18 +26,26 @@ export interface SpoolRows {
 }
 
 /** Reads the index of a range. @throws PlimsollError `lake_missing`; RangeError when the index contradicts the record */
-export async function readSpoolRows(store: Store, range: SpoolRange): Promise<SpoolRows> {
-  const start = indexOffset({ rows: range.spoolRows, paramsBytes: range.spoolParamsBytes });
-  const section = await store.readWhole(range.spoolKey, { start, end: start + range.spoolIndexBytes });
-  const all = decodeIndex(section, range.spoolRows, range.spoolParamsBytes);
+export async function readSpoolRows(store: SpoolReader, range: SpoolRange): Promise<SpoolRows> {
+  const all = decodeIndex(await readIndex(store, range), range.spoolRows, range.spoolParamsBytes);
   const before = all.slice(0, range.from).reduce((sum, row) => sum + row.bytes + 1, 0);
   const rows = all.slice(range.from, range.to + 1);
   const paramsLength = rows.reduce((sum, row) => sum + row.bytes + 1, 0);
   return { rows, paramsStart: before, paramsLength };
 }
 
+/** The marks of all rows of a range's spool object: what a body needs of them, at a fraction of the cost. Throws alike. */
+export async function readSpoolMarks(store: SpoolReader, range: SpoolRange): Promise<RowMarks> {
+  return decodeMarks(await readIndex(store, range), range.spoolRows, range.spoolParamsBytes);
+}
+
+async function readIndex(store: SpoolReader, range: SpoolRange): Promise<Buffer> {
+  const start = indexOffset({ rows: range.spoolRows, paramsBytes: range.spoolParamsBytes });
+  return await store.readWhole(range.spoolKey, { start, end: start + range.spoolIndexBytes });
+}
+
 /** Yields the params of each row of a range, in order. A yielded buffer may be shared with the next block; copy to keep. */
-export async function* readSpoolParams(store: Store, range: SpoolRange, spooled: SpoolRows): AsyncGenerator<Buffer> {
+export async function* readSpoolParams(store: SpoolReader, range: SpoolRange, spooled: SpoolRows): AsyncGenerator<Buffer> {
   const { rows, paramsStart, paramsLength } = spooled;
   const blocks = store.read(range.spoolKey, { start: paramsStart, end: paramsStart + paramsLength });
   let rest: Buffer = Buffer.alloc(0);

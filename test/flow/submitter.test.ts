@@ -106,7 +106,7 @@ describe('an archive that the provider accepts', () => {
 describe('a create whose fate nobody can tell', () => {
   it.each([
     ['the reply is lost', { kind: 'lose_reply' }, 'connection_lost'],
-    ['the reply is cut', { kind: 'cut_reply' }, 'upload_failed'],
+    ['the reply is cut', { kind: 'cut_reply' }, 'connection_lost'],
     ['the reply is 500', { kind: 'status', status: 500, body: errorBody('api_error') }, 'status_500'],
     ['the reply is 409', { kind: 'status', status: 409, body: errorBody('conflict') }, 'status_409'],
     ['the reply names no batch', { kind: 'status', status: 200, body: '{}' }, 'reply_without_batch'],

@@ -86,6 +86,14 @@ describe('the last-byte gate', () => {
     expect(body.isReleased()).toBe(false);
   });
 
+  it('takes back every block but the last, whose memory still holds the last byte', async () => {
+    const given: Uint8Array[] = [];
+    const made = [Buffer.from('{"requests":'), Buffer.from('[1,2,3]}')].map((block) => Uint8Array.from(block));
+    const body = gateBody((async function* () { yield* made; })(), sealed, async () => true, (block) => given.push(block));
+    for await (const block of body.blocks) body.give(block);
+    expect(given).toEqual([made[0]]);
+  });
+
   it('refuses an empty body', async () => {
     const body = gateBody(inBlocks(Buffer.alloc(0), 1), sealed, async () => true);
     expect((await drain(body.blocks)).error).toBeInstanceOf(Error);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  archiveId, archiveIdLength, bodyBytes, bodyHead, bodyTail, customId, entryOverheadBytes, entryPrefix, entryTail, envelopeBytes, parseCustomId, rowsThatFit, type RowSize,
+  archiveId, archiveIdLength, bodyBytes, bodyHead, bodyTail, customId, EntryHeads, entryOverheadBytes, entryPrefix, entryTail, envelopeBytes, parseCustomId, rowsThatFit, type RowSize,
 } from '../../segments/pack.ts';
 
 const archive = archiveId('7f3a91c2ab', 12);
@@ -31,6 +31,22 @@ describe('custom_id', () => {
   it('is refused for an archive whose ordinal would make entries longer than promised', () => {
     expect(archive.length).toBe(archiveIdLength);
     expect(() => archiveId('7f3a91c2ab', 1_000_000)).toThrow(RangeError);
+  });
+});
+
+describe('the head of an entry', () => {
+  it('is the same whether it is written in place or put together from strings', () => {
+    const heads = new EntryHeads(archive);
+    const target = Buffer.alloc(300);
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 99_999 }), fc.string(), fc.nat({ max: 20 }), (index, text, at) => {
+        const digest = sha(text);
+        const end = heads.write(target, at, index, Buffer.from(`${'-'.repeat(at)}${digest}`), at);
+        expect(target.toString('latin1', at, end)).toBe(entryPrefix(customId(archive, index, digest), index === 0));
+        expect(end - at).toBeLessThanOrEqual(EntryHeads.bytesMax);
+      }),
+      { examples: [[0, 'a', 0], [9, 'a', 0], [10, 'a', 0], [10_000, 'a', 0], [99_999, 'a', 0]] },
+    );
   });
 });
 

@@ -72,15 +72,16 @@ export async function measureMillion(bench: Bench): Promise<readonly Row[]> {
   for (const [count, goal] of [[1_000_000 / scale, 1.1], [200_000 / scale, 1.3]] as const) {
     const corpus = await writeCorpus(`${folder}/prompts.jsonl`, 3, count);
     const home = prepareHome(`${folder}/home`);
-    const worker = await children.serve('product/seal-worker', home);
+    // As many workers as the machine has cores: they share the sealing once the producer has ended.
+    const workers = [await children.serve('product/seal-worker', home), await children.serve('product/seal-worker', home)];
     const found = await children.measure('product/ingest', home, corpus.path, 'bench', 'sealed');
-    const workerPeak = worker.peakMb();
-    await worker.stop();
+    const workerPeak = Math.max(...workers.map((worker) => worker.peakMb()));
+    for (const worker of workers) await worker.stop();
     rmSync(home, { recursive: true, force: true });
     const ms = found.totalMs ?? 0;
     if (rows.length === 0) {
       const compared = `${shown(naiveMs / ms)} x faster than naive, ${shown(naiveMs / 1_000)} s scaled from ${shown(part.rows)}`;
-      rows.push({ stage: `${shown(count)} prompts -> sealed`, figure: `${shown(ms / 1_000)} s, once`, compared, ...atLeast(naiveMs / ms, 8) });
+      rows.push({ stage: `${shown(count)} prompts -> sealed`, figure: `${shown(ms / 1_000)} s (${shown((found.ms ?? 0) / 1_000)} ingest), once`, compared, ...atLeast(naiveMs / ms, 8) });
       rows.push({ stage: '', figure: `${shown(found.peakMb ?? 0)} MB producer, ${shown(workerPeak)} MB worker`, compared: '', goal: '', isHeld: undefined });
     }
     const bound = Math.max(Math.ceil(corpus.sizeBytes / archiveBytes), Math.ceil(corpus.rows / archiveRows));
