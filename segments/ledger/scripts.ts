@@ -1,6 +1,6 @@
 /**
- * Loads the Lua scripts. Each gets the table of allowed moves, made from `lifecycle.ts`, and the parts of the prelude in
- * front of it, so the guard that Redis enforces is the table that people read.
+ * Loads the Lua scripts. Each gets the table of allowed moves, made from `lifecycle.ts`, and what it uses of the prelude
+ * in front of it, so the guard that Redis enforces is the table that people read.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -21,29 +21,65 @@ export type ScriptName = (typeof scriptNames)[number];
 /** The parts of the prelude, in `scripts/prelude/`: each uses only what stands before it. */
 export const preludeParts = ['base', 'share', 'queue', 'calibration', 'account', 'runtime', 'standing', 'stop', 'archive', 'cancel', 'lane', 'doubt'] as const;
 
-/** The table of allowed moves as Lua: `MOVES[noun][from][event]` is the state that follows. */
-export function movesTable(): string {
-  const nouns = Object.entries(lifecycle).map(([noun, machine]) => {
+/** The table of allowed moves as Lua: `MOVES[noun][from][event]` is the state that follows. `nouns`: which of them. */
+export function movesTable(nouns: readonly string[] = Object.keys(lifecycle)): string {
+  const rows = Object.entries(lifecycle).filter(([noun]) => nouns.includes(noun)).map(([noun, machine]) => {
     const states = new Map<string, string[]>();
     for (const each of machine.moves) {
       states.set(each.from, [...(states.get(each.from) ?? []), `['${each.event}']='${each.to}'`]);
     }
-    const rows = [...states].map(([from, moves]) => `['${from}']={${moves.join(',')}}`);
-    return `['${noun}']={${rows.join(',')}}`;
+    return `['${noun}']={${[...states].map(([from, moves]) => `['${from}']={${moves.join(',')}}`).join(',')}}`;
   });
-  return `local MOVES={${nouns.join(',')}}`;
+  return `local MOVES={${rows.join(',')}}`;
 }
 
 function textOf(name: string): string {
   return readFileSync(new URL(`./scripts/${name}.lua`, import.meta.url), 'utf8');
 }
 
-let prelude: string | undefined;
+/** One statement of the prelude: a function, or one or several values. */
+interface Definition {
+  readonly names: readonly string[];
+  readonly lua: string;
+}
 
-/** A script as Redis gets it: the table of moves, the prelude, its own text. */
+let prelude: readonly Definition[] | undefined;
+
+/** Cuts the prelude into its statements, in their order. Each begins a line of its own, and comments stand between them. */
+function definitions(): readonly Definition[] {
+  const lines = preludeParts.flatMap((part) => textOf(`prelude/${part}`).split('\n')).filter((line) => line.trim() !== '' && !line.startsWith('--'));
+  const found: { names: readonly string[]; lua: string }[] = [];
+  for (const line of lines) {
+    const names = /^local (?:function )?(\w+(?:, \w+)*)/.exec(line)?.[1]?.split(', ');
+    const last = found.at(-1);
+    if (names !== undefined) found.push({ names, lua: line });
+    else if (last) last.lua += `\n${line}`;
+  }
+  return found;
+}
+
+function namesIn(lua: string): ReadonlySet<string> {
+  return new Set(lua.match(/\w+/g));
+}
+
+/**
+ * A script as Redis gets it: of the table of moves and of the prelude what it uses, and its own text. Redis runs all of
+ * that at every call: with the whole prelude in front, a call that only reads three fields spent most of its time in
+ * making functions and tables that it never touched.
+ */
 export function luaOf(name: ScriptName): string {
-  prelude ??= `${movesTable()}\n${preludeParts.map((part) => textOf(`prelude/${part}`)).join('\n')}`;
-  return `${prelude}\n${textOf(name)}`;
+  prelude ??= definitions();
+  const own = textOf(name).split('\n').filter((line) => !line.startsWith('--')).join('\n');
+  const used = new Set(namesIn(own));
+  const parts: string[] = [];
+  // Each local uses only what stands before it, so one look from the end finds everything.
+  for (const { names, lua } of [...prelude].reverse()) {
+    if (!names.some((local) => used.has(local))) continue;
+    for (const each of namesIn(lua)) used.add(each);
+    parts.unshift(lua);
+  }
+  if (used.has('MOVES')) parts.unshift(movesTable(Object.keys(lifecycle).filter((noun) => `${parts.join('\n')}\n${own}`.includes(`'${noun}'`))));
+  return `${parts.join('\n')}\n${own}`;
 }
 
 /** Runs a script on a request and returns its decoded reply. */

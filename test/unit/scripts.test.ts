@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { movesTable, preludeParts, scriptNames } from '../../segments/ledger/scripts.ts';
+import { luaOf, movesTable, preludeParts, scriptNames } from '../../segments/ledger/scripts.ts';
 import { lifecycle } from '../../segments/lifecycle.ts';
 
 const folder = resolve(import.meta.dirname, '../../segments/ledger/scripts');
@@ -32,6 +32,24 @@ describe('the scripts of the ledger', () => {
     const calls = [...textOf(name).matchAll(/redis\.call\('[A-Z]+',\s*([^,)]+)/g)].map((match) => match[1] ?? '');
     const foreign = calls.filter((key) => key.startsWith("'") || key.startsWith('"'));
     expect(foreign).toEqual([]);
+  });
+
+  it.each([...scriptNames])('%s gets what it uses of the prelude, before it is used, and the moves of the nouns that it names', (name) => {
+    const lua = luaOf(name);
+    const own = textOf(name);
+    const localsOf = (text: string): readonly string[] => [...text.matchAll(/^local (?:function )?(\w+(?:, \w+)*)/gm)].flatMap((match) => (match[1] ?? '').split(', '));
+    const defined = localsOf(lua);
+    expect(new Set(defined).size, 'a name that is defined twice hides the first').toBe(defined.length);
+    // Without what is in quotes: events are named as functions are.
+    const code = lua.replaceAll(/'[^']*'/g, "''");
+    for (const local of preludeParts.flatMap((part) => localsOf(textOf(`prelude/${part}`)))) {
+      const isUsed = new RegExp(`(?<![\\w.])${local}\\b(?! = )`).exec(code);
+      const isDefined = new RegExp(`^local (?:function )?(?:\\w+, )*${local}\\b`, 'm').exec(code);
+      if (isUsed) expect(isDefined?.index, local).toBeLessThanOrEqual(isUsed.index);
+    }
+    // The table of moves is cut down to the nouns that are named, so a noun must never be in a variable.
+    for (const [, noun] of own.matchAll(/\b(?:target|change)\(([^,]+),/g)) expect(noun).toMatch(/^'(?:run|chunk|archive|intent|segment)'$/);
+    for (const [, noun] of lua.matchAll(/\b(?:target|change)\('(\w+)'/g)) expect(lua).toContain(`['${noun}']={`);
   });
 
   it('are given every move of the state machine and no other', () => {
