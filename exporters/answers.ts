@@ -3,13 +3,16 @@
  * read once while their places are noted, and each line is then read at its place: from the page cache of the machine, with
  * one line in memory. A lake that is not on this machine is copied to a scratch file on the way.
  *
- * The set was verified when it was settled, and its digest is compared here; so noting a line's place takes no more than
- * a look at its `custom_id`. Each line is read in full, and its id is checked against its prompt, when its row's turn comes.
+ * The set was verified when it was settled, and its digest is compared here, on another thread while the rows are read; so
+ * noting a line's place takes no more than a look at its `custom_id`. Each line is read, and its id is checked against its
+ * prompt, when its row's turn comes.
  *
  * Invariants
  *   A1  A line answers a row only if its `custom_id` carries the archive, the row and the checksum of the row's prompt.
+ *   A2  What is read counts only once `proven` has resolved: the bytes are then the ones that were settled.
+ *   A3  A line is known to be sound JSON when its row was settled as succeeded and no other line claims the row: then it is
+ *       the very line that the settler read in full. Only such a line is read without looking at every byte again.
  */
-import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { CustomIdReader } from '../segments/custom-id.ts';
@@ -20,6 +23,7 @@ import { writingTo } from '../segments/store/scratch.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { SourceLine } from './encode.ts';
 import { LinePlaces } from './line-places.ts';
+import type { Press } from './press.ts';
 
 const newline = 0x0a;
 
@@ -31,28 +35,32 @@ export class Answers {
   readonly #line = new ResultLine();
   #bytes = Buffer.allocUnsafeSlow(64 * 1024);
 
-  private constructor(ids: CustomIdReader, places: LinePlaces, file: FileHandle | undefined) {
+  readonly #proof: Promise<void>;
+
+  private constructor(ids: CustomIdReader, places: LinePlaces, file: FileHandle | undefined, proof: Promise<void>) {
     this.#ids = ids;
     this.#places = places;
     this.#file = file;
+    this.#proof = proof;
+    // It is awaited by whoever commits; until then a failure must not count as unhandled.
+    proof.catch(() => undefined);
   }
 
   /**
    * Notes where each line of the archive's results stands; they are copied to `path` when the lake is elsewhere. An archive
    * that was never accepted has none.
-   * @throws PlimsollError `lake_conflict` when the object is not the one that was settled.
    */
-  static async open(outcome: ArchiveOutcome, store: Store, path: string): Promise<Answers> {
+  static async open(outcome: ArchiveOutcome, store: Store, path: string, press: Press): Promise<Answers> {
     const ids = new CustomIdReader(outcome.archive);
     const places = new LinePlaces(outcome.rows, ids);
-    if (outcome.resultsKey === null) return new Answers(ids, places, undefined);
+    if (outcome.resultsKey === null) return new Answers(ids, places, undefined, Promise.resolve());
     const local = store.localPath?.(outcome.resultsKey);
     const blocks = store.read(outcome.resultsKey);
-    if (local !== undefined) await note(blocks, places, outcome);
+    if (local !== undefined) for await (const block of blocks) places.add(block);
     const file = await open(local ?? path, local === undefined ? 'wx+' : 'r');
     try {
-      if (local === undefined) await note(writingTo(file, blocks), places, outcome);
-      const answers = new Answers(ids, places, file);
+      if (local === undefined) for await (const block of writingTo(file, blocks)) places.add(block);
+      const answers = new Answers(ids, places, file, compare(press, local ?? path, outcome));
       answers.#placeUnrecognised();
       return answers;
     } catch (error) {
@@ -61,10 +69,20 @@ export class Answers {
     }
   }
 
-  /** The line that answers a row whose params have this digest (A1); undefined when there is none. Valid until the next call. */
-  lineOf(index: number, promptSha256: string): SourceLine | undefined {
-    for (const { offset, length } of this.#places.placesOf(index)) {
-      const source = this.#read(offset, length);
+  /** Resolves when the results are the ones that were settled (A2). @throws PlimsollError `lake_conflict` when they are not */
+  async proven(): Promise<void> {
+    await this.#proof;
+  }
+
+  /**
+   * The line that answers a row whose params have this digest (A1); undefined when there is none. Valid until the next call.
+   * `isSucceeded`: the row was settled as succeeded (A3).
+   */
+  lineOf(index: number, promptSha256: string, isSucceeded: boolean): SourceLine | undefined {
+    const places = this.#places.placesOf(index);
+    const isSound = isSucceeded && places.length === 1;
+    for (const { offset, length } of places) {
+      const source = this.#read(offset, length, isSound);
       if (!source) continue;
       const { from, to } = source.line.customId;
       const isOurs = this.#ids.indexOf(source.bytes, from, to) === index && this.#ids.matches(source.bytes, from, index, promptSha256);
@@ -80,14 +98,14 @@ export class Answers {
   /** Lines that do not begin with their id are read whole. */
   #placeUnrecognised(): void {
     for (const { offset, length } of this.#places.unrecognised) {
-      const source = this.#read(offset, length);
+      const source = this.#read(offset, length, false);
       if (!source) continue;
       const { customId } = source.line;
       this.#places.place(this.#ids.indexOf(source.bytes, customId.from, customId.to), offset, length);
     }
   }
 
-  #read(offset: number, length: number): SourceLine | undefined {
+  #read(offset: number, length: number, isSound: boolean): SourceLine | undefined {
     if (!this.#file) return undefined;
     if (this.#bytes.length < length + 1) this.#bytes = Buffer.allocUnsafeSlow(length + 1);
     for (let read = 0; read < length; ) {
@@ -96,20 +114,14 @@ export class Answers {
       read += count;
     }
     this.#bytes[length] = newline;
-    return this.#line.read(this.#bytes, 0, length, false) ? { bytes: this.#bytes, line: this.#line } : undefined;
+    return this.#line.read(this.#bytes, 0, length, isSound, isSound) ? { bytes: this.#bytes, line: this.#line } : undefined;
   }
 }
 
-/** Notes the lines of a stream and compares it with what was settled. */
-async function note(blocks: AsyncIterable<Buffer>, places: LinePlaces, outcome: ArchiveOutcome): Promise<void> {
-  const hash = createHash('sha256');
-  let sizeBytes = 0;
-  for await (const block of blocks) {
-    hash.update(block);
-    places.add(block);
-    sizeBytes += block.length;
-  }
-  if (hash.digest('hex') === outcome.resultsSha256 && sizeBytes === outcome.resultsBytes) return;
+/** Compares the file with what was settled. */
+async function compare(press: Press, path: string, outcome: ArchiveOutcome): Promise<void> {
+  const { sizeBytes, sha256 } = await press.digest(path);
+  if (sha256 === outcome.resultsSha256 && sizeBytes === outcome.resultsBytes) return;
   throw new PlimsollError('lake_conflict', {
     message: `the results of an archive are not the ones that were settled (${sizeBytes} bytes, ${outcome.resultsBytes} expected)`,
     where: outcome.resultsKey ?? outcome.archive,

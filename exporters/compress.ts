@@ -1,30 +1,25 @@
 /**
- * Gzip on every core. The content is cut into blocks; each is deflated on its own in zlib's thread pool, ended at a byte
- * boundary, and the pieces are joined in order into one ordinary gzip member. The rows of the next block are encoded
- * meanwhile. A single gzip stream would keep one core busy and let the other wait (performance.md, Results).
+ * Gzip on every core. The content is cut into blocks; each is deflated on its own by a press, ended at a byte boundary,
+ * and the pieces are joined in order into one ordinary gzip member. The rows of the next block are encoded meanwhile. A
+ * single gzip stream would keep one core busy and let the other wait (performance.md, Results).
  *
  * Header and trailer are written here, so nothing in the file depends on a clock, a file name or an operating system: the
  * same blocks give the same bytes. Only another build of zlib may compress the same content to other bytes.
  *
  * Invariants
  *   Z1  Pieces reach the file in the order of their blocks.
- *   Z2  At most {@link blocksInFlight} blocks are held; `write` waits for the oldest before it takes another.
+ *   Z2  At most `blocksAtOnce` blocks are held; `write` waits for the oldest before it takes another.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
-import { promisify } from 'node:util';
-import { constants, crc32, deflateRaw } from 'node:zlib';
-
-/** Uncompressed bytes of a block: large enough to lose no more than a percent of the ratio, small enough to hold several. */
-export const gzipBlockBytes = 1024 * 1024;
-const blocksInFlight = 4;
+import { crc32 } from 'node:zlib';
+import { gzipBlockBytes } from './deflate.ts';
+import type { Deflated, Press } from './press.ts';
 
 /** Magic, deflate, no flags, no time, no hint, unknown operating system. */
 const header = Buffer.from([0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0, 0xff]);
 /** An empty last block of a deflate stream. */
 const lastBlock = Buffer.from([0x03, 0x00]);
-
-const deflateBlock = promisify<Buffer, { level: number; finishFlush: number; chunkSize: number }, Buffer>(deflateRaw);
 
 /** A finished gzip file. */
 export interface GzipFile {
@@ -39,35 +34,41 @@ export class GzipWriter {
   readonly #path: string;
   readonly #file: FileHandle;
   readonly #level: number;
+  readonly #press: Press;
   readonly #hash: Hash = createHash('sha256');
-  readonly #pieces: Promise<Buffer>[] = [];
+  readonly #pieces: Promise<Deflated>[] = [];
+  /** Blocks that may be filled again. */
+  readonly #spare: Buffer[] = [];
   #sizeBytes = 0;
   #contentBytes = 0;
   #crc = 0;
 
-  private constructor(path: string, file: FileHandle, level: number) {
+  private constructor(path: string, file: FileHandle, level: number, press: Press) {
     this.#path = path;
     this.#file = file;
     this.#level = level;
+    this.#press = press;
   }
 
   /** Creates the file; it must not exist. */
-  static async create(path: string, level: number): Promise<GzipWriter> {
-    const writer = new GzipWriter(path, await open(path, 'wx'), level);
+  static async create(path: string, level: number, press: Press): Promise<GzipWriter> {
+    const writer = new GzipWriter(path, await open(path, 'wx'), level, press);
     await writer.#append(header);
     return writer;
   }
 
-  /** Takes a block, which must not be changed afterwards. The same cuts are part of the same bytes. */
-  async write(block: Buffer): Promise<void> {
-    if (this.#pieces.length >= blocksInFlight) await this.#appendOldest();
-    this.#crc = crc32(block, this.#crc);
-    this.#contentBytes += block.length;
-    const piece = deflateBlock(block, {
-      level: this.#level,
-      finishFlush: constants.Z_SYNC_FLUSH,
-      chunkSize: gzipBlockBytes / 2,
-    });
+  /** Memory for a block, its own, of {@link gzipBlockBytes}. */
+  takeBlock(): Buffer {
+    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(gzipBlockBytes);
+  }
+
+  /** Takes a block; `length` bytes of it count, and it must not be touched afterwards. The same cuts are part of the same bytes. */
+  async write(block: Buffer, length: number): Promise<void> {
+    if (this.#pieces.length >= this.#press.blocksAtOnce) await this.#appendOldest();
+    const content = block.subarray(0, length);
+    this.#crc = crc32(content, this.#crc);
+    this.#contentBytes += length;
+    const piece = this.#press.deflate(content, this.#level);
     // It is awaited in turn; until then a failure must not count as unhandled.
     piece.catch(() => undefined);
     this.#pieces.push(piece);
@@ -92,7 +93,10 @@ export class GzipWriter {
 
   async #appendOldest(): Promise<void> {
     const piece = this.#pieces.shift();
-    if (piece) await this.#append(await piece);
+    if (!piece) return;
+    const { bytes, block } = await piece;
+    if (block.buffer.byteLength === gzipBlockBytes) this.#spare.push(Buffer.from(block.buffer));
+    await this.#append(bytes);
   }
 
   async #append(bytes: Buffer): Promise<void> {

@@ -20,6 +20,7 @@ import type { Store } from '../segments/store/store.ts';
 import { Answers } from './answers.ts';
 import { RowEncoder } from './encode.ts';
 import { archiveManifest, type ArchiveManifest, type ExportedTopic } from './manifest.ts';
+import { pressFor } from './press.ts';
 import { exportTopic, RowFates, topicsOf } from './topic.ts';
 
 export { gatherRun, type GatherRequest, type RunReport } from './run-report.ts';
@@ -60,19 +61,25 @@ export async function exportArchive({ outcome, store, settings }: ExportRequest)
 }
 
 async function exportTopics({ outcome, store, settings }: ExportRequest, folder: string): Promise<readonly ExportedTopic[]> {
-  const answers = await Answers.open(outcome, store, join(folder, 'results.jsonl'));
+  const press = pressFor(outcome.resultsBytes);
+  const answers = await Answers.open(outcome, store, join(folder, 'results.jsonl'), press);
   try {
     const shared = {
       outcome,
       answers,
       encoder: new RowEncoder(outcome),
       fates: new RowFates(outcome),
-      parts: { partBytesMax: settings.partBytesMax, gzipLevel: settings.gzipLevel, folder, store },
+      parts: { partBytesMax: settings.partBytesMax, gzipLevel: settings.gzipLevel, folder, store, press, proven: async () => await answers.proven() },
     };
     const topics: ExportedTopic[] = [];
     // One topic after the other: two files are open at a time, however many topics share the archive.
     for (const [topic, chunks] of topicsOf(outcome)) topics.push(await exportTopic(shared, topic, chunks));
+    await answers.proven();
     return topics;
+  } catch (error) {
+    // Rows that cannot be made may only show that the results are not the settled ones; that is the fault to name.
+    await answers.proven();
+    throw error;
   } finally {
     await answers.close();
   }

@@ -6,6 +6,8 @@
  *       its own. So the cuts, and with them keys and bytes, depend on the rows alone.
  *   F2  Size and digest of a part are known before the lake sees it, and a part is created, never replaced. When its key
  *       is taken by the same content in another compression (an older process, another machine), that file stands.
+ *   F3  No part enters the lake before its sources are proven: what was made of damaged results would stand in the way of
+ *       what is made of the restored ones.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -15,7 +17,9 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { PlimsollError } from '../segments/errors.ts';
 import type { Store } from '../segments/store/store.ts';
-import { gzipBlockBytes, GzipWriter, type GzipFile } from './compress.ts';
+import { GzipWriter, type GzipFile } from './compress.ts';
+import { gzipBlockBytes } from './deflate.ts';
+import type { Press } from './press.ts';
 
 /** A committed file. */
 export interface ExportedPart {
@@ -32,6 +36,9 @@ export interface PartSettings {
   /** An empty folder of its own. */
   readonly folder: string;
   readonly store: Store;
+  readonly press: Press;
+  /** Resolves when what the rows are made of has proved sound; nothing enters the lake before (F3). */
+  readonly proven: () => Promise<void>;
 }
 
 /** Writes the parts of one topic and kind. `keyOf` names part n, from 0. */
@@ -40,7 +47,7 @@ export class PartWriter {
   readonly #keyOf: (part: number) => string;
   readonly #parts: ExportedPart[] = [];
   #gzip: GzipWriter | undefined;
-  #block = Buffer.allocUnsafeSlow(gzipBlockBytes);
+  #block: Buffer = Buffer.allocUnsafeSlow(gzipBlockBytes);
   #used = 0;
   #partBytes = 0;
   #partRows = 0;
@@ -87,12 +94,13 @@ export class PartWriter {
 
   async #endBlock(): Promise<void> {
     if (this.#used === 0) return;
-    this.#gzip ??= await GzipWriter.create(this.#scratchPath(), this.#settings.gzipLevel);
-    const block = this.#block.subarray(0, this.#used);
-    // The block now belongs to the compressor.
-    this.#block = Buffer.allocUnsafeSlow(gzipBlockBytes);
+    const { gzipLevel, press } = this.#settings;
+    this.#gzip ??= await GzipWriter.create(this.#scratchPath(), gzipLevel, press);
+    const [block, length] = [this.#block, this.#used];
     this.#used = 0;
-    await this.#gzip.write(block);
+    await this.#gzip.write(block, length);
+    // The block now belongs to the compressor.
+    this.#block = this.#gzip.takeBlock();
   }
 
   async #endPart(): Promise<void> {
@@ -107,7 +115,8 @@ export class PartWriter {
   async #commit(file: GzipFile): Promise<ExportedPart> {
     const key = this.#keyOf(this.#parts.length);
     const rows = this.#partRows;
-    const { store } = this.#settings;
+    const { store, proven } = this.#settings;
+    await proven();
     try {
       await store.putFile(key, file.path, { sizeBytes: file.sizeBytes, sha256: file.sha256 });
       return { key, rows, sizeBytes: file.sizeBytes, sha256: file.sha256 };

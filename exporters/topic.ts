@@ -135,7 +135,7 @@ class TopicRows {
 
   #encodeSucceeded(index: number, row: ChunkRow, attempt: number): Buffer {
     const { answers, encoder, outcome } = this.#shared;
-    const source = answers.lineOf(index, row.sha);
+    const source = answers.lineOf(index, row.sha, true);
     const model = source?.line.textOf(source.line.model);
     if (source?.line.kind !== 'succeeded' || model === undefined) {
       throw new PlimsollError('ledger_corrupt', {
@@ -159,7 +159,7 @@ class TopicRows {
   #encodeDead(row: ChunkRow, attempt: number, dead: DeadRow): Buffer {
     this.#deadLettered++;
     // Of two lines that contradict each other none is repeated; both are in the journal.
-    const source = dead.reason === 'result_conflict' ? undefined : this.#shared.answers.lineOf(dead.index, row.sha);
+    const source = dead.reason === 'result_conflict' ? undefined : this.#shared.answers.lineOf(dead.index, row.sha, false);
     return this.#shared.encoder.deadLettered(row, attempt, source, dead);
   }
 }

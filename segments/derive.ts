@@ -24,22 +24,17 @@ import { PlimsollError } from './errors.ts';
 import type { IngestionDocument, OpeningDocument, SealedChunkRange } from './journal.ts';
 import type { ChunkState, RunState } from './lifecycle.ts';
 import { childChunkId, type ArchiveId, type ChunkId, type SegmentName } from './segment.ts';
+import type { SpoolRange } from './store/spool.ts';
 
 export type { DerivedArchive, DerivedIntent, RunEvidence } from './derive-archive.ts';
 
 /** A chunk as the ledger will hold it. `needsSums`: its bounds are known only from the index of its spool object. */
-export interface DerivedChunk {
+export interface DerivedChunk extends SpoolRange {
   readonly chunk: ChunkId;
   readonly state: Extract<ChunkState, 'spooled' | 'queued' | 'packed' | 'done'>;
   readonly segment: SegmentName;
   readonly client: string;
   readonly attempt: number;
-  readonly spoolKey: string;
-  readonly spoolRows: number;
-  readonly spoolParamsBytes: number;
-  readonly spoolIndexBytes: number;
-  readonly from: number;
-  readonly to: number;
   readonly paramsBytes: number;
   readonly tokensExpected: number;
   readonly tokensMax: number;

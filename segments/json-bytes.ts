@@ -3,6 +3,9 @@
 /** Thrown where a text is not JSON; built once, because a stack per bad line would be the dearest part of a bad file. */
 export const malformed = new Error('the text is not JSON');
 
+const quote = 0x22;
+const backslash = 0x5c;
+
 /** 1 for blanks, tabs and carriage returns. A newline ends the text, so it is none. */
 export const isWhitespace = byteSet(' \t\r');
 const isEscapable = byteSet('"\\/bfnrt');
@@ -37,4 +40,25 @@ export function afterEscape(bytes: Buffer, at: number): number {
   if (escaped !== 0x75) throw malformed;
   for (let i = 2; i < 6; i++) if (isHex[bytes[at + i] ?? 0] !== 1) throw malformed;
   return at + 6;
+}
+
+/** The place of the quote that ends a sound string, from a byte of the string that is not escaped. @throws malformed */
+export function stringEnd(bytes: Buffer, from: number): number {
+  for (let at = bytes.indexOf(quote, from); at >= 0; at = bytes.indexOf(quote, at + 1)) {
+    let backslashes = 0;
+    while (bytes[at - 1 - backslashes] === backslash) backslashes++;
+    if (backslashes % 2 === 0) return at;
+  }
+  throw malformed;
+}
+
+/** The number in `bytes[from, to)`, which is one; most are short and whole. */
+export function numberOf(bytes: Buffer, from: number, to: number): number {
+  let value = 0;
+  for (let at = from; at < to; at++) {
+    const digit = bytes[at] ?? 0;
+    if (!isDigit(digit)) return Number(bytes.toString('latin1', from, to));
+    value = value * 10 + digit - 0x30;
+  }
+  return value;
 }

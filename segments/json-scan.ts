@@ -11,7 +11,7 @@
  *   J2  The byte after the text is a newline; it ends every scan, so no scan needs another bound. A newline is therefore
  *       no whitespace here: a line never holds one.
  */
-import { afterEscape, isDigit, isPlain, isWhitespace, malformed } from './json-bytes.ts';
+import { afterEscape, isDigit, isPlain, isWhitespace, malformed, numberOf, stringEnd } from './json-bytes.ts';
 import { KeyTable } from './json-keys.ts';
 import { clearSpan, noSpan, type Span } from './json-span.ts';
 
@@ -24,6 +24,7 @@ const openingBracket = 0x5b;
 const closingBracket = 0x5d;
 const comma = 0x2c;
 const colon = 0x3a;
+const nearWords = 16; // Looked at before the end of a known string is searched for; most strings are shorter.
 
 /** Reads one text after the other. The caller walks objects with `enters…`, `firstKey`, `nextKey`, and must take or skip
  *  the value of every key. UTF-8 is not checked here. Every method throws {@link malformed} where the text is not JSON. */
@@ -38,6 +39,7 @@ export class JsonScanner {
   #bytes: Buffer = Buffer.alloc(0);
   #words: Int32Array = new Int32Array(0);
   #at = 0;
+  #isKnownSound = false;
   #nesting = new Uint8Array(64);
 
   constructor(keys: readonly string[]) {
@@ -45,8 +47,9 @@ export class JsonScanner {
     this.#followers = new Int8Array(keys.length + 1).fill(-1);
   }
 
-  /** Begins a text at `from`; a newline must follow it (J2). */
-  start(bytes: Buffer, from: number): void {
+  /** Begins a text at `from`; a newline must follow it (J2). `isKnownSound`: it was walked before, so long strings are not read. */
+  start(bytes: Buffer, from: number, isKnownSound = false): void {
+    this.#isKnownSound = isKnownSound;
     if (bytes.buffer !== this.#bytes.buffer || this.#words.length === 0) {
       this.#words = new Int32Array(bytes.buffer, 0, bytes.buffer.byteLength >> 2);
     }
@@ -140,14 +143,7 @@ export class JsonScanner {
     const from = this.#at;
     this.skipValue();
     if (byte === 0x6e) return absent;
-    if (byte !== 0x2d && !isDigit(byte)) return NaN;
-    let value = 0;
-    for (let at = from; at < this.#at; at++) {
-      const digit = this.#bytes[at] ?? 0;
-      if (!isDigit(digit)) return Number(this.#bytes.toString('latin1', from, this.#at));
-      value = value * 10 + digit - 0x30;
-    }
-    return value;
+    return byte !== 0x2d && !isDigit(byte) ? NaN : numberOf(this.#bytes, from, this.#at);
   }
 
   /** Skips whitespace and looks at the next byte without taking it. */
@@ -280,8 +276,13 @@ export class JsonScanner {
     for (;;) {
       if (((base + at) & 3) === 0) {
         let index = (base + at) >> 2;
-        while (isPlain(words[index] ?? 0)) index++;
+        const far = this.#isKnownSound ? index + nearWords : Infinity;
+        while (index < far && isPlain(words[index] ?? 0)) index++;
         at = (index << 2) - base;
+        if (index === far) {
+          at = stringEnd(bytes, at);
+          isEscaped = true; // Perhaps; it is right in any case, and only costs whoever reads the text.
+        }
       }
       const byte = bytes[at] ?? 0;
       if (byte === quote) break;

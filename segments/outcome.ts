@@ -7,6 +7,7 @@ import type { CalibrationSample } from './calibration.ts';
 import type { ModelPrice } from './price.ts';
 import type { ModelSpend } from './spend.ts';
 import type { ArchiveId, BatchId, ChunkId, RunKey, SegmentName, Usage } from './segment.ts';
+import type { SpoolRange } from './store/spool.ts';
 
 /** The final status of a prompt in an exported row. */
 export const rowStatuses = ['succeeded', 'dead_lettered', 'rejected', 'not_sampled'] as const;
@@ -51,19 +52,11 @@ export interface ChunkOutcome {
 }
 
 /** One chunk's share of an archive: its outcome, and where its rows stand in the spool and in the archive. */
-export interface ArchiveChunkOutcome extends ChunkOutcome {
+export interface ArchiveChunkOutcome extends ChunkOutcome, SpoolRange {
   readonly segment: SegmentName;
   readonly client: string;
   /** 1 for a first submission. */
   readonly attempt: number;
-  readonly spoolKey: string;
-  /** Rows, params bytes and index bytes of the whole spool object. */
-  readonly spoolRows: number;
-  readonly spoolParamsBytes: number;
-  readonly spoolIndexBytes: number;
-  /** The chunk's rows in the spool object, 0-based and inclusive. */
-  readonly from: number;
-  readonly to: number;
   /** Index in the archive of the chunk's first row; the others follow. */
   readonly firstIndex: number;
   /** The accounts in which it was booked; absent in documents of before they were noted. */

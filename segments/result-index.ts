@@ -17,6 +17,17 @@ const stateMissing = 0;
 const stateConflict = 1;
 const stateOf = { succeeded: 2, errored: 3, canceled: 4, expired: 5 } as const;
 
+/** What an index is made of, to hand it to another thread. */
+export interface ResultIndexParts {
+  readonly offsets: Float64Array;
+  readonly lengths: Uint32Array;
+  readonly checksums: Uint32Array;
+  readonly states: Uint8Array;
+  readonly nameIds: Uint16Array;
+  readonly names: readonly (string | undefined)[];
+  readonly tokens: Uint32Array;
+}
+
 /** Where each row's line stands in the stream, and what it says. Filled by {@link checkResults}. */
 export class ResultIndex {
   readonly rows: number;
@@ -27,21 +38,29 @@ export class ResultIndex {
   readonly #states: Uint8Array;
   /** Model of a succeeded row, error type of an errored one; 0: none. */
   readonly #nameIds: Uint16Array;
-  readonly #names: (string | undefined)[] = [undefined];
+  readonly #names: (string | undefined)[];
   readonly #idsByName = new Map<string, number>();
   #lastName = '';
   #lastNameId = 0;
   /** Five counts per row: input, output, cache read, cache write, cache write for one hour. */
   readonly #tokens: Uint32Array;
 
-  constructor(rows: number) {
+  /** An empty index, or one that goes on where another left off on its thread. */
+  constructor(rows: number, parts?: ResultIndexParts) {
     this.rows = rows;
-    this.#offsets = new Float64Array(rows);
-    this.#lengths = new Uint32Array(rows);
-    this.#checksums = new Uint32Array(rows);
-    this.#states = new Uint8Array(rows);
-    this.#nameIds = new Uint16Array(rows);
-    this.#tokens = new Uint32Array(rows * 5);
+    this.#offsets = parts?.offsets ?? new Float64Array(rows);
+    this.#lengths = parts?.lengths ?? new Uint32Array(rows);
+    this.#checksums = parts?.checksums ?? new Uint32Array(rows);
+    this.#states = parts?.states ?? new Uint8Array(rows);
+    this.#nameIds = parts?.nameIds ?? new Uint16Array(rows);
+    this.#names = [...(parts?.names ?? [undefined])];
+    this.#tokens = parts?.tokens ?? new Uint32Array(rows * 5);
+    for (const [id, name] of this.#names.entries()) if (name !== undefined) this.#idsByName.set(name, id);
+  }
+
+  /** What it is made of. The memory is its own: after the parts were handed over it must not be used. */
+  parts(): ResultIndexParts {
+    return { offsets: this.#offsets, lengths: this.#lengths, checksums: this.#checksums, states: this.#states, nameIds: this.#nameIds, names: this.#names, tokens: this.#tokens };
   }
 
   /** Byte offset of the row's line in the stream; meaningless while its length is 0. */

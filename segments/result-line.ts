@@ -73,13 +73,14 @@ export class ResultLine {
 
   /**
    * Reads the line `bytes[from, to)`. A newline must follow it, optionally after a carriage return. `isKnownUtf8` saves
-   * the check when the caller has made it for many lines at once.
+   * the check when the caller has made it for many lines at once, `isKnownSound` the look at every byte of its strings when
+   * this very line was read before.
    * @returns false when it is not JSON in UTF-8 or not a result: no `custom_id`, an unknown kind, or a succeeded row
    * without a model or without whole, non-negative token counts below 2^32.
    */
-  read(bytes: Buffer, from: number, to: number, isKnownUtf8: boolean): boolean {
+  read(bytes: Buffer, from: number, to: number, isKnownUtf8: boolean, isKnownSound = false): boolean {
     if (!isKnownUtf8 && !isUtf8(bytes.subarray(from, to))) return false;
-    this.#scan.start(bytes, from);
+    this.#scan.start(bytes, from, isKnownSound);
     clearSpan(this.customId);
     this.#resetResult();
     try {

@@ -75,20 +75,18 @@ const carriageReturn = 0x0d;
  * yielded. `requestCounts` are the provider's own; undefined: they are not compared.
  */
 export async function checkResults(
-  blocks: AsyncIterable<Buffer>,
+  blocks: Iterable<Buffer> | AsyncIterable<Buffer>,
   expected: ExpectedRows,
   requestCounts?: ResultCounts,
 ): Promise<ResultsCheck> {
-  const checker = new Checker(expected);
-  const hash = createHash('sha256');
-  for await (const block of blocks) {
-    hash.update(block);
-    checker.add(block);
-  }
-  return checker.end(hash.digest('hex'), requestCounts);
+  const checker = new ResultsChecker(expected);
+  for await (const block of blocks) checker.add(block);
+  return checker.end(requestCounts);
 }
 
-class Checker {
+/** The check, block by block; for those who cannot hand over a stream. */
+export class ResultsChecker {
+  readonly #hash = createHash('sha256');
   readonly #expected: ExpectedRows;
   readonly #index: ResultIndex;
   readonly #line = new ResultLine();
@@ -109,7 +107,9 @@ class Checker {
     this.#index = new ResultIndex(expected.rows);
   }
 
+  /** Takes the next block; it must not be changed afterwards. */
   add(block: Buffer): void {
+    this.#hash.update(block);
     let from = 0;
     const isWellEncoded = isUtf8(block.subarray(block.indexOf(newline) + 1, block.lastIndexOf(newline) + 1));
     for (let to = block.indexOf(newline); to >= 0; to = block.indexOf(newline, from)) {
@@ -123,7 +123,8 @@ class Checker {
     this.#sizeBytes += block.length;
   }
 
-  end(sha256: string, requestCounts: ResultCounts | undefined): ResultsCheck {
+  /** The stream has ended. */
+  end(requestCounts: ResultCounts | undefined): ResultsCheck {
     if (this.#pieceBytes > 0) this.#fault('no_final_newline', this.#lineNumber, undefined);
     for (let index = 0; index < this.#expected.rows; index++) {
       if (this.#index.isMissing(index)) this.#fault('row_missing', undefined, index);
@@ -144,7 +145,7 @@ class Checker {
       index: this.#index,
       counts,
       sizeBytes: this.#sizeBytes,
-      sha256,
+      sha256: this.#hash.digest('hex'),
     };
   }
 

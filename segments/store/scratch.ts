@@ -20,7 +20,7 @@ export async function* writingTo(file: FileHandle, blocks: AsyncIterable<Buffer>
   await written;
 }
 
-/** Copies small blocks together. */
+/** Copies small blocks together, into memory that other threads can be shown without another copy. */
 async function* gathered(blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let gathering: Buffer | undefined;
   let used = 0;
@@ -34,7 +34,7 @@ async function* gathered(blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> 
       continue;
     }
     if (!gathering) {
-      gathering = Buffer.allocUnsafeSlow(blockBytes);
+      gathering = Buffer.from(new SharedArrayBuffer(blockBytes));
       used = 0;
     }
     used += block.copy(gathering, used);

@@ -10,6 +10,7 @@ export type SpoolReader = Pick<Store, 'read' | 'readWhole'>;
 /** The rows `from..to` (0-based, inclusive) of one spool object; what a chunk record and a journaled manifest share. */
 export interface SpoolRange {
   readonly spoolKey: string;
+  /** Rows, params bytes and index bytes of the whole spool object. */
   readonly spoolRows: number;
   readonly spoolParamsBytes: number;
   readonly spoolIndexBytes: number;

@@ -5,6 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GzipWriter } from '../../exporters/compress.ts';
+import { besidePress } from '../../exporters/press.ts';
 import { costCsv, mergeCostLines, shareOut, TopicSpend, type CostLine } from '../../exporters/cost.ts';
 import { errorMessageMax, RowEncoder } from '../../exporters/encode.ts';
 import { runDocument } from '../../exporters/run-document.ts';
@@ -138,8 +139,8 @@ describe('a gzip file', () => {
   it('is one member with no time in it, holds the blocks in order, and is the same every time', async () => {
     const blocks = Array.from({ length: 12 }, (_, place) => Buffer.from(`block ${place} `.repeat(place * 5000 + 1)));
     const files = await Promise.all(['a', 'b'].map(async (name) => {
-      const writer = await GzipWriter.create(join(folder, name), 1);
-      for (const block of blocks) await writer.write(block);
+      const writer = await GzipWriter.create(join(folder, name), 1, besidePress);
+      for (const block of blocks) await writer.write(block, block.length);
       return writer.end();
     }));
     const bytes = await readFile(join(folder, 'a'));
@@ -150,7 +151,7 @@ describe('a gzip file', () => {
   });
 
   it('may be empty', async () => {
-    const writer = await GzipWriter.create(join(folder, 'empty'), 1);
+    const writer = await GzipWriter.create(join(folder, 'empty'), 1, besidePress);
     const { path } = await writer.end();
     expect(gunzipSync(await readFile(path))).toHaveLength(0);
   });

@@ -26,6 +26,22 @@ async function check(content: string | Buffer, options: { rows?: number; counts?
   return checkResults(blocks(), { archive, rows: options.rows ?? 5, shaOf }, options.counts);
 }
 
+describe('a line that was read before', () => {
+  it('is read the same without a look at every byte, whatever its strings hold', () => {
+    fc.assert(fc.property(fc.array(fc.oneof(fc.string({ unit: 'grapheme' }), fc.constantFrom('\\', '"', '\\"', '\n', '\u2028', 'a'.repeat(70), 'é'.repeat(40))), { maxLength: 12 }), fc.nat(9), (parts, shift) => {
+      const line = `${' '.repeat(shift)}${lineOf(3, succeeded(parts.join(''), { id: parts.slice(0, 3).join('x'), stop_reason: parts[0] ?? null }))}`;
+      const bytes = Buffer.from(`${line}\n`);
+      const [full, known] = [new ResultLine(), new ResultLine()];
+      const to = bytes.length - 1;
+      expect([full.read(bytes, 0, to, false), known.read(bytes, 0, to, true, true)]).toEqual([true, true]);
+      expect(known.texts).toEqual(full.texts);
+      expect([known.result.from, known.result.to]).toEqual([full.result.from, full.result.to]);
+      expect(known.usage()).toEqual(full.usage());
+      for (const name of ['model', 'stopReason', 'customId'] as const) expect(known.textOf(known[name])).toBe(full.textOf(full[name]));
+    }), { seed: 5, numRuns: 2_000 });
+  });
+});
+
 describe('a set of results', () => {
   it('is complete when every row has one result, whatever the order and the blocks', async () => {
     const lines = linesOf(five);

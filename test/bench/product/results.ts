@@ -11,6 +11,7 @@ import { createReadStream } from 'node:fs';
 import { priceTable } from '../../../config/models.ts';
 import { Answers } from '../../../exporters/answers.ts';
 import { RowEncoder } from '../../../exporters/encode.ts';
+import { pressFor } from '../../../exporters/press.ts';
 import { makeExporter } from '../../../exporters/stages.ts';
 import type { ChunkRow } from '../../../segments/chunk.ts';
 import { outcomeKey } from '../../../segments/lake.ts';
@@ -54,7 +55,7 @@ async function join(out: string): Promise<void> {
   if (!check.isComplete) throw new Error('the results are not complete');
   const outcome = { ...emptyOutcome(), resultsBytes: check.sizeBytes, resultsSha256: check.sha256 };
   const local = { read: () => createReadStream(path, { highWaterMark: 1024 * 1024 }), localPath: () => path } as unknown as Store;
-  const answers = await Answers.open(outcome, local, `${scratch}/answers.jsonl`);
+  const answers = await Answers.open(outcome, local, `${scratch}/answers.jsonl`, pressFor(check.sizeBytes));
   const encoder = new RowEncoder(outcome);
   const price = prices.find(model);
   const file = await open(out, 'w');
@@ -68,7 +69,7 @@ async function join(out: string): Promise<void> {
     used = 0;
   };
   for (const [index, row] of rows.entries()) {
-    const source = answers.lineOf(index, row.sha);
+    const source = answers.lineOf(index, row.sha, true);
     const verdict = check.index.verdictOf(index);
     if (!source || verdict.kind !== 'succeeded' || !price) throw new Error(`row ${index} has no answer`);
     const bytes = encoder.succeeded(row, 1, source, verdict.model, verdict.usage, 1);
@@ -79,6 +80,7 @@ async function join(out: string): Promise<void> {
   await flush();
   await writing;
   await file.close();
+  await answers.proven();
   await answers.close();
   const ms = performance.now() - startMs;
   await rm(scratch, { recursive: true });

@@ -1,0 +1,78 @@
+/**
+ * Checks results beside the thread that receives them. Receiving a large batch and reading its lines cost about the same,
+ * so two cores halve the time; and the process goes on renewing its leases while a gigabyte is read.
+ *
+ * Invariants
+ *   K1  The verdict is that of `checkResults` on the same blocks: the thread runs the very same check.
+ *   K2  At most {@link blocksAhead} blocks wait for the thread; the stream waits for it then.
+ */
+import { invariant } from '../segments/errors.ts';
+import { ResultIndex, type ResultCounts } from '../segments/result-index.ts';
+import { checkResults, type ExpectedRows, type ResultsCheck } from '../segments/results.ts';
+import { Thread, threadModule } from '../segments/thread.ts';
+import type { CheckAnswer, CheckQuestion } from './check-thread.ts';
+
+/** Below this a thread costs more than it saves; so much is held until it is known. */
+export const asideBytesMin = 8 * 1024 * 1024;
+const blocksAhead = 4;
+
+/** Checks a stream as `checkResults` does. Blocks must not be changed after they were yielded. */
+export async function checkAside(blocks: AsyncIterable<Buffer>, expected: ExpectedRows, counts: ResultCounts): Promise<ResultsCheck> {
+  const held: Buffer[] = [];
+  let heldBytes = 0;
+  let thread: CheckThread | undefined;
+  try {
+    for await (const block of blocks) {
+      if (thread) {
+        await thread.add(block);
+        continue;
+      }
+      held.push(block);
+      heldBytes += block.length;
+      if (heldBytes < asideBytesMin) continue;
+      thread = new CheckThread(expected);
+      for (const each of held.splice(0)) await thread.add(each);
+    }
+    return thread ? await thread.end(counts) : await checkResults(held, expected, counts);
+  } finally {
+    await thread?.close();
+  }
+}
+
+/** One check on a thread of its own. */
+class CheckThread {
+  readonly #thread = new Thread<CheckQuestion, CheckAnswer>(threadModule('check-thread', import.meta.url));
+  readonly #rows: number;
+  /** The questions that are not answered yet, oldest first. */
+  readonly #asked: Promise<CheckAnswer>[] = [];
+
+  constructor({ archive, rows, shaOf }: ExpectedRows) {
+    this.#rows = rows;
+    const shas = Buffer.from(Array.from({ length: rows }, (_, index) => shaOf(index)).join(''), 'latin1');
+    this.#ask({ kind: 'begin', archive, rows, shas });
+  }
+
+  async add(block: Buffer): Promise<void> {
+    this.#ask({ kind: 'block', block });
+    if (this.#asked.length > blocksAhead) await this.#asked.shift();
+  }
+
+  async end(counts: ResultCounts): Promise<ResultsCheck> {
+    this.#ask({ kind: 'end', counts });
+    const answers = await Promise.all(this.#asked.splice(0));
+    const last = answers.at(-1);
+    invariant(last?.kind === 'checked', 'the last answer of a check is its verdict');
+    return { ...last.check, index: new ResultIndex(this.#rows, last.index) };
+  }
+
+  async close(): Promise<void> {
+    await this.#thread.end();
+  }
+
+  #ask(question: CheckQuestion): void {
+    const asked = this.#thread.ask(question);
+    // It is awaited in turn; until then a failure must not count as unhandled.
+    asked.catch(() => undefined);
+    this.#asked.push(asked);
+  }
+}
