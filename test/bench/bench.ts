@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildInto } from './build.ts';
 import { Children } from './children.ts';
+import { measureAudit, measureExport, measureExportToS3 } from './stages/export.ts';
 import { measureIngest, measureIngestMemory } from './stages/ingest.ts';
 import { measureLedger } from './stages/ledger.ts';
 import { measureLongLines, measureResults, measureResultsMemory } from './stages/results.ts';
@@ -28,6 +29,9 @@ const stages: Readonly<Record<string, Stage>> = {
   results: measureResults,
   'long-lines': measureLongLines,
   ledger: measureLedger,
+  'export-1gb': measureExport,
+  'export-s3': measureExportToS3,
+  audit: measureAudit,
   'end-to-end': measureEndToEnd,
   million: measureMillion,
   'memory-ingest': measureIngestMemory,

@@ -1,5 +1,5 @@
 /**
- * The product's way out for one ended batch, with a ledger that only knows this archive.
+ * The product's way out for one ended batch, from a lake in a folder.
  *
  *   results.ts LAKE URL BATCH join OUT   the stream is verified, joined with its prompts and written as rows, uncompressed
  *   results.ts LAKE URL BATCH export     the real settling and exporting stages: durable results, outcome, JSONL.gz, manifest
@@ -12,34 +12,32 @@ import { priceTable } from '../../../config/models.ts';
 import { Answers } from '../../../exporters/answers.ts';
 import { RowEncoder } from '../../../exporters/encode.ts';
 import { pressFor } from '../../../exporters/press.ts';
-import { makeExporter } from '../../../exporters/stages.ts';
 import type { ChunkRow } from '../../../segments/chunk.ts';
-import { outcomeKey } from '../../../segments/lake.ts';
-import type { ArchiveRecord, ChunkRecord, Ledger, RunRecord } from '../../../segments/ledger/ledger.ts';
-import { decodeOutcome, type ArchiveOutcome } from '../../../segments/outcome.ts';
+import type { ArchiveOutcome } from '../../../segments/outcome.ts';
 import { asBatchId, type ArchiveId } from '../../../segments/segment.ts';
 import { openFolderStore } from '../../../segments/store/folder.ts';
 import { readSpoolRows } from '../../../segments/store/spool.ts';
 import type { Store } from '../../../segments/store/store.ts';
 import { openClaude } from '../../../workers/anthropic.ts';
 import { downloadResults } from '../../../workers/download.ts';
-import { makeSettler } from '../../../workers/settler.ts';
 import { argument, begin, report } from '../child.ts';
 import { model } from '../corpus.ts';
+import { endedArchive } from './ended.ts';
 import type { Prepared } from './prepare.ts';
 
 const lake = argument(0);
 const claude = openClaude({ apiKey: 'bench', authToken: undefined, baseUrl: argument(1), version: '2026-10-21' });
 const batch = asBatchId(argument(2));
 if (batch === undefined) throw new Error(`${argument(2)} is no batch`);
-const { archive: id, run, rows: rowCount, ranges } = JSON.parse(await readFile(`${lake}/archive.json`, 'utf8')) as Prepared;
+const endedBatch = batch;
+const prepared = JSON.parse(await readFile(`${lake}/archive.json`, 'utf8')) as Prepared;
+const { archive: id, run, rows: rowCount, ranges } = prepared;
 const archiveId = id as ArchiveId;
 const store = await openFolderStore(lake, Date.now());
 const scratch = `${lake}/scratch`;
 await mkdir(scratch, { recursive: true });
 const prices = priceTable();
 const { signal } = new AbortController();
-const now = (): number => Date.now();
 
 if (argument(3) === 'join') await join(argument(4));
 else await settleAndExport();
@@ -88,37 +86,13 @@ async function join(out: string): Promise<void> {
 }
 
 async function settleAndExport(): Promise<void> {
-  const archive = { archive: archiveId, run, dt: '2026-11-21', state: 'ended', priority: 'normal', rows: rowCount, batch, account: claude.account, acceptedAtMs: 1, endedAtMs: 2 } as unknown as ArchiveRecord;
-  const chunks = ranges.map((range) => ({ ...range, rows: range.to - range.from + 1, run })) as unknown as readonly ChunkRecord[];
-  const runRecord = { run, dt: '2026-11-21', source: 'bench.jsonl', openedAtMs: 1, cutSha256: '' } as unknown as RunRecord;
-  let state = 'ended';
-  const known: Record<string, unknown> = {
-    readArchive: async () => ({ ...archive, state }),
-    readArchiveChunks: async () => chunks.map((chunk) => chunk.chunk),
-    readChunks: async () => chunks,
-    readRun: async () => runRecord,
-    readIntent: async () => undefined,
-    settle: async () => ({ isSettled: true, queued: [] }),
-    resumeHeld: async () => [],
-    exportArchive: async () => ({ isRunDone: false }),
-  };
-  const ledger = new Proxy({}, { get: (_target, name) => known[String(name)] ?? (async () => undefined) }) as Ledger;
-  const wake = { wake: async () => undefined, enqueueChunk: async () => undefined, close: async () => undefined };
-  const log = (): void => undefined;
-  const priceOf = (name: string) => prices.find(name);
-  const shared = { ledger, store, wake, now, log };
-  const settler = makeSettler({ ...shared, claude, attemptsMax: 3, chunkBytesMax: 8_000_000, chunkRowsMax: 2_500, priceOf, priceVersion: prices.version, scratchDirectory: scratch, ...({} as object) } as never);
-  const exporter = makeExporter({ ...shared, settings: { partBytesMax: 128_000_000, gzipLevel: 1, scratchDirectory: scratch } } as never);
+  const ended = endedArchive({ store, scratch, claude, batch: endedBatch, prepared });
   const startMs = begin();
-  await settler.handle(archiveId, signal);
+  await ended.settle();
   const settleMs = performance.now() - startMs;
-  state = 'settled';
-  await exporter.handle(archiveId, signal);
+  await ended.export();
   const ms = performance.now() - startMs;
-  const outcome = decodeOutcome(await store.readWhole(outcomeKey(archive.run, archiveId)));
-  const succeeded = outcome.chunks.reduce((sum, chunk) => sum + chunk.succeeded, 0);
-  if (succeeded !== rowCount) throw new Error(`${succeeded} of ${rowCount} rows have an answer`);
-  report({ ms, settleMs, exportMs: ms - settleMs, rows: rowCount, bytes: outcome.resultsBytes });
+  report({ ms, settleMs, exportMs: ms - settleMs, rows: rowCount, bytes: (await ended.outcome()).resultsBytes });
 }
 
 function emptyOutcome(): ArchiveOutcome {
