@@ -28,6 +28,7 @@ import type { ArchiveOutcome } from '../segments/outcome.ts';
 import { bodyHead, bodyTail, customId, entryPrefix, entryTail } from '../segments/pack.ts';
 import { segmentParts } from '../segments/segment.ts';
 import { readDocument } from '../segments/store/document.ts';
+import { gathered } from '../segments/store/scratch.ts';
 import { readSpoolParams, readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 
@@ -184,7 +185,8 @@ class MemberWriter {
     let bytes = 0;
     let lines = 0;
     const source = Readable.from((async function* () {
-      for await (const block of blocks) {
+      // A line at a time would cost a visit to the compressor each.
+      for await (const block of gathered(blocks)) {
         hash.update(block);
         bytes += block.length;
         for (let at = block.indexOf(0x0a); at >= 0; at = block.indexOf(0x0a, at + 1)) lines += 1;

@@ -21,7 +21,7 @@ export async function* writingTo(file: FileHandle, blocks: AsyncIterable<Buffer>
 }
 
 /** Copies small blocks together, into memory that other threads can be shown without another copy. */
-async function* gathered(blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+export async function* gathered(blocks: Iterable<Buffer> | AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let gathering: Buffer | undefined;
   let used = 0;
   for await (const block of blocks) {
