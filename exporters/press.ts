@@ -1,8 +1,8 @@
 /**
  * The threads of the exporter: one for each core, shared by all exports of the process. They compress blocks and compare
  * files with their digests, so that the thread that reads and encodes rows does nothing else, and nothing of it stands in
- * the thread pool that every read and write of a file goes through: with compression there, the sealing of an archive in
- * the same process waits for its every block.
+ * the thread pool that every read and write of a file goes through: there it would stand in line with the reads of whoever
+ * seals an archive in the same process.
  *
  * Invariants
  *   P1  What a thread makes is what this thread would make: the same blocks give the same bytes.
