@@ -40,7 +40,8 @@ export function readTruth(path: string): Truth {
   return { batches, billed: { rows, inputTokens, outputTokens }, billedTimes, creates, retriedRequests };
 }
 
-function filesBelow(folder: string): string[] {
+/** Every file below a folder; none when it does not exist. */
+export function filesBelow(folder: string): string[] {
   try {
     return readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
   } catch {
@@ -85,7 +86,7 @@ export function breaches(lake: string, run: string, ids: readonly string[], trut
 }
 
 /** I10: every exported file is listed once, with its size, digest and rows; `_SUCCESS` is there. */
-function manifestBreaches(lake: string, run: string): string[] {
+export function manifestBreaches(lake: string, run: string): string[] {
   const found: string[] = [];
   const folder = filesBelow(join(lake, 'runs')).find((file) => file.endsWith(`/${run}/_SUCCESS`))?.replace(/\/_SUCCESS$/, '');
   if (folder === undefined) return [`I10: run ${run} has no _SUCCESS`];

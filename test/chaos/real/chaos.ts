@@ -1,0 +1,77 @@
+/**
+ * Many seeds with real processes: `npm run chaos -- --seeds N [--seed S] [--jobs 2] [--log FILE]`. It prints the seed, the
+ * schedule and the first broken invariant of what fails, and shrinks it; with a log, a seed that is in it is not played
+ * again. `--summary --log FILE` sums a log up.
+ */
+import { parseArgs } from 'node:util';
+import { appendFileSync } from 'node:fs';
+import { buildProduct, type Product } from './product.ts';
+import { describeFault, drawSchedule, type Schedule } from './schedule.ts';
+import { readLog, summaryOf } from './summary.ts';
+import { play, type Verdict } from './trial.ts';
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' }, jobs: { type: 'string', default: '2' }, log: { type: 'string' },
+    summary: { type: 'boolean', default: false }, 'no-shrink': { type: 'boolean', default: false }, 'until-broken': { type: 'boolean', default: false },
+  },
+});
+
+/** Plays the schedule without one fault after the other, while it still fails. */
+async function shrink(schedule: Schedule, product: Product): Promise<Schedule> {
+  let smallest = schedule;
+  for (const fault of schedule.faults) {
+    const less = { ...smallest, faults: smallest.faults.filter(({ id }) => id !== fault.id) };
+    if ((await play(less, product)).breaches.length > 0) smallest = less;
+  }
+  return smallest;
+}
+
+function tellBroken(verdict: Verdict, schedule: Schedule): void {
+  process.stdout.write(`seed ${verdict.seed}: BROKEN ${verdict.breaches[0]}\n`);
+  for (const breach of verdict.breaches.slice(1, 6)) process.stdout.write(`  also ${breach}\n`);
+  process.stdout.write(`  ${schedule.prompts} prompts in ${schedule.runs} runs, ${schedule.workers} workers, batches of ${schedule.batchMs} ms${schedule.budgetTokens === undefined ? '' : `, ${schedule.budgetTokens} tokens`}\n`);
+  for (const fault of schedule.faults) process.stdout.write(`  fault ${fault.id}: ${describeFault(fault)}${verdict.struck.includes(describeFault(fault)) ? '' : ' (did not strike)'}\n`);
+}
+
+async function playAll(product: Product): Promise<number> {
+  const [count, first] = [Number(values.seeds), Number(values.seed)];
+  const finished = values.log === undefined ? new Set<number>() : new Set(readLog(values.log).map(({ seed }) => seed));
+  const queue = Array.from({ length: count }, (_, index) => first + index).filter((seed) => !finished.has(seed));
+  const broken: number[] = [];
+  let played = 0;
+  const began = performance.now();
+  const one = async (): Promise<void> => {
+    for (let seed = queue.shift(); seed !== undefined; seed = queue.shift()) {
+      const schedule = drawSchedule(seed);
+      const verdict = await play(schedule, product);
+      played += 1;
+      if (values.log !== undefined) appendFileSync(values.log, `${JSON.stringify(verdict)}\n`);
+      if (verdict.breaches.length === 0) {
+        process.stdout.write(`seed ${seed}: ok, ${verdict.seconds.toFixed(1)} s, ${verdict.batches} batches, ${verdict.struck.join('; ') || 'no fault struck'}\n`);
+        continue;
+      }
+      broken.push(seed);
+      tellBroken(verdict, schedule);
+      if (values['until-broken']) queue.length = 0;
+      if (values['no-shrink']) continue;
+      const smallest = await shrink(schedule, product);
+      process.stdout.write(`  still broken with: ${smallest.faults.map(describeFault).join('; ') || 'no fault at all'}\n`);
+    }
+  };
+  await Promise.all(Array.from({ length: Number(values.jobs) }, one));
+  const seconds = (performance.now() - began) / 1000;
+  process.stdout.write(`${played} seeds played, ${finished.size > 0 ? `${finished.size} were in the log, ` : ''}${broken.length} broken${broken.length > 0 ? ` (${broken.join(', ')})` : ''}, ${seconds.toFixed(0)} s\n`);
+  return broken.length;
+}
+
+if (values.summary) {
+  process.stdout.write(summaryOf(readLog(values.log ?? '')));
+} else {
+  const product = await buildProduct();
+  try {
+    process.exitCode = (await playAll(product)) > 0 ? 1 : 0;
+  } finally {
+    product.remove();
+  }
+}

@@ -1,0 +1,277 @@
+/**
+ * The oracle of a seed with real processes. It reads the provider's truth log and folders, the lake, what the processes
+ * said, what the webhook got, and Redis' own append-only files; it asks the product nothing. Invariants are those of
+ * reliability.md 6.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { deadLetterReasons } from '../../../segments/outcome.ts';
+import { parseCustomId } from '../../../segments/pack.ts';
+import { filesBelow, manifestBreaches } from '../oracle.ts';
+import { readHistory, type History } from './history.ts';
+
+/** What a seed left behind. */
+export interface Remains {
+  readonly lake: string;
+  readonly provider: string;
+  readonly truthFile: string;
+  /** Ids of every run that was acknowledged or at least begun, by run key. */
+  readonly runs: ReadonlyMap<string, { readonly ids: readonly string[]; readonly isAcknowledged: boolean; readonly badLines: number }>;
+  readonly strangers: ReadonlySet<string>;
+  readonly historyFiles: readonly string[];
+  readonly said: readonly string[];
+  readonly deaths: readonly string[];
+  /** Events as the webhook got them. */
+  readonly delivered: readonly { readonly id: string; readonly body: string }[];
+  /** How often the ledger was rebuilt. */
+  readonly rebuilds: number;
+  readonly secrets: readonly string[];
+  readonly prefix: string;
+}
+
+/** What the oracle found. */
+export interface Findings {
+  readonly breaches: readonly string[];
+  readonly edges: Readonly<Record<string, number>>;
+  readonly deadLetters: Readonly<Record<string, number>>;
+  /** Classes of creates: `accepted`, `refused status_429`, `in_doubt connection_lost`. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  readonly batches: number;
+  readonly rows: number;
+}
+
+interface Row {
+  readonly id: string;
+  readonly run_key: string;
+  readonly status: string;
+  readonly reason: string | null;
+  readonly error_type: string | null;
+  readonly batch_id: string | null;
+  readonly result: unknown;
+}
+
+interface ArchiveManifest {
+  readonly archive: string;
+  readonly batch_id: string | null;
+  readonly usage: { readonly input_tokens: number; readonly output_tokens: number; readonly cache_read_input_tokens: number; readonly cache_write_input_tokens: number };
+  readonly micro_usd: number;
+}
+
+interface Batch {
+  readonly id: string;
+  readonly customIds: readonly string[];
+  readonly results: ReadonlyMap<string, unknown>;
+}
+
+/** Judges a seed. */
+export function judge(remains: Remains): Findings {
+  const breaches: string[] = [];
+  const histories = remains.historyFiles.map((file) => readHistory(file, remains.prefix));
+  const rows = rowsOf(remains.lake);
+  const truth = truthOf(remains);
+  const manifests = filesBelow(join(remains.lake, 'runs')).filter((file) => /\/archives\/[^/]+\.json$/.test(file)).map((file) => JSON.parse(readFileSync(file, 'utf8')) as ArchiveManifest);
+  breaches.push(
+    ...judgeRows(remains, rows), ...judgeBatches(truth, manifests, remains), ...judgeContent(rows, truth), ...judgeMoney(truth, manifests, rows, histories, remains),
+    ...judgeEvents(histories, manifests, remains), ...judgeHygiene(remains, histories, truth),
+    ...histories.flatMap((history) => history.breaches),
+  );
+  for (const [run, { isAcknowledged }] of remains.runs) if (isAcknowledged) breaches.push(...manifestBreaches(remains.lake, run));
+  const deadLetters: Record<string, number> = {};
+  for (const { reason } of rows) if (reason !== null) deadLetters[reason] = (deadLetters[reason] ?? 0) + 1;
+  return { breaches: [...new Set(breaches)], edges: sumOf(histories.map((history) => history.edges)), deadLetters, outcomes: outcomesOf(remains.said), batches: truth.batches.length, rows: rows.length };
+}
+
+function sumOf(maps: readonly ReadonlyMap<string, number>[]): Record<string, number> {
+  const sum: Record<string, number> = {};
+  // A file of the history begins with what the one before it held.
+  for (const map of maps) for (const [name, times] of map) sum[name] = Math.max(sum[name] ?? 0, times);
+  return sum;
+}
+
+function rowsOf(lake: string): readonly Row[] {
+  return ['results', 'errors'].flatMap((folder) => filesBelow(join(lake, folder)).flatMap((file) => gunzipSync(readFileSync(file)).toString('utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as Row)));
+}
+
+interface Truth {
+  readonly batches: readonly Batch[];
+  readonly billed: ReadonlyMap<string, { times: number; tokens: number; picoUsd: number }>;
+  readonly creates: number;
+  readonly retriedRequests: number;
+}
+
+function truthOf({ truthFile, provider, strangers }: Remains): Truth {
+  const batches: Batch[] = [];
+  const billed = new Map<string, { times: number; tokens: number; picoUsd: number }>();
+  let [creates, retriedRequests] = [0, 0];
+  for (const line of readFileSync(truthFile, 'utf8').split('\n')) {
+    if (line === '') continue;
+    const record = JSON.parse(line) as { kind: string; batch_id?: string; custom_id?: string; operation?: string; retry_count?: string; usage?: Record<string, number>; cost_pico_usd?: number | string };
+    if (strangers.has(record.batch_id ?? '')) continue;
+    if (record.kind === 'request_received' && record.operation === 'batches.create') creates += 1;
+    if (record.kind === 'request_received' && Number(record.retry_count ?? 0) > 0) retriedRequests += 1;
+    if (record.kind === 'batch_accepted') batches.push(batchOf(join(provider, 'batches', record.batch_id ?? ''), record.batch_id ?? ''));
+    if (record.kind === 'row_billed' && record.usage) {
+      const one = billed.get(record.custom_id ?? '') ?? { times: 0, tokens: 0, picoUsd: 0 };
+      one.times += 1;
+      one.tokens += Object.values(record.usage).reduce((sum, tokens) => sum + (typeof tokens === 'number' ? tokens : 0), 0);
+      one.picoUsd += Number(record.cost_pico_usd ?? 0);
+      billed.set(record.custom_id ?? '', one);
+    }
+  }
+  return { batches, billed, creates, retriedRequests };
+}
+
+function batchOf(folder: string, id: string): Batch {
+  const lines = (name: string): string[] => (existsSync(join(folder, name)) ? readFileSync(join(folder, name), 'utf8').trimEnd().split('\n').filter((line) => line !== '') : []);
+  const results = new Map(lines('results.jsonl').map((line) => {
+    const { custom_id, result } = JSON.parse(line) as { custom_id: string; result: unknown };
+    return [custom_id, result] as const;
+  }));
+  return { id, customIds: lines('custom_ids.txt'), results };
+}
+
+/** I1, I2, I3, I13: every acknowledged prompt once, nothing invented, every reason from the list. */
+function judgeRows(remains: Remains, rows: readonly Row[]): string[] {
+  const found: string[] = [];
+  const wanted = new Set([...remains.runs.values()].flatMap(({ ids }) => ids));
+  const seen = new Map<string, number>();
+  let rejected = 0;
+  for (const row of rows) {
+    if (row.status === 'rejected') rejected += 1;
+    else seen.set(row.id, (seen.get(row.id) ?? 0) + 1);
+    if (row.status === 'dead_lettered' && !deadLetterReasons.some((reason) => reason === row.reason)) found.push(`I13: ${row.id} is a dead letter for ${String(row.reason)}`);
+  }
+  for (const [run, { ids, isAcknowledged }] of remains.runs) {
+    const missing = isAcknowledged ? ids.filter((id) => !seen.has(id)) : [];
+    if (missing.length > 0) found.push(`I1: ${missing.length} acknowledged prompts of ${run} are nowhere, first ${missing[0]}`);
+  }
+  const twice = [...seen].filter(([, times]) => times > 1);
+  if (twice.length > 0) found.push(`I1: ${twice.length} prompts are there twice, first ${twice[0]?.[0]}`);
+  const invented = [...seen.keys()].filter((id) => !wanted.has(id));
+  if (invented.length > 0) found.push(`I2: ${invented.length} prompts are invented, first ${invented[0]}`);
+  const bad = [...remains.runs.values()].reduce((sum, { badLines, isAcknowledged }) => sum + (isAcknowledged ? badLines : 0), 0);
+  if (rejected < bad) found.push(`I1: ${bad} lines were bad, ${rejected} were rejected`);
+  return found;
+}
+
+/** I4, I5: one batch per archive, every batch bound to exactly one archive. */
+function judgeBatches(truth: Truth, manifests: readonly ArchiveManifest[], remains: Remains): string[] {
+  const found: string[] = [];
+  const byArchive = new Map<string, string[]>();
+  for (const batch of truth.batches) {
+    const archives = new Set(batch.customIds.map((id) => parseCustomId(id)?.archive ?? 'foreign'));
+    if (archives.size !== 1) found.push(`I4: batch ${batch.id} holds rows of ${archives.size} archives`);
+    for (const archive of archives) byArchive.set(archive, [...(byArchive.get(archive) ?? []), batch.id]);
+  }
+  for (const [archive, ids] of byArchive) if (ids.length > 1) found.push(`I4: ${archive} was accepted ${ids.length} times: ${ids.join(', ')}`);
+  const twice = [...truth.billed].filter(([, { times }]) => times > 1);
+  if (twice.length > 0) found.push(`I4: ${twice.length} requests were billed twice, first ${twice[0]?.[0]}`);
+  if (truth.retriedRequests > 0) found.push(`I4: the client library sent ${truth.retriedRequests} requests again`);
+  const bound = manifests.flatMap(({ batch_id: id }) => (id === null ? [] : [id]));
+  if (new Set(bound).size !== bound.length) found.push('I5: two archives are bound to one batch');
+  const isEnded = [...remains.runs.values()].every(({ isAcknowledged }) => isAcknowledged);
+  if (isEnded) {
+    const orphans = truth.batches.filter(({ id }) => !bound.includes(id));
+    if (orphans.length > 0) found.push(`I5: ${orphans.length} accepted batches belong to no archive, first ${orphans[0]?.id}`);
+  }
+  for (const id of bound) if (!truth.batches.some((batch) => batch.id === id)) found.push(`I5: a manifest names ${id}, which is not a batch of ours`);
+  return found;
+}
+
+/** I9, I13: an exported row says what the provider said, and a dead letter's reason is true. */
+function judgeContent(rows: readonly Row[], truth: Truth): string[] {
+  const found: string[] = [];
+  const byBatch = new Map(truth.batches.map((batch) => [batch.id, new Set([...batch.results.values()].map((result) => JSON.stringify(result)))]));
+  for (const row of rows) {
+    if (row.status === 'rejected' || row.result === null || row.batch_id === null) continue;
+    if (!byBatch.get(row.batch_id)?.has(JSON.stringify(row.result))) found.push(`I9: ${row.id} holds a result that batch ${row.batch_id} does not have`);
+    const type = (row.result as { type?: string }).type;
+    const isTrue = row.status === 'succeeded' ? type === 'succeeded'
+      : row.reason === 'expired' ? type === 'expired'
+      : row.reason === 'canceled_externally' || row.reason === 'canceled' ? type === 'canceled'
+      : row.reason === 'invalid_request' || row.reason === 'account_fault' ? type === 'errored'
+      : row.reason === 'attempts_exhausted' ? type === 'errored' || type === 'expired'
+      : true;
+    if (!isTrue) found.push(`I13: ${row.id} is ${row.status} for ${String(row.reason)}, the provider said ${String(type)}`);
+  }
+  return found.slice(0, 5);
+}
+
+/** I6, I8: the ledger equals the bill, and nothing stays reserved. */
+function judgeMoney(truth: Truth, manifests: readonly ArchiveManifest[], rows: readonly Row[], histories: readonly History[], remains: Remains): string[] {
+  const found: string[] = [];
+  if (![...remains.runs.values()].every(({ isAcknowledged }) => isAcknowledged)) return found;
+  const last = histories.at(-1);
+  const all = [...(last?.hashes ?? [])].find(([key]) => key.startsWith('account:all@'))?.[1];
+  const billed = [...truth.billed.values()];
+  const tokens = billed.reduce((sum, each) => sum + each.tokens, 0);
+  const microUsd = billed.reduce((sum, each) => sum + each.picoUsd, 0) / 1e6;
+  // Rows without a trustworthy answer are booked at their bound: the bill is then a floor.
+  const isFloor = rows.some(({ reason }) => reason === 'result_missing' || reason === 'result_conflict');
+  const exported = manifests.reduce((sum, { usage }) => sum + usage.input_tokens + usage.output_tokens + usage.cache_read_input_tokens + usage.cache_write_input_tokens, 0);
+  const spent = Number(all?.get('tokensSpent') ?? 0);
+  if (isFloor ? exported < tokens : exported !== tokens) found.push(`I6: the manifests account for ${exported} tokens, the provider billed ${tokens}`);
+  if (isFloor ? spent < tokens : spent !== tokens) found.push(`I6: the ledger has ${spent} tokens spent, the provider billed ${tokens}`);
+  const spentUsd = Number(all?.get('microUsdSpent') ?? 0);
+  // Each row's price is rounded half up to a whole micro-USD.
+  const rounding = billed.length / 2 + 1;
+  if (spentUsd < microUsd - rounding || (!isFloor && spentUsd > microUsd + rounding)) found.push(`I6: the ledger has ${spentUsd} micro-USD spent, the provider billed ${microUsd.toFixed(2)}`);
+  for (const [key, fields] of last?.hashes ?? []) {
+    if (!key.startsWith('account:')) continue;
+    for (const unit of ['tokensReserved', 'microUsdReserved']) if (Number(fields.get(unit) ?? 0) !== 0) found.push(`I8: ${key} still has ${fields.get(unit)} ${unit}`);
+  }
+  return found;
+}
+
+/** I12: numbers without gaps, every event told, none told in two ways, one for every manifest. */
+function judgeEvents(histories: readonly History[], manifests: readonly ArchiveManifest[], remains: Remains): string[] {
+  const found: string[] = [];
+  const bodies = new Map<string, string>();
+  for (const { id, body } of remains.delivered) {
+    const other = bodies.get(id);
+    if (other !== undefined && other !== body) found.push(`I12: event ${id} was told in two ways`);
+    bodies.set(id, body);
+  }
+  if (remains.rebuilds > 0) return found;
+  const events = histories.at(-1)?.events ?? [];
+  if (events.some((event, index) => event.sequence !== index + 1)) found.push('I12: the sequence of events has a gap');
+  if (new Set(events.map(({ id }) => id)).size !== events.length) found.push('I12: an event was written twice');
+  if (![...remains.runs.values()].every(({ isAcknowledged }) => isAcknowledged)) return found;
+  const untold = events.filter(({ id }) => !bodies.has(id));
+  if (untold.length > 0) found.push(`I12: ${untold.length} of ${events.length} events were not told, first ${untold[0]?.id}`);
+  const exported = events.filter(({ type }) => type === 'batch.exported').length;
+  if (exported !== manifests.length) found.push(`I12: ${manifests.length} archives are committed, ${exported} events say so`);
+  return found;
+}
+
+/** I16, and a program that crashes. */
+function judgeHygiene(remains: Remains, histories: readonly History[], truth: Truth): string[] {
+  const found: string[] = [...remains.deaths.map((death) => `I16: a process died by itself: ${death}`)];
+  for (const secret of remains.secrets) {
+    if (remains.said.some((text) => text.includes(secret))) found.push(`I16: ${secret} stands in a log`);
+    if (histories.some(({ bytes }) => bytes.includes(secret))) found.push(`I16: ${secret} stands in Redis`);
+    if (remains.delivered.some(({ body }) => body.includes(secret))) found.push(`I16: ${secret} stands in an event`);
+    for (const file of filesBelow(join(remains.lake, 'runs'))) if (readFileSync(file).includes(secret)) found.push(`I16: ${secret} stands in ${file}`);
+  }
+  for (const text of remains.said) {
+    for (const line of text.split('\n')) if (line.includes('"stage.fault"') && line.includes('"code":"defect"')) found.push(`I16: a stage has a defect: ${line.slice(0, 400)}`);
+  }
+  // Every create was preceded by its record in the lake.
+  const intents = existsSync(join(remains.lake, 'journal/intents')) ? filesBelow(join(remains.lake, 'journal/intents')).length : 0;
+  if (truth.creates - remains.strangers.size > intents) found.push(`I4: ${truth.creates - remains.strangers.size} creates, ${intents} intents in the journal`);
+  return found;
+}
+
+function outcomesOf(said: readonly string[]): Record<string, number> {
+  const outcomes: Record<string, number> = {};
+  for (const text of said) {
+    for (const match of text.matchAll(/"event":"(batch\.accepted|archive\.refused|archive\.in_doubt|archive\.adopted|archive\.absent|batch\.disowned|batch\.leaked)"[^\n]*?(?:"reason":"([^"]+)")?[^\n]*/g)) {
+      const reason = /"reason":"([^"]+)"/.exec(match[0])?.[1];
+      const name = `${match[1]}${reason === undefined ? '' : ` ${reason}`}`;
+      outcomes[name] = (outcomes[name] ?? 0) + 1;
+    }
+  }
+  return outcomes;
+}
+

@@ -1,0 +1,56 @@
+/** The product as it is shipped, built once for all seeds, and beside it what is loaded into its processes to strike them. */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { movesTable, scriptNames } from '../../../segments/ledger/scripts.ts';
+import { findRedisProgram, type RedisProgram } from './fragile-redis.ts';
+
+const root = resolve(import.meta.dirname, '../../..');
+const compiler = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc');
+
+export interface Product {
+  /** The program, for `node`. */
+  readonly entry: string;
+  /** What is loaded before it. */
+  readonly seams: string;
+  /** Name of each script by its sha1, and the other way round. */
+  readonly scripts: Readonly<Record<string, string>>;
+  readonly shaOf: Readonly<Record<string, string>>;
+  readonly redis: RedisProgram;
+  remove(): void;
+}
+
+/** Builds, or takes what a test run has built already. */
+export async function buildProduct(): Promise<Product> {
+  const folder = mkdtempSync(join(tmpdir(), 'plimsoll-chaos-product-'));
+  const given = process.env['TEST_PRODUCT'];
+  const dist = join(folder, 'dist');
+  if (given !== undefined && existsSync(given)) cpSync(dirname(dirname(given)), dist, { recursive: true });
+  else execFileSync(process.execPath, ['--import', 'tsx', join(root, 'cli/build.ts'), dist], { cwd: root, stdio: 'inherit' });
+  cpSync(join(root, 'package.json'), join(folder, 'package.json'));
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+  // Beside the product, so that it resolves to the same instances of the libraries.
+  execFileSync(process.execPath, [
+    compiler, join(import.meta.dirname, 'seams.ts'), '--outDir', join(folder, 'chaos'), '--module', 'nodenext', '--target', 'es2023',
+    '--rewriteRelativeImportExtensions', '--types', 'node', '--typeRoots', join(root, 'node_modules/@types'), '--skipLibCheck', '--ignoreConfig',
+  ], { cwd: root, stdio: 'inherit' });
+  const scripts = shasOf(join(dist, 'segments/ledger/scripts'));
+  return {
+    entry: join(dist, 'cli/plimsoll.js'),
+    seams: join(folder, 'chaos/seams.js'),
+    scripts,
+    shaOf: Object.fromEntries(Object.entries(scripts).map(([sha, name]) => [name, sha])),
+    redis: await findRedisProgram(folder),
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+/** As `scriptCaller` makes them. */
+function shasOf(folder: string): Record<string, string> {
+  const textOf = (name: string): string => readFileSync(join(folder, `${name}.lua`), 'utf8');
+  const head = `${movesTable()}\n${textOf('prelude')}\n`;
+  return Object.fromEntries(scriptNames.map((name) => [createHash('sha1').update(head + textOf(name)).digest('hex'), name]));
+}

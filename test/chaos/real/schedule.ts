@@ -1,0 +1,183 @@
+/**
+ * Schedules: what a seed plays. A schedule is data, so that it can be printed, stored, shrunk and played again; only the
+ * drawing of one is random, and that is a function of the seed.
+ */
+import { producerPoints, rarePoints, recoverPoints, workerPoints, type Strike, type StrikeKind } from './points.ts';
+import type { RedisMishap } from './redis-proxy.ts';
+import { seeded, type Random } from '../box/random.ts';
+
+/** Who suffers a strike. `recover` is the rebuild that follows a lost ledger. */
+export type Slot = 'producer' | 'worker-1' | 'worker-2' | 'recover';
+
+/** One fault of a schedule. */
+export type Fault =
+  | { readonly id: string; readonly kind: 'strike'; readonly slot: Slot; readonly strike: Strike }
+  | { readonly id: string; readonly kind: 'redis_network'; readonly script: string; readonly mishap: RedisMishap }
+  | { readonly id: string; readonly kind: 'redis'; readonly what: RedisFault; readonly atMs: number; readonly forMs: number }
+  | { readonly id: string; readonly kind: 'provider'; readonly rule: Readonly<Record<string, string | number | boolean>> }
+  /** A batch of somebody else in the same workspace, with this many requests. */
+  | { readonly id: string; readonly kind: 'stranger'; readonly atMs: number; readonly rows: number }
+  | { readonly id: string; readonly kind: 'kill'; readonly slot: Slot; readonly atMs: number }
+  /** A second producer of the same run at the same time. */
+  | { readonly id: string; readonly kind: 'twin'; readonly atMs: number }
+  /** The cable between the product and Redis. */
+  | { readonly id: string; readonly kind: 'silence'; readonly atMs: number; readonly forMs: number };
+
+export type RedisFault = 'restart' | 'power_cut' | 'roll_back' | 'flush' | 'full';
+
+export interface Schedule {
+  readonly seed: number;
+  readonly prompts: number;
+  readonly runs: number;
+  readonly workers: number;
+  readonly batchMs: number;
+  /** Limit of the topic `invoices`, in tokens; undefined: none. */
+  readonly budgetTokens: number | undefined;
+  /** Lines that are no prompts, among the prompts. */
+  readonly badLines: number;
+  readonly archiveBytes: number;
+  readonly chunkBytes: number;
+  readonly faults: readonly Fault[];
+}
+
+const strikeKinds: readonly (readonly [StrikeKind, weight: number])[] = [['kill', 10], ['fail', 5], ['stop', 2], ['delay', 3], ['full', 1], ['clock', 1], ['term', 1]];
+const creates = 'batches.create';
+
+/** Faults of the provider that a schedule may hold; each is armed once. */
+const providerRules: readonly ((random: Random) => Readonly<Record<string, string | number | boolean>>)[] = [
+  (random) => ({ fault: 'reply_lost', nth: 1 + random.int(3) }),
+  (random) => ({ fault: 'reply_lost', nth: 1 + random.int(2) }),
+  (random) => ({ fault: 'reply_cut', nth: 1 + random.int(3) }),
+  (random) => ({ fault: 'reply_hang', nth: 1 + random.int(3), seconds: 2 }),
+  (random) => ({ fault: 'accept_late', nth: 1 + random.int(3), seconds: 0.6 }),
+  (random) => ({ fault: 'drop_before', nth: 1 + random.int(3) }),
+  (random) => ({ fault: 'drop_mid', nth: 1 + random.int(3) }),
+  (random) => ({ fault: 'drop_after', nth: 1 + random.int(3) }),
+  (random) => ({ fault: 'hang', nth: 1 + random.int(3), seconds: 1 }),
+  (random) => ({ fault: 'status', status: random.pick([500, 502, 503, 504, 408, 409]), nth: 1 + random.int(3), ...(random.chance(0.5) ? { accept: true } : {}) }),
+  (random) => ({ fault: 'status', status: 529, nth: 1 + random.int(3) }),
+  (random) => ({ fault: 'status', status: random.pick([401, 402, 403, 404, 422]), nth: 1 + random.int(2), retry_after: 1 }),
+  (random) => ({ fault: 'rate_limit', on: creates, nth: 1 + random.int(3), retry_after: 1 }),
+  (random) => ({ fault: 'refuse_batch', nth: 1 + random.int(3), message: 'a request of it is not valid' }),
+  () => ({ fault: 'refuse_batch', message: 'a request of it is not valid', body_contains: 'Document 7 ' }),
+  (random) => ({ fault: 'too_large', nth: 1 + random.int(2) }),
+  () => ({ fault: 'errored', rate: 0.1, error_type: 'invalid_request_error', message: 'this request is not valid' }),
+  () => ({ fault: 'errored', rate: 0.15, error_type: 'api_error', message: 'the model stumbled' }),
+  () => ({ fault: 'expired', rate: 0.15 }),
+  () => ({ fault: 'expired', rate: 0.8 }),
+  () => ({ fault: 'canceled', rate: 0.1 }),
+  (random) => ({ fault: 'account_fault', nth: 1 + random.int(2), error_type: 'billing_error', message: 'your credit balance is too low' }),
+  () => ({ fault: 'results_truncated', count: 2 }),
+  () => ({ fault: 'results_cut', count: 2 }),
+  () => ({ fault: 'results_duplicated', count: 1 }),
+  () => ({ fault: 'results_missing', count: 2 }),
+  () => ({ fault: 'results_missing', rows: 1 }),
+  () => ({ fault: 'results_foreign', count: 1 }),
+  () => ({ fault: 'results_crlf', count: 2 }),
+  () => ({ fault: 'results_unready', count: 2 }),
+  (random) => ({ fault: 'vanish', nth: 1 + random.int(4) }),
+  () => ({ fault: 'counts_wrong', count: 2 }),
+  () => ({ fault: 'list_lag', seconds: 0.8 }),
+  (random) => ({ fault: 'date_skew', seconds: random.pick([-3, -1, 1, 3]) }),
+  () => ({ fault: 'status', on: 'batches.results', status: 503, count: 2 }),
+  () => ({ fault: 'status', on: 'batches.list', status: 529, count: 3 }),
+  () => ({ fault: 'reply_lost', on: 'batches.retrieve', count: 2 }),
+];
+
+const aimedScripts = [
+  'add-chunk', 'flush-run', 'admit', 'close-archive', 'seal-archive', 'prepare-intent', 'arm-intent', 'send-intent', 'send-intent', 'accept-intent', 'accept-intent',
+  'end-archive', 'settle', 'export-archive', 'complete-run', 'claim', 'release', 'flush-archives', 'doubt-intent', 'refuse-intent',
+] as const;
+
+/** Draws the schedule of a seed. */
+export function drawSchedule(seed: number): Schedule {
+  const random = seeded(seed * 31 + 7);
+  const count = 1 + random.int(6);
+  const faults: Fault[] = [];
+  let isPoisoned = false;
+  for (let index = 0; index < count; index += 1) {
+    const fault = drawFault(`f${index + 1}`, random);
+    // A ledger that is set back twice within one seed needs a rebuild each time; once is slow enough.
+    const isSetBack = fault.kind === 'redis' && (fault.what === 'roll_back' || fault.what === 'flush');
+    if (isSetBack && isPoisoned) continue;
+    isPoisoned ||= isSetBack;
+    faults.push(fault);
+    if (isSetBack && random.chance(0.5)) faults.push({ id: `f${index + 1}r`, kind: 'strike', slot: 'recover', strike: { id: `f${index + 1}r`, point: random.pick(recoverPoints), nth: 1, kind: random.pick(['kill', 'kill', 'fail'] as const), ms: 0 } });
+  }
+  return {
+    seed,
+    prompts: 30 + random.int(170),
+    runs: random.chance(0.2) ? 2 : 1,
+    workers: random.chance(0.7) ? 2 : 1,
+    batchMs: random.pick([0, 50, 150, 400]),
+    budgetTokens: random.chance(0.25) ? 4_000 + random.int(6_000) : undefined,
+    badLines: random.chance(0.2) ? 1 + random.int(3) : 0,
+    archiveBytes: random.pick([8_000, 16_000, 30_000]),
+    chunkBytes: random.pick([1_500, 3_000, 6_000]),
+    faults,
+  };
+}
+
+function drawFault(id: string, random: Random): Fault {
+  const chance = random.next();
+  if (chance < 0.45) return drawStrike(id, random);
+  if (chance < 0.57) {
+    const script = random.pick(aimedScripts);
+    return { id, kind: 'redis_network', script, mishap: { id, aim: '', nth: 1 + random.int(4), kind: random.pick(['cut_before', 'lose_reply', 'lose_reply', 'late_reply'] as const), ms: 100 + random.int(900) } };
+  }
+  if (chance < 0.67) {
+    const what = random.pick(['restart', 'power_cut', 'power_cut', 'roll_back', 'flush', 'full'] as const);
+    return { id, kind: 'redis', what, atMs: moment(random), forMs: 200 + random.int(800) };
+  }
+  if (chance < 0.91) return { id, kind: 'provider', rule: random.pick(providerRules)(random) };
+  if (chance < 0.94) return { id, kind: 'stranger', atMs: moment(random), rows: 1 + random.int(20) };
+  if (chance < 0.96) return { id, kind: 'twin', atMs: random.int(600) };
+  if (chance < 0.98) return { id, kind: 'silence', atMs: moment(random), forMs: 300 + random.int(3_500) };
+  return { id, kind: 'kill', slot: random.pick(['producer', 'worker-1', 'worker-2'] as const), atMs: moment(random) };
+}
+
+function drawStrike(id: string, random: Random): Fault {
+  const slot = random.pick(['producer', 'worker-1', 'worker-1', 'worker-2', 'worker-2'] as const);
+  const points = slot === 'producer' ? producerPoints : random.chance(0.2) ? rarePoints : workerPoints;
+  const total = strikeKinds.reduce((sum, [, weight]) => sum + weight, 0);
+  let left = random.int(total);
+  const kind = strikeKinds.find(([, weight]) => (left -= weight) < 0)?.[0] ?? 'kill';
+  const ms = {
+    kill: random.chance(0.3) ? random.int(30) : 0,
+    // Longer than the lease of a lane or of a claim in a seed, mostly.
+    stop: 1_500 + random.int(3_000),
+    fail: 0,
+    delay: 50 + random.int(1_500),
+    full: 200 + random.int(800),
+    clock: random.pick([-3_600_000, 3_600_000, 86_400_000, -5_000, 30_000]),
+    term: 0,
+  }[kind];
+  return { id, kind: 'strike', slot, strike: { id, point: random.pick(points), nth: random.chance(0.6) ? 1 : 1 + random.int(4), kind, ms } };
+}
+
+/** A moment of a seed's busy time, ms after the first process has begun. */
+function moment(random: Random): number {
+  return 700 + random.int(2_600);
+}
+
+/** A fault on one line. */
+export function describeFault(fault: Fault): string {
+  switch (fault.kind) {
+    case 'strike':
+      return `${fault.slot} ${fault.strike.kind}${fault.strike.ms === 0 ? '' : ` ${fault.strike.ms} ms`} at ${fault.strike.point} (${fault.strike.nth})`;
+    case 'redis_network':
+      return `redis ${fault.mishap.kind} at ${fault.script} (${fault.mishap.nth})`;
+    case 'redis':
+      return `redis ${fault.what} after ${fault.atMs} ms`;
+    case 'provider':
+      return `provider ${Object.entries(fault.rule).map(([key, value]) => (key === 'fault' ? String(value) : `${key}=${value}`)).join(',')}`;
+    case 'stranger':
+      return `a stranger's batch of ${fault.rows} after ${fault.atMs} ms`;
+    case 'twin':
+      return `a second producer after ${fault.atMs} ms`;
+    case 'silence':
+      return `redis silent for ${fault.forMs} ms after ${fault.atMs} ms`;
+    case 'kill':
+      return `${fault.slot} killed after ${fault.atMs} ms`;
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * Strikes inside the processes of the product, which knows nothing of it: this file is loaded before the program
+ * (`NODE_OPTIONS=--import`) and stands in the seams between it and the world: the Redis client, the names of files, and
+ * the provider's transport. What a process is told to suffer comes in `CHAOS_PLAN`, what struck goes out on descriptor 3.
+ *
+ * Invariants
+ *   K1  `before`: nothing of the effect has happened. `after`: all of it has, and the program does not know it yet.
+ *   K2  A strike is told before it strikes, so no death goes unnoticed.
+ *   K3  A strike strikes once in the life of a process.
+ */
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import fsPromises from 'node:fs/promises';
+import { createRequire, syncBuiltinESMExports } from 'node:module';
+import { sep } from 'node:path';
+import { claudeOperation, lakeKind, type Plan, type Strike } from './points.ts';
+
+const plan = JSON.parse(process.env['CHAOS_PLAN'] ?? '{"strikes":[],"lake":"","scripts":{}}') as Plan;
+// What the program starts itself must not strike, too.
+delete process.env['CHAOS_PLAN'];
+delete process.env['NODE_OPTIONS'];
+const passed = new Map<string, number>();
+const waiting = new Set(plan.strikes);
+const wanted = new Set(plan.strikes.map((strike) => strike.point));
+let fullUntil = 0;
+
+function dueAt(point: string): Strike | undefined {
+  if (!wanted.has(point)) return undefined;
+  const times = (passed.get(point) ?? 0) + 1;
+  passed.set(point, times);
+  const strike = [...waiting].find((each) => each.point === point && each.nth <= times);
+  if (strike) waiting.delete(strike);
+  return strike;
+}
+
+const pause = async (ms: number): Promise<void> => await new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Does what a strike says. Returns the error that the effect ends with, if any. */
+async function suffer(strike: Strike, subject: string, fault: () => Error): Promise<Error | undefined> {
+  fs.writeSync(3, `${JSON.stringify({ id: strike.id, subject })}\n`);
+  switch (strike.kind) {
+    case 'kill':
+      if (strike.ms > 0) setTimeout(() => process.kill(process.pid, 'SIGKILL'), strike.ms);
+      else process.kill(process.pid, 'SIGKILL');
+      // Nothing more of this call may happen; what others do until then is theirs.
+      if (strike.ms === 0) await new Promise(() => undefined);
+      return undefined;
+    case 'stop':
+      process.kill(process.pid, 'SIGSTOP');
+      return undefined;
+    case 'term':
+      process.kill(process.pid, 'SIGTERM');
+      return undefined;
+    case 'delay':
+      await pause(strike.ms);
+      return undefined;
+    case 'full':
+      fullUntil = performance.now() + strike.ms;
+      return undefined;
+    case 'clock':
+      shiftClock(strike.ms);
+      return undefined;
+    case 'fail':
+      return fault();
+  }
+}
+
+/** Puts the effect between its two points. */
+async function through<Result>(name: string, subject: string, effect: () => Promise<Result>, fault: () => Error): Promise<Result> {
+  const before = dueAt(`${name}:before`);
+  const refused = before && (await suffer(before, subject, fault));
+  if (refused) throw refused;
+  const result = await effect();
+  const after = dueAt(`${name}:after`);
+  const lost = after && (await suffer(after, subject, fault));
+  if (lost) throw lost;
+  return result;
+}
+
+const isStruck = (name: string): boolean => wanted.has(`${name}:before`) || wanted.has(`${name}:after`);
+
+function errnoError(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code, syscall: 'chaos' });
+}
+
+/** The wall clock jumps; the monotonic one does not, as on a machine whose time is set. */
+function shiftClock(ms: number): void {
+  const now = Date.now.bind(Date);
+  const RealDate = Date;
+  class ShiftedDate extends RealDate {
+    constructor(...parts: readonly unknown[]) {
+      super(...((parts.length === 0 ? [now() + ms] : parts) as [number]));
+    }
+    static override now(): number {
+      return now() + ms;
+    }
+  }
+  globalThis.Date = ShiftedDate as DateConstructor;
+}
+
+// The Redis client. The program imports the same instance, because both resolve to the same folder.
+const require = createRequire(import.meta.url);
+const { Redis } = require('ioredis') as { Redis: { prototype: { sendCommand(command: { name: string; args: readonly unknown[] }, stream?: unknown): unknown } } };
+const sendCommand = Redis.prototype.sendCommand;
+
+function effectOf(command: { readonly name: string; readonly args: readonly unknown[] }): string | undefined {
+  if (command.name !== 'evalsha' && command.name !== 'eval') return undefined;
+  const sha = command.name === 'evalsha' ? String(command.args[0]) : createHash('sha1').update(String(command.args[0])).digest('hex');
+  const script = plan.scripts[sha];
+  return script === undefined ? 'queue.script' : `ledger.${script}`;
+}
+
+function subjectOf(argument: unknown): string {
+  return typeof argument === 'string' ? (/"(?:archive|intent|entity|chunk)":"([^"]+)"/.exec(argument)?.[1] ?? '') : '';
+}
+
+Redis.prototype.sendCommand = function (command, stream) {
+  const name = effectOf(command);
+  if (name === undefined || !isStruck(name)) return sendCommand.call(this, command, stream);
+  const fault = (): Error => Object.assign(new Error('the connection was lost'), { name: 'MaxRetriesPerRequestError' });
+  return through(name, subjectOf(command.args[3]), async () => (await sendCommand.call(this, command, stream)) as unknown, fault);
+};
+
+// The folder of the lake: an object exists when its name is linked.
+const link = fsPromises.link;
+fsPromises.link = async (existing, path) => {
+  const key = String(path).startsWith(`${plan.lake}${sep}`) ? String(path).slice(plan.lake.length + 1) : undefined;
+  if (key === undefined) return await link(existing, path);
+  if (performance.now() < fullUntil) throw errnoError('ENOSPC', 'no space left on device');
+  return await through(`lake.${lakeKind(key)}`, key, async () => await link(existing, path), () => errnoError('EIO', 'input/output error'));
+};
+const open = fsPromises.open;
+fsPromises.open = (async (path: fs.PathLike, flags?: string | number, mode?: fs.Mode) => {
+  if (performance.now() < fullUntil && flags === 'wx') throw errnoError('ENOSPC', 'no space left on device');
+  return await open(path, flags, mode);
+}) as typeof open;
+syncBuiltinESMExports();
+
+// The provider's transport.
+const undici = require('undici') as { fetch(input: string | URL, init?: { method?: string; body?: unknown }): Promise<{ body: ReadableStream<Uint8Array> | null }> };
+const fetched = undici.fetch;
+undici.fetch = async (input, init = {}) => {
+  const url = new URL(String(input));
+  const operation = claudeOperation(init.method?.toUpperCase() ?? 'GET', url.pathname, url.searchParams);
+  const fault = (): Error => new TypeError('fetch failed', { cause: errnoError('ECONNRESET', 'the connection was reset') });
+  const given = operation === 'create' && isAsync(init.body) ? { ...init, body: uploaded(init.body) } : init;
+  const reply = await through(`claude.${operation}`, url.pathname, async () => await fetched(input, given), fault);
+  if (operation !== 'results' || reply.body === null || !wanted.has('claude.results:midway')) return reply;
+  const body = reply.body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>({
+    async transform(block, controller) {
+      const half = block.subarray(0, Math.ceil(block.length / 2));
+      controller.enqueue(half);
+      const strike = dueAt('claude.results:midway');
+      const broken = strike && (await suffer(strike, url.pathname, fault));
+      if (broken) controller.error(broken);
+      else controller.enqueue(block.subarray(half.length));
+    },
+  }));
+  Object.defineProperty(reply, 'body', { value: body });
+  return reply;
+};
+
+function isAsync(body: unknown): body is AsyncIterable<Uint8Array> {
+  return typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
+}
+
+async function* uploaded(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const block of body) {
+    const strike = dueAt('claude.create:midway');
+    const broken = strike && (await suffer(strike, '', () => errnoError('EPIPE', 'broken pipe')));
+    if (broken) throw broken;
+    yield block;
+  }
+  // The transport asks for more only after it has written the last byte.
+  const strike = dueAt('claude.create:sent');
+  if (strike) await suffer(strike, '', () => errnoError('EPIPE', 'broken pipe'));
+}
