@@ -27,6 +27,14 @@ async function shrink(schedule: Schedule, product: Product): Promise<Schedule> {
   return smallest;
 }
 
+/** A seed that the harness itself could not play is no proof of anything. */
+function unplayed(schedule: Schedule, error: unknown): Verdict {
+  return {
+    seed: schedule.seed, seconds: 0, faults: schedule.faults.map(describeFault), struck: [], points: {}, rebuilds: 0, powerCuts: 0, bytesCut: 0,
+    breaches: [`harness: ${error instanceof Error ? error.stack : String(error)}`], edges: {}, deadLetters: {}, outcomes: {}, batches: 0, rows: 0,
+  };
+}
+
 function tellBroken(verdict: Verdict, schedule: Schedule): void {
   process.stdout.write(`seed ${verdict.seed}: BROKEN ${verdict.breaches[0]}\n`);
   for (const breach of verdict.breaches.slice(1, 6)) process.stdout.write(`  also ${breach}\n`);
@@ -44,7 +52,7 @@ async function playAll(product: Product): Promise<number> {
   const one = async (): Promise<void> => {
     for (let seed = queue.shift(); seed !== undefined; seed = queue.shift()) {
       const schedule = drawSchedule(seed);
-      const verdict = await play(schedule, product);
+      const verdict = await play(schedule, product).catch((error: unknown): Verdict => unplayed(schedule, error));
       played += 1;
       if (values.log !== undefined) appendFileSync(values.log, `${JSON.stringify(verdict)}\n`);
       if (verdict.breaches.length === 0) {

@@ -27,7 +27,7 @@ export interface PlayersSettings {
 export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** Whether we killed it, or it struck itself. */
+  /** Whether we ended it, or a strike did. */
   readonly isOurs: boolean;
   readonly stdout: string;
   readonly stderr: string;
@@ -37,6 +37,8 @@ export interface Player {
   readonly child: ChildProcess;
   readonly ended: Promise<Exit>;
   kill(): void;
+  /** Asks it to end. A process that is only just beginning is ended by that as by a kill. */
+  ask(): void;
 }
 
 export class Players {
@@ -72,7 +74,7 @@ export class Players {
       const struck = JSON.parse(line) as Struck;
       this.#struck.add(struck.id);
       const kind = own.find((strike) => strike.id === struck.id)?.kind;
-      if (kind === 'kill') isOurs = true;
+      if (kind === 'kill' || kind === 'term') isOurs = true;
       onStruck(struck, child);
     });
     const ended = once(child, 'close').then(([code, signal]): Exit => {
@@ -80,7 +82,7 @@ export class Players {
       const exit = { code: code as number | null, signal: signal as NodeJS.Signals | null, isOurs, stdout, stderr };
       this.said.push(stdout, stderr);
       // A program that ends by an error of ours says so in its own words; anything else is a crash.
-      if (!isOurs && (signal !== null || /\n\s+at .*\nNode\.js v|Node\.js v\d+\.\d+\.\d+\n*$/.test(stderr))) this.deaths.push(`${args[0] ?? ''}: ${signal ?? ''} ${stderr.slice(-600)}`);
+      if ((!isOurs && signal !== null) || /\nNode\.js v\d+\.\d+\.\d+\n*$/.test(stderr)) this.deaths.push(`${args[0] ?? ''}: ${signal ?? ''} ${stderr.slice(-600)}`);
       return exit;
     });
     const player: Player = {
@@ -89,6 +91,10 @@ export class Players {
       kill: () => {
         isOurs = true;
         child.kill('SIGKILL');
+      },
+      ask: () => {
+        isOurs = true;
+        child.kill('SIGTERM');
       },
     };
     this.#living.add(player);
@@ -99,7 +105,7 @@ export class Players {
   async stopAll(politeMs: number): Promise<void> {
     await Promise.all([...this.#living].map(async (player) => {
       player.child.kill('SIGCONT');
-      if (politeMs > 0) player.child.kill('SIGTERM');
+      if (politeMs > 0) player.ask();
       const timer = setTimeout(() => player.kill(), politeMs);
       await player.ended;
       clearTimeout(timer);

@@ -95,8 +95,9 @@ export function drawSchedule(seed: number): Schedule {
   const count = 1 + random.int(6);
   const faults: Fault[] = [];
   let isPoisoned = false;
+  const workers = random.chance(0.5) ? 2 : 1;
   for (let index = 0; index < count; index += 1) {
-    const fault = drawFault(`f${index + 1}`, random);
+    const fault = drawFault(`f${index + 1}`, random, workers);
     // A ledger that is set back twice within one seed needs a rebuild each time; once is slow enough.
     const isSetBack = fault.kind === 'redis' && (fault.what === 'roll_back' || fault.what === 'flush');
     if (isSetBack && isPoisoned) continue;
@@ -108,7 +109,7 @@ export function drawSchedule(seed: number): Schedule {
     seed,
     prompts: 30 + random.int(170),
     runs: random.chance(0.2) ? 2 : 1,
-    workers: random.chance(0.7) ? 2 : 1,
+    workers,
     batchMs: random.pick([0, 50, 150, 400]),
     budgetTokens: random.chance(0.25) ? 4_000 + random.int(6_000) : undefined,
     badLines: random.chance(0.2) ? 1 + random.int(3) : 0,
@@ -118,14 +119,14 @@ export function drawSchedule(seed: number): Schedule {
   };
 }
 
-function drawFault(id: string, random: Random): Fault {
+function drawFault(id: string, random: Random, workers: number): Fault {
   const chance = random.next();
-  if (chance < 0.45) return drawStrike(id, random);
-  if (chance < 0.57) {
+  if (chance < 0.5) return drawStrike(id, random, workers);
+  if (chance < 0.6) {
     const script = random.pick(aimedScripts);
     return { id, kind: 'redis_network', script, mishap: { id, aim: '', nth: 1 + random.int(4), kind: random.pick(['cut_before', 'lose_reply', 'lose_reply', 'late_reply'] as const), ms: 100 + random.int(900) } };
   }
-  if (chance < 0.67) {
+  if (chance < 0.7) {
     const what = random.pick(['restart', 'power_cut', 'power_cut', 'roll_back', 'flush', 'full'] as const);
     return { id, kind: 'redis', what, atMs: moment(random), forMs: 200 + random.int(800) };
   }
@@ -133,11 +134,15 @@ function drawFault(id: string, random: Random): Fault {
   if (chance < 0.94) return { id, kind: 'stranger', atMs: moment(random), rows: 1 + random.int(20) };
   if (chance < 0.96) return { id, kind: 'twin', atMs: random.int(600) };
   if (chance < 0.98) return { id, kind: 'silence', atMs: moment(random), forMs: 300 + random.int(3_500) };
-  return { id, kind: 'kill', slot: random.pick(['producer', 'worker-1', 'worker-2'] as const), atMs: moment(random) };
+  return { id, kind: 'kill', slot: random.pick(slotsOf(workers)), atMs: moment(random) };
 }
 
-function drawStrike(id: string, random: Random): Fault {
-  const slot = random.pick(['producer', 'worker-1', 'worker-1', 'worker-2', 'worker-2'] as const);
+function slotsOf(workers: number): readonly Slot[] {
+  return workers === 1 ? ['producer', 'worker-1', 'worker-1', 'worker-1'] : ['producer', 'worker-1', 'worker-1', 'worker-2', 'worker-2'];
+}
+
+function drawStrike(id: string, random: Random, workers: number): Fault {
+  const slot = random.pick(slotsOf(workers));
   const points = slot === 'producer' ? producerPoints : random.chance(0.2) ? rarePoints : workerPoints;
   const total = strikeKinds.reduce((sum, [, weight]) => sum + weight, 0);
   let left = random.int(total);

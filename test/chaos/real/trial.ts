@@ -5,24 +5,17 @@
  *   V1  Faults come only in the first part; then the world is calm, and everything must come to its end within a bound (I14).
  *   V2  Whatever the outcome, no process, server or folder is left.
  */
-import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pollUntil } from '../../../local/poll.ts';
-import { startSimulator, type Simulator } from '../../../local/simulator/simulator.ts';
 import { filesBelow } from '../oracle.ts';
-import { FragileRedis } from './fragile-redis.ts';
 import { judge, type Findings } from './judge.ts';
 import { corpusOf } from './corpus.ts';
 import { Players, type Exit, type Player } from './players.ts';
 import type { Struck } from './points.ts';
 import type { Product } from './product.ts';
-import { RedisProxy } from './redis-proxy.ts';
 import { describeFault, type Fault, type Schedule, type Slot } from './schedule.ts';
+import { apiKey, canary, impatient, prefix, Stage } from './stage.ts';
 
 /** What a seed came to; one line of the log. */
 export interface Verdict extends Findings {
@@ -38,52 +31,33 @@ export interface Verdict extends Findings {
   readonly bytesCut: number;
 }
 
-const canary = 'canary-text-4711';
-const apiKey = 'sk-ant-canary-7781';
-const tag = 'chaos';
 /** After the last fault everything must end within this; leases, landing wait and rests after refusals are in it. */
 const calmBoundMs = 45_000;
 /** Faults have this long, unless all runs have ended before. */
 const stormMs = 4_500;
 const look = { limitMs: 0, firstMs: 20, longestMs: 60 };
 
-/** Short waits, so that a seed takes seconds. */
-const impatient = {
-  PLIMSOLL_POLL__MIN: '30ms', PLIMSOLL_POLL__MAX: '300ms', PLIMSOLL_SUBMIT__LEASE: '3s', PLIMSOLL_SUBMIT__TIMEOUT: '2s', PLIMSOLL_SUBMIT__LANDING_WAIT: '1500ms',
-  PLIMSOLL_SWEEP__INTERVAL: '150ms', PLIMSOLL_SWEEP__LEASE: '1500ms', PLIMSOLL_SWEEP__WORKSPACE: '1s', PLIMSOLL_ARCHIVE__LINGER: '200ms',
-};
-
 /** Plays a schedule. */
 export async function play(schedule: Schedule, product: Product): Promise<Verdict> {
-  const folder = mkdtempSync(join(tmpdir(), 'plimsoll-seed-'));
-  const trial = new Trial(schedule, product, folder);
+  const trial = new Trial(schedule, product);
   try {
     return await trial.play();
   } finally {
     await trial.close();
-    if (process.env['CHAOS_KEEP'] === undefined) rmSync(folder, { recursive: true, force: true });
-    else process.stderr.write(`kept ${folder}\n`);
   }
 }
 
 class Trial {
   readonly #schedule: Schedule;
   readonly #product: Product;
-  readonly #folder: string;
-  readonly #lake: string;
-  readonly #redis: FragileRedis;
-  readonly #proxy: RedisProxy;
+  readonly #stage: Stage;
   readonly #struck = new Set<string>();
   readonly #points: Record<string, number> = {};
-  readonly #delivered: { id: string; body: string }[] = [];
-  readonly #strangers = new Set<string>();
   readonly #breaches: string[] = [];
   readonly #acknowledged = new Set<string>();
   readonly #sources: ReadonlyMap<string, { readonly ids: readonly string[]; readonly badLines: number; readonly path: string }>;
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #underWay = new Set<Promise<void>>();
-  #simulator: Simulator | undefined;
-  #webhook: Server | undefined;
   #players: Players | undefined;
   /** Processes begin only while it is resolved: a rebuild needs to be alone. */
   #gate: Promise<void> = Promise.resolve();
@@ -92,15 +66,11 @@ class Trial {
   #powerCuts = 0;
   #bytesCut = 0;
 
-  constructor(schedule: Schedule, product: Product, folder: string) {
+  constructor(schedule: Schedule, product: Product) {
     this.#schedule = schedule;
     this.#product = product;
-    this.#folder = folder;
-    this.#lake = join(folder, 'home', 'lake');
-    mkdirSync(join(folder, 'home'));
-    this.#redis = new FragileRedis(product.redis, folder);
-    this.#proxy = new RedisProxy(this.#redis.socketPath, (id) => this.#struck.add(id));
-    this.#sources = corpusOf(schedule, folder, canary);
+    this.#stage = new Stage({ ...schedule, env: impatient, onMishap: (id) => this.#struck.add(id) }, product);
+    this.#sources = corpusOf(schedule, this.#stage.folder, canary);
   }
 
   async play(): Promise<Verdict> {
@@ -117,10 +87,10 @@ class Trial {
     if (!isDone) this.#breaches.push(`I14: not at its end ${calmBoundMs / 1000} s after the last fault: ${this.#missing()}`);
     await this.#end(loops, isDone);
     const findings = judge({
-      lake: this.#lake, provider: join(this.#folder, 'provider'), truthFile: join(this.#folder, 'truth.jsonl'),
+      lake: this.#stage.lake, provider: this.#stage.provider, truthFile: this.#stage.truthFile,
       runs: new Map([...this.#sources].map(([run, { ids, badLines }]) => [run, { ids, badLines, isAcknowledged: isDone && this.#acknowledged.has(run) }])),
-      strangers: this.#strangers, historyFiles: this.#redis.history, said: this.#players?.said ?? [], deaths: this.#players?.deaths ?? [],
-      delivered: this.#delivered, rebuilds: this.#rebuilds, secrets: [canary, apiKey], prefix: `{${tag}}:`,
+      strangers: this.#stage.strangers, historyFiles: this.#stage.redis.history, said: this.#players?.said ?? [], deaths: this.#players?.deaths ?? [],
+      delivered: this.#stage.delivered, rebuilds: this.#rebuilds, secrets: [canary, apiKey], prefix,
     });
     return {
       ...findings,
@@ -138,46 +108,19 @@ class Trial {
     for (const timer of this.#timers) clearTimeout(timer);
     await this.#players?.stopAll(0);
     await Promise.allSettled(this.#underWay);
-    await this.#proxy.stop().catch(() => undefined);
-    await this.#redis.stop();
-    await this.#simulator?.stop();
-    this.#webhook?.closeAllConnections();
-    this.#webhook?.close();
+    await this.#stage.close();
   }
 
   async #open(): Promise<void> {
-    const { seed, batchMs, faults } = this.#schedule;
-    await this.#redis.start();
-    await this.#proxy.start();
-    const rules = faults.flatMap((fault) => (fault.kind === 'provider' ? [fault.rule] : []));
-    this.#simulator = await startSimulator({ stateDir: join(this.#folder, 'provider'), truthFile: join(this.#folder, 'truth.jsonl'), seed: seed % 4_294_967_296, batchMs, tier: 'unlimited', retryAfterSeconds: 0 });
-    if (rules.length > 0) await this.#control('POST', 'faults', { faults: rules });
-    this.#webhook = createServer((request, reply) => {
-      let body = '';
-      request.on('data', (data) => (body += String(data))).on('end', () => {
-        this.#delivered.push({ id: (JSON.parse(body) as { id: string }).id, body });
-        reply.writeHead(200).end();
-      });
-    }).listen(0, '127.0.0.1');
-    await once(this.#webhook, 'listening');
-    this.#writeConfig(this.#schedule.budgetTokens);
+    const { faults } = this.#schedule;
+    await this.#stage.open();
+    await this.#stage.armProvider(faults.flatMap((fault) => (fault.kind === 'provider' ? [fault.rule] : [])));
     this.#players = new Players({
-      product: this.#product, folder: this.#folder, lake: this.#lake,
-      env: {
-        PATH: process.env['PATH'] ?? '', HOME: this.#folder, PLIMSOLL_HOME: join(this.#folder, 'home'), REDIS_URL: this.#proxy.url, PLIMSOLL_REDIS__TAG: tag,
-        ANTHROPIC_API_KEY: apiKey, ANTHROPIC_BASE_URL: this.#simulator.url, PLIMSOLL_EVENTS__WEBHOOK_SECRET: `whsec_${randomBytes(32).toString('base64')}`,
-        PLIMSOLL_ARCHIVE__BYTES_MAX: String(this.#schedule.archiveBytes), PLIMSOLL_CHUNK__BYTES_MAX: String(this.#schedule.chunkBytes), ...impatient,
-      },
+      product: this.#product, folder: this.#stage.folder, lake: this.#stage.lake, env: this.#stage.env,
       strikes: faults.flatMap((fault) => (fault.kind === 'strike' ? [{ slot: fault.slot, strike: fault.strike }] : [])),
       onStruck: (struck, child) => this.#noteStrike(struck, child),
     });
-    this.#proxy.arm(faults.flatMap((fault) => (fault.kind === 'redis_network' ? [{ ...fault.mishap, aim: this.#product.shaOf[fault.script] ?? '' }] : [])));
-  }
-
-  #writeConfig(budgetTokens: number | undefined): void {
-    const { port } = this.#webhook?.address() as AddressInfo;
-    const budget = budgetTokens === undefined ? '' : `budgets: { "topic:invoices": { tokens: ${budgetTokens} } }\n`;
-    writeFileSync(join(this.#folder, 'plimsoll.yaml'), `events:\n  sinks:\n    ops: { kind: webhook, url: "http://127.0.0.1:${port}/", from: first }\n${budget}`);
+    this.#stage.proxy.arm(faults.flatMap((fault) => (fault.kind === 'redis_network' ? [{ ...fault.mishap, aim: this.#product.shaOf[fault.script] ?? '' }] : [])));
   }
 
   #noteStrike(struck: Struck, child: { kill(signal: NodeJS.Signals): boolean }): void {
@@ -226,11 +169,11 @@ class Trial {
         }));
         return;
       case 'silence':
-        this.#later(fault.atMs, () => this.#begin(fault.id, async () => this.#proxy.freeze()));
-        this.#later(fault.atMs + fault.forMs, () => this.#proxy.thaw());
+        this.#later(fault.atMs, () => this.#begin(fault.id, async () => this.#stage.proxy.freeze()));
+        this.#later(fault.atMs + fault.forMs, () => this.#stage.proxy.thaw());
         return;
       case 'stranger':
-        this.#later(fault.atMs, () => this.#begin(fault.id, async () => await this.#postStranger(fault.rows)));
+        this.#later(fault.atMs, () => this.#begin(fault.id, async () => await this.#stage.postStranger(fault.rows)));
         return;
       case 'redis':
         this.#armRedis(fault);
@@ -241,48 +184,32 @@ class Trial {
     const { id, what, atMs, forMs } = fault;
     let copy: string | undefined;
     if (what === 'roll_back') this.#later(Math.max(200, atMs - forMs * 1.5), () => {
-      copy = this.#redis.copy();
+      copy = this.#stage.redis.copy();
     });
     this.#later(atMs, () => this.#begin(id, async () => {
       switch (what) {
         case 'restart':
-          return await this.#redis.restart();
+          return await this.#stage.redis.restart();
         case 'power_cut':
-          return await this.#cutPower();
+          this.#powerCuts += 1;
+          this.#bytesCut += await this.#stage.cutPower();
+          return;
         case 'full':
-          await this.#redis.fill(true);
-          this.#later(forMs, () => void this.#redis.fill(false).catch(() => undefined));
+          await this.#stage.redis.fill(true);
+          this.#later(forMs, () => void this.#stage.redis.fill(false).catch(() => undefined));
           return;
         case 'flush':
-          await this.#redis.flushAll();
+          await this.#stage.redis.flushAll();
           break;
         case 'roll_back':
           if (copy === undefined) return;
-          await this.#redis.rollBack(copy);
+          await this.#stage.redis.rollBack(copy);
       }
       // Whoever restored a copy or flushed knows what has to follow; until then the processes are on their own.
       const before = this.#rebuilds;
       await new Promise<void>((resolve) => this.#later(forMs, resolve));
       if (this.#rebuilds === before) await this.#rebuild();
     }));
-  }
-
-  async #cutPower(): Promise<void> {
-    this.#powerCuts += 1;
-    this.#proxy.freeze();
-    const acknowledged = this.#redis.fileBytes;
-    // What the server does now, it does for nobody: none of it is acknowledged.
-    await new Promise<void>((resolve) => setTimeout(resolve, 15));
-    this.#bytesCut += await this.#redis.powerCut(acknowledged);
-    this.#proxy.cutAll();
-    this.#proxy.thaw();
-  }
-
-  async #postStranger(rows: number): Promise<void> {
-    const requests = Array.from({ length: rows }, (_, index) => ({ custom_id: `theirs-${index}`, params: { model: 'claude-haiku-4-5', max_tokens: 8, messages: [{ role: 'user', content: 'not ours' }] } }));
-    const reply = await fetch(`${this.#simulator?.url}/v1/messages/batches`, { method: 'POST', headers: { 'x-api-key': apiKey, 'anthropic-version': '2023-06-01', 'content-type': 'application/json', 'x-stranger': '1' }, body: JSON.stringify({ requests }) }).catch(() => undefined);
-    const id = reply?.ok ? ((await reply.json()) as { id: string }).id : undefined;
-    if (id !== undefined) this.#strangers.add(id);
   }
 
   readonly #bySlot = new Map<Slot, Player>();
@@ -346,31 +273,27 @@ class Trial {
 
   #isRebuilding = false;
 
-  async #control(method: string, what: string, body: unknown): Promise<void> {
-    await fetch(`${this.#simulator?.url}/_simulator/${what}`, { method, ...(method === 'DELETE' ? {} : { body: JSON.stringify(body) }) });
-  }
-
   /** The end of all faults (V1). Strikes that have not struck yet are few; they only delay the end. */
   async #calm(): Promise<void> {
-    await this.#control('DELETE', 'faults', {});
-    this.#proxy.arm([]);
-    this.#proxy.thaw();
+    await this.#stage.disarmProvider();
+    this.#stage.proxy.arm([]);
+    this.#stage.proxy.thaw();
     await Promise.allSettled(this.#underWay);
-    await this.#redis.fill(false);
+    await this.#stage.redis.fill(false);
     if (this.#players) this.#players.isCalm = true;
     if (this.#schedule.budgetTokens !== undefined && !this.#isDone()) {
       await this.#gate;
-      this.#writeConfig(1_000_000_000);
+      this.#stage.limitBudget(1_000_000_000);
       await this.#start('recover', ['budget', 'set', 'topic:invoices', '--tokens', '1000000000', '--json']).ended;
     }
   }
 
   #successes(): ReadonlySet<string> {
-    return new Set(filesBelow(join(this.#lake, 'runs')).flatMap((file) => /\/([^/]+)\/_SUCCESS$/.exec(file)?.[1] ?? []));
+    return new Set(filesBelow(join(this.#stage.lake, 'runs')).flatMap((file) => /\/([^/]+)\/_SUCCESS$/.exec(file)?.[1] ?? []));
   }
 
   #isDone(): boolean {
-    if (this.#acknowledged.size < this.#sources.size || !existsSync(this.#lake)) return false;
+    if (this.#acknowledged.size < this.#sources.size || !existsSync(this.#stage.lake)) return false;
     const successes = this.#successes();
     return [...this.#sources.keys()].every((run) => successes.has(run));
   }
@@ -391,6 +314,6 @@ class Trial {
     await this.#gate;
     await this.#players?.stopAll(isDone ? 8_000 : 500);
     await Promise.allSettled(loops);
-    await this.#redis.stop();
+    await this.#stage.redis.stop();
   }
 }
