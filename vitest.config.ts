@@ -13,6 +13,7 @@ export const longSuites = [
   'test/unit/submit-model.test.ts',
   'test/conformance/ledger-property-long.test.ts',
   'test/conformance/ledger-crowd.test.ts',
+  'test/chaos/real/trials.test.ts',
 ];
 
 export default defineConfig({

@@ -13,6 +13,7 @@
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errnoOf, PlimsollError } from '../segments/errors.ts';
 import { archiveManifestKey } from '../segments/lake.ts';
 import type { ArchiveOutcome } from '../segments/outcome.ts';
 import { putDocument } from '../segments/store/document.ts';
@@ -45,18 +46,29 @@ export interface ExportRequest {
 
 /**
  * Writes an archive's data and error files and then its manifest, which commits them (E1).
- * @throws PlimsollError `lake_conflict`, `lake_missing`, `ledger_corrupt` and the store's passing faults
+ * @throws PlimsollError `lake_conflict`, `lake_missing`, `ledger_corrupt`, `lake_full` when the scratch disk has no room,
+ *   and the store's passing faults
  */
 export async function exportArchive({ outcome, store, settings }: ExportRequest): Promise<ArchiveManifest> {
-  await mkdir(settings.scratchDirectory, { recursive: true });
-  const folder = await mkdtemp(join(settings.scratchDirectory, `export-${outcome.archive}-`));
+  let folder: string | undefined;
   try {
+    await mkdir(settings.scratchDirectory, { recursive: true });
+    folder = await mkdtemp(join(settings.scratchDirectory, `export-${outcome.archive}-`));
     const topics = await exportTopics({ outcome, store, settings }, folder);
     const manifest = archiveManifest(outcome, topics);
     await putDocument(store, archiveManifestKey(outcome.dt, outcome.run, outcome.archive), manifest);
     return manifest;
+  } catch (error) {
+    // Only the scratch disk raises a plain one: the store has words of its own. Room comes back, so it is tried again soon.
+    if (errnoOf(error) !== 'ENOSPC' && errnoOf(error) !== 'EDQUOT') throw error;
+    throw new PlimsollError('lake_full', {
+      message: 'the files of an archive do not fit on the scratch disk',
+      where: settings.scratchDirectory,
+      hint: 'Free some space; the export begins again by itself.',
+      cause: error,
+    });
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
 }
 

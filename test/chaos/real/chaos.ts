@@ -1,18 +1,21 @@
 /**
  * Many seeds with real processes: `npm run chaos -- --seeds N [--seed S] [--jobs 2] [--log FILE]`. It prints the seed, the
  * schedule and the first broken invariant of what fails, and shrinks it; with a log, a seed that is in it is not played
- * again. `--summary --log FILE` sums a log up.
+ * again. `--summary --log FILE` sums a log up. `--power-cuts N` and `--recovery N` are trials of their own.
  */
 import { parseArgs } from 'node:util';
 import { appendFileSync } from 'node:fs';
 import { buildProduct, type Product } from './product.ts';
 import { describeFault, drawSchedule, type Schedule } from './schedule.ts';
 import { readLog, summaryOf } from './summary.ts';
+import { playPowerCuts } from './power-cuts.ts';
+import { playRecoveries, recoveryText } from './recovery.ts';
 import { play, type Verdict } from './trial.ts';
 
 const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' }, jobs: { type: 'string', default: '2' }, log: { type: 'string' },
+    'power-cuts': { type: 'string' }, appendfsync: { type: 'string' }, recovery: { type: 'string' },
     summary: { type: 'boolean', default: false }, 'no-shrink': { type: 'boolean', default: false }, 'until-broken': { type: 'boolean', default: false },
   },
 });
@@ -31,7 +34,7 @@ async function shrink(schedule: Schedule, product: Product): Promise<Schedule> {
 function unplayed(schedule: Schedule, error: unknown): Verdict {
   return {
     seed: schedule.seed, seconds: 0, faults: schedule.faults.map(describeFault), struck: [], points: {}, rebuilds: 0, powerCuts: 0, bytesCut: 0,
-    breaches: [`harness: ${error instanceof Error ? error.stack : String(error)}`], edges: {}, deadLetters: {}, outcomes: {}, batches: 0, rows: 0,
+    breaches: [`harness: ${error instanceof Error ? error.stack : String(error)}`], edges: {}, deadLetters: {}, outcomes: {}, batches: 0, creates: 0, rows: 0,
   };
 }
 
@@ -73,12 +76,27 @@ async function playAll(product: Product): Promise<number> {
   return broken.length;
 }
 
+/** @returns how much is broken */
+async function playMode(product: Product): Promise<number> {
+  if (values['power-cuts'] !== undefined) {
+    const result = await playPowerCuts(Number(values['power-cuts']), Number(values.seed), product, values.appendfsync);
+    process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
+    return result.promptsLost + result.breaches.length;
+  }
+  if (values.recovery !== undefined) {
+    const recoveries = await playRecoveries(Number(values.recovery), Number(values.seed), Number(values.jobs), product);
+    process.stdout.write(recoveryText(recoveries));
+    return recoveries.filter(({ to }) => to === 'nowhere').length;
+  }
+  return await playAll(product);
+}
+
 if (values.summary) {
   process.stdout.write(summaryOf(readLog(values.log ?? '')));
 } else {
   const product = await buildProduct();
   try {
-    process.exitCode = (await playAll(product)) > 0 ? 1 : 0;
+    process.exitCode = (await playMode(product)) > 0 ? 1 : 0;
   } finally {
     product.remove();
   }

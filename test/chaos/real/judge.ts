@@ -19,6 +19,7 @@ export interface Remains {
   /** Ids of every run that was acknowledged or at least begun, by run key. */
   readonly runs: ReadonlyMap<string, { readonly ids: readonly string[]; readonly isAcknowledged: boolean; readonly badLines: number }>;
   readonly strangers: ReadonlySet<string>;
+  readonly strangersCreates: number;
   readonly historyFiles: readonly string[];
   readonly said: readonly string[];
   readonly deaths: readonly string[];
@@ -38,6 +39,8 @@ export interface Findings {
   /** Classes of creates: `accepted`, `refused status_429`, `in_doubt connection_lost`. */
   readonly outcomes: Readonly<Record<string, number>>;
   readonly batches: number;
+  /** Creates that reached the provider, accepted or not. */
+  readonly creates: number;
   readonly rows: number;
 }
 
@@ -79,7 +82,7 @@ export function judge(remains: Remains): Findings {
   for (const [run, { isAcknowledged }] of remains.runs) if (isAcknowledged) breaches.push(...manifestBreaches(remains.lake, run));
   const deadLetters: Record<string, number> = {};
   for (const { reason } of rows) if (reason !== null) deadLetters[reason] = (deadLetters[reason] ?? 0) + 1;
-  return { breaches: [...new Set(breaches)], edges: sumOf(histories.map((history) => history.edges)), deadLetters, outcomes: outcomesOf(remains.said), batches: truth.batches.length, rows: rows.length };
+  return { breaches: [...new Set(breaches)], edges: sumOf(histories.map((history) => history.edges)), deadLetters, outcomes: outcomesOf(remains.said), batches: truth.batches.length, creates: truth.creates - remains.strangersCreates, rows: rows.length };
 }
 
 function sumOf(maps: readonly ReadonlyMap<string, number>[]): Record<string, number> {
@@ -259,7 +262,7 @@ function judgeHygiene(remains: Remains, histories: readonly History[], truth: Tr
   }
   // Every create was preceded by its record in the lake.
   const intents = existsSync(join(remains.lake, 'journal/intents')) ? filesBelow(join(remains.lake, 'journal/intents')).length : 0;
-  if (truth.creates - remains.strangers.size > intents) found.push(`I4: ${truth.creates - remains.strangers.size} creates, ${intents} intents in the journal`);
+  if (truth.creates - remains.strangersCreates > intents) found.push(`I4: ${truth.creates - remains.strangersCreates} creates, ${intents} intents in the journal`);
   return found;
 }
 

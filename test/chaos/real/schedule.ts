@@ -9,14 +9,14 @@ import { seeded, type Random } from '../box/random.ts';
 /** Who suffers a strike. `recover` is the rebuild that follows a lost ledger. */
 export type Slot = 'producer' | 'worker-1' | 'worker-2' | 'recover';
 
-/** One fault of a schedule. */
+/** One fault of a schedule. `atMs` counts from the start of the first process, or from the moment when the strike `whenStruck` struck. */
 export type Fault =
   | { readonly id: string; readonly kind: 'strike'; readonly slot: Slot; readonly strike: Strike }
   | { readonly id: string; readonly kind: 'redis_network'; readonly script: string; readonly mishap: RedisMishap }
-  | { readonly id: string; readonly kind: 'redis'; readonly what: RedisFault; readonly atMs: number; readonly forMs: number }
+  | { readonly id: string; readonly kind: 'redis'; readonly what: RedisFault; readonly atMs: number; readonly forMs: number; readonly whenStruck?: string }
   | { readonly id: string; readonly kind: 'provider'; readonly rule: Readonly<Record<string, string | number | boolean>> }
-  /** A batch of somebody else in the same workspace, with this many requests. */
-  | { readonly id: string; readonly kind: 'stranger'; readonly atMs: number; readonly rows: number }
+  /** A batch of somebody else in the same workspace, with this many requests; `same`: as many as the archive that is being submitted. */
+  | { readonly id: string; readonly kind: 'stranger'; readonly atMs: number; readonly rows: number | 'same'; readonly whenStruck?: string }
   | { readonly id: string; readonly kind: 'kill'; readonly slot: Slot; readonly atMs: number }
   /** A second producer of the same run at the same time. */
   | { readonly id: string; readonly kind: 'twin'; readonly atMs: number }
@@ -173,11 +173,11 @@ export function describeFault(fault: Fault): string {
     case 'redis_network':
       return `redis ${fault.mishap.kind} at ${fault.script} (${fault.mishap.nth})`;
     case 'redis':
-      return `redis ${fault.what} after ${fault.atMs} ms`;
+      return `redis ${fault.what} ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}`;
     case 'provider':
       return `provider ${Object.entries(fault.rule).map(([key, value]) => (key === 'fault' ? String(value) : `${key}=${value}`)).join(',')}`;
     case 'stranger':
-      return `a stranger's batch of ${fault.rows} after ${fault.atMs} ms`;
+      return `a stranger's batch of ${fault.rows} ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}`;
     case 'twin':
       return `a second producer after ${fault.atMs} ms`;
     case 'silence':

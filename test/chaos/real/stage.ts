@@ -47,6 +47,8 @@ export class Stage {
   readonly delivered: { id: string; body: string }[] = [];
   /** Batches of somebody else. */
   readonly strangers = new Set<string>();
+  /** How often somebody else tried to make one. */
+  strangersCreates = 0;
   #simulator: Simulator | undefined;
   #webhook: Server | undefined;
 
@@ -125,10 +127,22 @@ export class Stage {
   /** Somebody else makes a batch in the same workspace. */
   async postStranger(rows: number): Promise<void> {
     const requests = Array.from({ length: rows }, (_, index) => ({ custom_id: `theirs-${index}`, params: { model: 'claude-haiku-4-5', max_tokens: 8, messages: [{ role: 'user', content: 'not ours' }] } }));
+    this.strangersCreates += 1;
     const headers = { 'x-api-key': apiKey, 'anthropic-version': '2023-06-01', 'content-type': 'application/json' };
     const reply = await fetch(`${this.#simulator?.url}/v1/messages/batches`, { method: 'POST', headers, body: JSON.stringify({ requests }) }).catch(() => undefined);
     const id = reply?.ok ? ((await reply.json()) as { id: string }).id : undefined;
     if (id !== undefined) this.strangers.add(id);
+  }
+
+  /** Rows of the archive that is on its way to the provider. */
+  async rowsBeingSubmitted(): Promise<number> {
+    const { admin } = this.redis;
+    for (const key of await admin.keys(`${prefix}archive:*`)) {
+      if (key.endsWith(':chunks')) continue;
+      const [state, rows] = await admin.hmget(key, 'state', 'rows');
+      if (state === 'submitting') return Number(rows);
+    }
+    throw new Error('nothing is being submitted');
   }
 
   async close(): Promise<void> {

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { pollUntil } from '../../../local/poll.ts';
 import { filesBelow } from '../oracle.ts';
 import { judge, type Findings } from './judge.ts';
+import { Agenda } from './agenda.ts';
 import { corpusOf } from './corpus.ts';
 import { Players, type Exit, type Player } from './players.ts';
 import type { Struck } from './points.ts';
@@ -56,8 +57,7 @@ class Trial {
   readonly #breaches: string[] = [];
   readonly #acknowledged = new Set<string>();
   readonly #sources: ReadonlyMap<string, { readonly ids: readonly string[]; readonly badLines: number; readonly path: string }>;
-  readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #agenda = new Agenda((error) => this.#breaches.push(`harness: ${error instanceof Error ? error.stack : String(error)}`));
   #players: Players | undefined;
   /** Processes begin only while it is resolved: a rebuild needs to be alone. */
   #gate: Promise<void> = Promise.resolve();
@@ -79,7 +79,7 @@ class Trial {
     const { faults, workers } = this.#schedule;
     const loops = [...this.#sources.keys()].map(async (run) => await this.#produce(run, 'producer'));
     for (let index = 1; index <= workers; index += 1) loops.push(this.#work(`worker-${index}` as Slot));
-    for (const fault of faults) this.#arm(fault);
+    for (const fault of faults) if (!('whenStruck' in fault)) this.#arm(fault);
     const last = Math.max(0, ...faults.map((fault) => ('atMs' in fault ? fault.atMs + ('forMs' in fault ? fault.forMs : 0) : 0)));
     await this.#until(() => this.#isDone() && performance.now() - began > last, Math.max(stormMs, last + 1_000));
     await this.#calm();
@@ -89,7 +89,7 @@ class Trial {
     const findings = judge({
       lake: this.#stage.lake, provider: this.#stage.provider, truthFile: this.#stage.truthFile,
       runs: new Map([...this.#sources].map(([run, { ids, badLines }]) => [run, { ids, badLines, isAcknowledged: isDone && this.#acknowledged.has(run) }])),
-      strangers: this.#stage.strangers, historyFiles: this.#stage.redis.history, said: this.#players?.said ?? [], deaths: this.#players?.deaths ?? [],
+      strangers: this.#stage.strangers, strangersCreates: this.#stage.strangersCreates, historyFiles: this.#stage.redis.history, said: this.#players?.said ?? [], deaths: this.#players?.deaths ?? [],
       delivered: this.#stage.delivered, rebuilds: this.#rebuilds, secrets: [canary, apiKey], prefix,
     });
     return {
@@ -105,9 +105,9 @@ class Trial {
 
   async close(): Promise<void> {
     this.#isOver = true;
-    for (const timer of this.#timers) clearTimeout(timer);
+    this.#agenda.end();
     await this.#players?.stopAll(0);
-    await Promise.allSettled(this.#underWay);
+    await this.#agenda.settled();
     await this.#stage.close();
   }
 
@@ -128,26 +128,16 @@ class Trial {
     const fault = this.#schedule.faults.find(({ id }) => id === struck.id);
     if (fault?.kind !== 'strike') return;
     this.#points[fault.strike.point] = (this.#points[fault.strike.point] ?? 0) + 1;
-    if (fault.strike.kind === 'stop') this.#later(fault.strike.ms, () => void child.kill('SIGCONT'));
+    for (const other of this.#schedule.faults) if ('whenStruck' in other && other.whenStruck === struck.id) this.#arm(other);
+    if (fault.strike.kind === 'stop') this.#agenda.later(fault.strike.ms, () => void child.kill('SIGCONT'));
   }
 
-  #later(ms: number, act: () => void): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      act();
-    }, ms);
-    this.#timers.add(timer);
-  }
-
-  /** Starts something that the end of the seed waits for. */
-  #begin(id: string, act: () => Promise<void>): void {
-    if (this.#isOver) return;
-    this.#struck.add(id);
-    const task = act().catch((error: unknown) => {
-      if (!this.#isOver) this.#breaches.push(`harness: ${String(error)}`);
+  /** Does what a fault says when its moment has come. */
+  #at(fault: { readonly id: string; readonly atMs: number }, act: () => Promise<void>): void {
+    this.#agenda.later(fault.atMs, () => {
+      this.#struck.add(fault.id);
+      this.#agenda.begin(act);
     });
-    this.#underWay.add(task);
-    void task.finally(() => this.#underWay.delete(task));
   }
 
   #arm(fault: Fault): void {
@@ -159,21 +149,21 @@ class Trial {
         this.#struck.add(fault.id);
         return;
       case 'kill':
-        this.#later(fault.atMs, () => this.#begin(fault.id, async () => this.#bySlot.get(fault.slot)?.kill()));
+        this.#at(fault, async () => this.#bySlot.get(fault.slot)?.kill());
         return;
       case 'twin':
-        this.#later(fault.atMs, () => this.#begin(fault.id, async () => {
+        this.#at(fault, async () => {
           await this.#gate;
           const run = [...this.#sources.keys()][0] ?? '';
           await this.#start('recover', ['enqueue', this.#sources.get(run)?.path ?? '', '--run-key', run, '--quiet']).ended;
-        }));
+        });
         return;
       case 'silence':
-        this.#later(fault.atMs, () => this.#begin(fault.id, async () => this.#stage.proxy.freeze()));
-        this.#later(fault.atMs + fault.forMs, () => this.#stage.proxy.thaw());
+        this.#at(fault, async () => this.#stage.proxy.freeze());
+        this.#agenda.later(fault.atMs + fault.forMs, () => this.#stage.proxy.thaw());
         return;
       case 'stranger':
-        this.#later(fault.atMs, () => this.#begin(fault.id, async () => await this.#stage.postStranger(fault.rows)));
+        this.#at(fault, async () => await this.#stage.postStranger(fault.rows === 'same' ? await this.#stage.rowsBeingSubmitted() : fault.rows));
         return;
       case 'redis':
         this.#armRedis(fault);
@@ -183,10 +173,11 @@ class Trial {
   #armRedis(fault: Extract<Fault, { kind: 'redis' }>): void {
     const { id, what, atMs, forMs } = fault;
     let copy: string | undefined;
-    if (what === 'roll_back') this.#later(Math.max(200, atMs - forMs * 1.5), () => {
+    if (what === 'roll_back') this.#agenda.later(Math.max(200, atMs - forMs * 1.5), () => this.#agenda.beginInTurn(async () => {
       copy = this.#stage.redis.copy();
-    });
-    this.#later(atMs, () => this.#begin(id, async () => {
+    }));
+    this.#agenda.later(atMs, () => this.#agenda.beginInTurn(async () => {
+      this.#struck.add(id);
       switch (what) {
         case 'restart':
           return await this.#stage.redis.restart();
@@ -196,8 +187,8 @@ class Trial {
           return;
         case 'full':
           await this.#stage.redis.fill(true);
-          this.#later(forMs, () => void this.#stage.redis.fill(false).catch(() => undefined));
-          return;
+          await this.#agenda.pause(forMs);
+          return await this.#stage.redis.fill(false);
         case 'flush':
           await this.#stage.redis.flushAll();
           break;
@@ -207,7 +198,7 @@ class Trial {
       }
       // Whoever restored a copy or flushed knows what has to follow; until then the processes are on their own.
       const before = this.#rebuilds;
-      await new Promise<void>((resolve) => this.#later(forMs, resolve));
+      await this.#agenda.pause(forMs);
       if (this.#rebuilds === before) await this.#rebuild();
     }));
   }
@@ -260,7 +251,6 @@ class Trial {
         const exit = await this.#start('recover', ['recover', '--json']).ended;
         if (exit.code === 0) {
           this.#rebuilds += 1;
-          // A run that was acknowledged and is not at its end is brought again, as the producer's supervisor would not know.
           return;
         }
         if (tries === 5) this.#breaches.push(`I14: the ledger cannot be rebuilt: ${exit.stderr.slice(-300)}`);
@@ -278,7 +268,7 @@ class Trial {
     await this.#stage.disarmProvider();
     this.#stage.proxy.arm([]);
     this.#stage.proxy.thaw();
-    await Promise.allSettled(this.#underWay);
+    await this.#agenda.settled();
     await this.#stage.redis.fill(false);
     if (this.#players) this.#players.isCalm = true;
     if (this.#schedule.budgetTokens !== undefined && !this.#isDone()) {
@@ -310,7 +300,8 @@ class Trial {
   /** Lets the workers drain, so that the last events are told, and stops the servers. */
   async #end(loops: readonly Promise<void>[], isDone: boolean): Promise<void> {
     this.#isOver = true;
-    await Promise.allSettled(this.#underWay);
+    await this.#agenda.settled();
+    this.#agenda.end();
     await this.#gate;
     await this.#players?.stopAll(isDone ? 8_000 : 500);
     await Promise.allSettled(loops);

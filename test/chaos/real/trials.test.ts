@@ -1,0 +1,29 @@
+/** The lost reply in each of its company, and seeds that were broken once, with real processes. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildProduct, type Product } from './product.ts';
+import { play } from './trial.ts';
+import { onceBroken, repliesLost } from './trials.ts';
+
+let product: Product;
+beforeAll(async () => {
+  product = await buildProduct();
+});
+afterAll(() => product.remove());
+
+describe('a batch that is accepted and whose reply is lost is adopted and never posted again', () => {
+  it.each(Object.entries(repliesLost))('%s', { timeout: 120_000 }, async (_, schedule) => {
+    const verdict = await play(schedule, product);
+    expect(verdict.breaches).toEqual([]);
+    expect(verdict.struck).toHaveLength(schedule.faults.length);
+    expect(verdict.creates).toBe(verdict.batches);
+    expect(verdict.edges['intent: in_doubt -> adopted']).toBeGreaterThan(0);
+  });
+});
+
+describe('what was broken once', () => {
+  it.each(Object.entries(onceBroken))('%s', { timeout: 120_000 }, async (_, schedule) => {
+    const verdict = await play(schedule, product);
+    expect(verdict.breaches).toEqual([]);
+    expect(verdict.struck).toHaveLength(schedule.faults.length);
+  });
+});

@@ -1,0 +1,25 @@
+/** Schedules that are not drawn: what must hold for one fault in each of its company, and seeds that were once broken. */
+import type { Fault, Schedule } from './schedule.ts';
+
+const plain = { seed: 1, prompts: 60, runs: 1, workers: 1, batchMs: 150, budgetTokens: undefined, badLines: 0, archiveBytes: 16_000, chunkBytes: 3_000 };
+
+/** The second create is accepted and its reply never comes; it is slow enough for something else to happen before anybody knows. */
+const replyLost: Fault = { id: 'lost', kind: 'provider', rule: { fault: 'reply_hang', nth: 2, seconds: 1 } };
+/** The moment behind the last byte of the second create. */
+const sent: Fault = { id: 'sent', kind: 'strike', slot: 'worker-1', strike: { id: 'sent', point: 'claude.create:sent', nth: 2, kind: 'delay', ms: 1 } };
+
+/** A create that was accepted and whose reply was lost, alone and in bad company: it is adopted and never posted again. */
+export const repliesLost: Readonly<Record<string, Schedule>> = {
+  'and nothing else happens': { ...plain, faults: [replyLost] },
+  'and its worker is killed': { ...plain, faults: [replyLost, { ...sent, strike: { ...sent.strike, kind: 'kill', ms: 100 } }] },
+  'and Redis loses its power': { ...plain, faults: [replyLost, sent, { id: 'cut', kind: 'redis', what: 'power_cut', atMs: 100, forMs: 0, whenStruck: 'sent' }] },
+  'and the list lags behind': { ...plain, faults: [replyLost, { id: 'lag', kind: 'provider', rule: { fault: 'list_lag', seconds: 1 } }] },
+  "and a stranger's batch has the same count": { ...plain, faults: [replyLost, sent, { id: 'same', kind: 'stranger', atMs: 100, rows: 'same', whenStruck: 'sent' }] },
+};
+
+/** Seeds that were broken once, shrunk. */
+export const onceBroken: Readonly<Record<string, Schedule>> = {
+  'a scratch disk without room stops no archive for longer than there is none': {
+    ...plain, workers: 1, faults: [{ id: 'full', kind: 'strike', slot: 'worker-1', strike: { id: 'full', point: 'ledger.settle:after', nth: 1, kind: 'full', ms: 900 } }],
+  },
+};
