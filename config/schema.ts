@@ -88,7 +88,7 @@ export const schema = group('Settings of Plimsoll.', {
     max: setting(duration('20ms', waitMost), '5m', 'Longest wait between two polls of one batch.'),
   }),
   submit: group('Handing archives to the provider, one at a time.', {
-    lease: setting(duration(durationText(ownLimits.laneLeaseMsMin), waitMost), '10s', 'How long the lane of an account is kept without a sign of life from its holder.'),
+    lease: setting(duration(durationText(ownLimits.laneLeaseMsMin), waitMost), '6s', 'How long the lane of an account is kept without a sign of life from its holder.'),
     queueRows: setting(integer(1, 100_000_000), providerLimits.queueRowsByTier.start, "Requests that may wait in the provider's queue; the default is that of the tier Start."),
     patience: setting(duration('1s', waitMost), '6h', 'After so long in line an archive goes before every other, whatever its priority; so nothing waits for ever behind higher work.'),
     timeout: setting(duration('1s', waitMost), '10m', 'How long an upload and its reply may take.'),
@@ -100,7 +100,7 @@ export const schema = group('Settings of Plimsoll.', {
   sweep: group('Finding work whose wake-up was lost.', {
     interval: setting(duration('20ms', waitMost), '2s', 'Wait between two sweeps.'),
     workspace: setting(duration('20ms', waitMost), '3m', 'Wait between two searches of the workspace for batches that no archive claims.'),
-    lease: setting(duration('50ms', waitMost), '10s', 'How long a stage keeps what it has claimed without a sign of life.'),
+    lease: setting(duration('50ms', waitMost), '6s', 'How long a stage keeps what it has claimed without a sign of life.'),
   }),
   work: group('The stages of one process.', {
     concurrency: setting(integer(1, ownLimits.concurrencyMax), 2, 'Archives that one stage handles side by side.'),

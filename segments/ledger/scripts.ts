@@ -102,7 +102,9 @@ export function scriptCaller(redis: Redis, prefix: string): Call {
     const argument = JSON.stringify(request);
     const reply = await redis.evalsha(script.sha, 1, prefix, argument).catch(async (error: unknown) => {
       if (!isReplyError(error, 'NOSCRIPT')) throw connectionError(error, name);
-      return await redis.eval(script.lua, 1, prefix, argument);
+      return await redis.eval(script.lua, 1, prefix, argument).catch((again: unknown) => {
+        throw connectionError(again, name);
+      });
     });
     return JSON.parse(String(reply)) as unknown;
   };

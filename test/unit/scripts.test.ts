@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Redis } from 'ioredis';
 import { describe, expect, it } from 'vitest';
-import { luaOf, movesTable, preludeParts, scriptNames } from '../../segments/ledger/scripts.ts';
+import { luaOf, movesTable, preludeParts, scriptCaller, scriptNames } from '../../segments/ledger/scripts.ts';
 import { lifecycle } from '../../segments/lifecycle.ts';
 
 const folder = resolve(import.meta.dirname, '../../segments/ledger/scripts');
@@ -65,4 +66,11 @@ describe('the scripts of the ledger', () => {
     }
     expect([...table.matchAll(/\]='/g)]).toHaveLength(count);
   });
+});
+
+it('a script that Redis has to be told whole says redis_unavailable like any other when the connection is lost', async () => {
+  const unknown = Object.assign(new Error('NOSCRIPT No matching script'), { name: 'ReplyError' });
+  const lost = Object.assign(new Error('Reached the max retries per request limit'), { name: 'MaxRetriesPerRequestError' });
+  const redis = { evalsha: async () => await Promise.reject(unknown), eval: async () => await Promise.reject(lost) } as unknown as Redis;
+  await expect(scriptCaller(redis, '{t}:')('settle', {})).rejects.toMatchObject({ code: 'redis_unavailable', where: 'script settle' });
 });

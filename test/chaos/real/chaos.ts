@@ -1,7 +1,8 @@
 /**
  * Many seeds with real processes: `npm run chaos -- --seeds N [--seed S] [--jobs 2] [--log FILE]`. It prints the seed, the
  * schedule and the first broken invariant of what fails, and shrinks it; with a log, a seed that is in it is not played
- * again. `--summary --log FILE` sums a log up. `--power-cuts N` and `--recovery N` are trials of their own.
+ * again. `--summary --log FILE` sums a log up. `--trials` plays the schedules of `trials.ts`; `--power-cuts N`
+ * and `--recovery N` measure what their names say.
  */
 import { parseArgs } from 'node:util';
 import { appendFileSync } from 'node:fs';
@@ -10,12 +11,13 @@ import { describeFault, drawSchedule, type Schedule } from './schedule.ts';
 import { readLog, summaryOf } from './summary.ts';
 import { playPowerCuts } from './power-cuts.ts';
 import { playRecoveries, recoveryText } from './recovery.ts';
+import { onceBroken, repliesLost } from './trials.ts';
 import { play, type Verdict } from './trial.ts';
 
 const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' }, jobs: { type: 'string', default: '2' }, log: { type: 'string' },
-    'power-cuts': { type: 'string' }, appendfsync: { type: 'string' }, recovery: { type: 'string' },
+    trials: { type: 'boolean', default: false }, 'power-cuts': { type: 'string' }, appendfsync: { type: 'string' }, recovery: { type: 'string' },
     summary: { type: 'boolean', default: false }, 'no-shrink': { type: 'boolean', default: false }, 'until-broken': { type: 'boolean', default: false },
   },
 });
@@ -76,6 +78,19 @@ async function playAll(product: Product): Promise<number> {
   return broken.length;
 }
 
+async function playTrials(product: Product): Promise<number> {
+  let broken = 0;
+  for (const [name, schedule] of Object.entries({ ...repliesLost, ...onceBroken })) {
+    const verdict = await play(schedule, product);
+    const isWhole = verdict.breaches.length === 0 && verdict.struck.length === schedule.faults.length;
+    process.stdout.write(`${isWhole ? 'ok    ' : 'BROKEN'} ${name}: ${verdict.batches} batches of ${verdict.creates} creates, ${verdict.seconds.toFixed(1)} s; ${verdict.struck.join('; ')}\n`);
+    if (isWhole) continue;
+    broken += 1;
+    for (const breach of verdict.breaches) process.stdout.write(`  ${breach}\n`);
+  }
+  return broken;
+}
+
 /** @returns how much is broken */
 async function playMode(product: Product): Promise<number> {
   if (values['power-cuts'] !== undefined) {
@@ -88,7 +103,7 @@ async function playMode(product: Product): Promise<number> {
     process.stdout.write(recoveryText(recoveries));
     return recoveries.filter(({ to }) => to === 'nowhere').length;
   }
-  return await playAll(product);
+  return values.trials ? await playTrials(product) : await playAll(product);
 }
 
 if (values.summary) {
