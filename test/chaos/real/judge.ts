@@ -38,6 +38,8 @@ export interface Findings {
   readonly deadLetters: Readonly<Record<string, number>>;
   /** Classes of creates: `accepted`, `refused status_429`, `in_doubt connection_lost`. */
   readonly outcomes: Readonly<Record<string, number>>;
+  /** Faults that the provider injected, by name, from its truth log. */
+  readonly injected: Readonly<Record<string, number>>;
   readonly batches: number;
   /** Creates that reached the provider, accepted or not. */
   readonly creates: number;
@@ -81,8 +83,8 @@ export function judge(remains: Remains): Findings {
   );
   for (const [run, { isAcknowledged }] of remains.runs) if (isAcknowledged) breaches.push(...manifestBreaches(remains.lake, run));
   const deadLetters: Record<string, number> = {};
-  for (const { reason } of rows) if (reason !== null) deadLetters[reason] = (deadLetters[reason] ?? 0) + 1;
-  return { breaches: [...new Set(breaches)], edges: sumOf(histories.map((history) => history.edges)), deadLetters, outcomes: outcomesOf(remains.said), batches: truth.batches.length, creates: truth.creates - remains.strangersCreates, rows: rows.length };
+  for (const { status, reason } of rows) if (status === 'dead_lettered' && reason !== null) deadLetters[reason] = (deadLetters[reason] ?? 0) + 1;
+  return { breaches: [...new Set(breaches)], edges: sumOf(histories.map((history) => history.edges)), deadLetters, outcomes: outcomesOf(remains.said), injected: truth.injected, batches: truth.batches.length, creates: truth.creates - remains.strangersCreates, rows: rows.length };
 }
 
 function sumOf(maps: readonly ReadonlyMap<string, number>[]): Record<string, number> {
@@ -101,15 +103,18 @@ interface Truth {
   readonly billed: ReadonlyMap<string, { times: number; tokens: number; picoUsd: number }>;
   readonly creates: number;
   readonly retriedRequests: number;
+  readonly injected: Readonly<Record<string, number>>;
 }
 
 function truthOf({ truthFile, provider, strangers }: Remains): Truth {
   const batches: Batch[] = [];
   const billed = new Map<string, { times: number; tokens: number; picoUsd: number }>();
   let [creates, retriedRequests] = [0, 0];
+  const injected: Record<string, number> = {};
   for (const line of readFileSync(truthFile, 'utf8').split('\n')) {
     if (line === '') continue;
-    const record = JSON.parse(line) as { kind: string; batch_id?: string; custom_id?: string; operation?: string; retry_count?: string; usage?: Record<string, number>; cost_pico_usd?: number | string };
+    const record = JSON.parse(line) as { kind: string; batch_id?: string; fault?: string; custom_id?: string; operation?: string; retry_count?: string; usage?: Record<string, number>; cost_pico_usd?: number | string };
+    if (record.kind === 'fault_injected') injected[record.fault ?? ''] = (injected[record.fault ?? ''] ?? 0) + 1;
     if (strangers.has(record.batch_id ?? '')) continue;
     if (record.kind === 'request_received' && record.operation === 'batches.create') creates += 1;
     if (record.kind === 'request_received' && Number(record.retry_count ?? 0) > 0) retriedRequests += 1;
@@ -122,7 +127,7 @@ function truthOf({ truthFile, provider, strangers }: Remains): Truth {
       billed.set(record.custom_id ?? '', one);
     }
   }
-  return { batches, billed, creates, retriedRequests };
+  return { batches, billed, creates, retriedRequests, injected };
 }
 
 function batchOf(folder: string, id: string): Batch {
@@ -266,15 +271,15 @@ function judgeHygiene(remains: Remains, histories: readonly History[], truth: Tr
   return found;
 }
 
+/** Classes of creates, from the workers' own logs; for coverage only, nothing is judged by it. */
 function outcomesOf(said: readonly string[]): Record<string, number> {
   const outcomes: Record<string, number> = {};
-  for (const text of said) {
-    for (const match of text.matchAll(/"event":"(batch\.accepted|archive\.refused|archive\.in_doubt|archive\.adopted|archive\.absent|batch\.disowned|batch\.leaked)"[^\n]*?(?:"reason":"([^"]+)")?[^\n]*/g)) {
-      const reason = /"reason":"([^"]+)"/.exec(match[0])?.[1];
-      const name = `${match[1]}${reason === undefined ? '' : ` ${reason}`}`;
-      outcomes[name] = (outcomes[name] ?? 0) + 1;
-    }
+  for (const line of said.flatMap((text) => text.split('\n'))) {
+    const event = /"event":"(batch\.accepted|archive\.refused|archive\.in_doubt|intent\.[a-z_]+|batch\.[a-z_]+|doubt\.[a-z_]+|account\.fault)"/.exec(line)?.[1];
+    if (event === undefined) continue;
+    const reason = /"reason":"([^"]+)"/.exec(line)?.[1];
+    const name = `${event}${reason === undefined ? '' : ` ${reason}`}`;
+    outcomes[name] = (outcomes[name] ?? 0) + 1;
   }
   return outcomes;
 }
-

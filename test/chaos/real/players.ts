@@ -3,7 +3,7 @@
  * supervisor would. A process that has lost its ledger asks for a rebuild, which is played here, too.
  *
  * Invariants
- *   J1  A strike is given to one slot, and after it has struck to none.
+ *   J1  A strike is given to the processes of its slot, and after it has struck to none that begins.
  *   J2  No process outlives the seed.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -50,15 +50,19 @@ export class Players {
   /** Ends that nobody caused, with the last words. */
   readonly deaths: string[] = [];
   isCalm = false;
+  /** Resolves when the first worker works. */
+  readonly working: Promise<void>;
+  #onWorking: () => void = () => undefined;
 
   constructor(settings: PlayersSettings) {
     this.#settings = settings;
+    this.working = new Promise((resolve) => (this.#onWorking = resolve));
   }
 
   /** Starts `plimsoll` in a slot. */
   start(slot: Slot, args: readonly string[]): Player {
     const { product, folder, lake, env, strikes, onStruck } = this.#settings;
-    const own = this.isCalm ? [] : strikes.filter((each) => each.slot === slot && !this.#struck.has(each.strike.id)).map((each) => each.strike);
+    const own = this.isCalm ? [] : strikes.filter((each) => (each.slot === slot || (each.slot === 'worker' && slot.startsWith('worker-'))) && !this.#struck.has(each.strike.id)).map((each) => each.strike);
     const plan: Plan = { strikes: own, lake, scripts: product.scripts };
     const isPlain = own.length === 0;
     const child = spawn(process.execPath, [product.entry, ...args], {
@@ -68,7 +72,10 @@ export class Players {
     });
     let [stdout, stderr, isOurs] = ['', '', false];
     child.stdout?.on('data', (data) => (stdout += String(data)));
-    child.stderr?.on('data', (data) => (stderr += String(data)));
+    child.stderr?.on('data', (data) => {
+      stderr += String(data);
+      if (stderr.includes('"worker.started"')) this.#onWorking();
+    });
     const told = child.stdio[3] as Readable;
     createInterface({ input: told }).on('line', (line) => {
       const struck = JSON.parse(line) as Struck;

@@ -6,10 +6,10 @@ import { producerPoints, rarePoints, recoverPoints, workerPoints, type Strike, t
 import type { RedisMishap } from './redis-proxy.ts';
 import { seeded, type Random } from '../box/random.ts';
 
-/** Who suffers a strike. `recover` is the rebuild that follows a lost ledger. */
-export type Slot = 'producer' | 'worker-1' | 'worker-2' | 'recover';
+/** Who suffers a strike. `worker`: every worker that comes by, once. `recover` is the rebuild that follows a lost ledger. */
+export type Slot = 'producer' | 'worker' | 'worker-1' | 'worker-2' | 'recover';
 
-/** One fault of a schedule. `atMs` counts from the start of the first process, or from the moment when the strike `whenStruck` struck. */
+/** One fault of a schedule. `atMs` counts from the moment when the first worker works, or from the moment when the strike `whenStruck` struck. */
 export type Fault =
   | { readonly id: string; readonly kind: 'strike'; readonly slot: Slot; readonly strike: Strike }
   | { readonly id: string; readonly kind: 'redis_network'; readonly script: string; readonly mishap: RedisMishap }
@@ -84,6 +84,18 @@ const providerRules: readonly ((random: Random) => Readonly<Record<string, strin
   () => ({ fault: 'reply_lost', on: 'batches.retrieve', count: 2 }),
 ];
 
+const doubt = (random: Random): Readonly<Record<string, string | number | boolean>> => ({ fault: random.pick(['reply_lost', 'drop_after', 'drop_after']), nth: 1 + random.int(2) });
+
+/** What the provider has to do for a rare point to be passed at all. */
+const companions: Readonly<Record<string, (random: Random) => Readonly<Record<string, string | number | boolean>>>> = {
+  'ledger.doubt-intent': doubt, 'ledger.fence-intent': doubt, 'ledger.note-look': doubt, 'ledger.watch-batch': doubt, 'claude.list': doubt,
+  'ledger.absolve-intent': () => ({ fault: 'drop_after', nth: 1 }),
+  'ledger.refuse-intent': () => ({ fault: 'rate_limit', on: creates, nth: 1, retry_after: 1 }),
+  'ledger.halve-archive': () => ({ fault: 'refuse_batch', nth: 1 }), 'ledger.split': () => ({ fault: 'refuse_batch', count: 2 }), 'lake.halved': () => ({ fault: 'refuse_batch', nth: 1 }),
+  'ledger.reject-archive': () => ({ fault: 'refuse_batch', body_contains: 'Document 7 ' }), 'lake.rejected': () => ({ fault: 'refuse_batch', body_contains: 'Document 7 ' }),
+  'lake.errors': () => ({ fault: 'errored', rate: 0.1, error_type: 'invalid_request_error', message: 'this request is not valid' }),
+};
+
 const aimedScripts = [
   'add-chunk', 'flush-run', 'admit', 'close-archive', 'seal-archive', 'prepare-intent', 'arm-intent', 'send-intent', 'send-intent', 'accept-intent', 'accept-intent',
   'end-archive', 'settle', 'export-archive', 'complete-run', 'claim', 'release', 'flush-archives', 'doubt-intent', 'refuse-intent',
@@ -99,6 +111,8 @@ export function drawSchedule(seed: number): Schedule {
   for (let index = 0; index < count; index += 1) {
     const fault = drawFault(`f${index + 1}`, random, workers);
     // A ledger that is set back twice within one seed needs a rebuild each time; once is slow enough.
+    const company = fault.kind === 'strike' ? companions[fault.strike.point.replace(/:.*/, '')] : undefined;
+    if (company !== undefined) faults.push({ id: `${fault.id}c`, kind: 'provider', rule: company(random) });
     const isSetBack = fault.kind === 'redis' && (fault.what === 'roll_back' || fault.what === 'flush');
     if (isSetBack && isPoisoned) continue;
     isPoisoned ||= isSetBack;
@@ -138,7 +152,7 @@ function drawFault(id: string, random: Random, workers: number): Fault {
 }
 
 function slotsOf(workers: number): readonly Slot[] {
-  return workers === 1 ? ['producer', 'worker-1', 'worker-1', 'worker-1'] : ['producer', 'worker-1', 'worker-1', 'worker-2', 'worker-2'];
+  return workers === 1 ? ['producer', 'worker-1', 'worker-1', 'worker-1'] : ['producer', 'worker', 'worker', 'worker-1', 'worker-2'];
 }
 
 function drawStrike(id: string, random: Random, workers: number): Fault {
@@ -157,12 +171,12 @@ function drawStrike(id: string, random: Random, workers: number): Fault {
     clock: random.pick([-3_600_000, 3_600_000, 86_400_000, -5_000, 30_000]),
     term: 0,
   }[kind];
-  return { id, kind: 'strike', slot, strike: { id, point: random.pick(points), nth: random.chance(0.6) ? 1 : 1 + random.int(4), kind, ms } };
+  return { id, kind: 'strike', slot, strike: { id, point: random.pick(points), nth: random.chance(0.7) ? 1 : 1 + random.int(3), kind, ms } };
 }
 
-/** A moment of a seed's busy time, ms after the first process has begun. */
+/** A moment of a seed's busy time, ms after the first worker has begun to work. */
 function moment(random: Random): number {
-  return 700 + random.int(2_600);
+  return random.int(2_600);
 }
 
 /** A fault on one line. */

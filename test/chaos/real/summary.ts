@@ -35,7 +35,7 @@ export function summaryOf(verdicts: readonly Verdict[]): string {
   const seconds = verdicts.map((verdict) => verdict.seconds).sort((a, b) => a - b);
   const kinds = new Map<string, number>();
   for (const { struck } of verdicts) for (const fault of struck) {
-    const kind = fault.replace(/ \d+ ms/g, '').replace(/ \(\d+\)$/, '').replace(/ at \S+$/, '').replace(/,(nth|rate|seconds|retry_after|message|rows|count)=[^,]*/g, '');
+    const kind = fault.replace(/'s batch of \S+/, "'s batch").replace(/ -?\d+ ms( after.*)?/g, '').replace(/ \(\d+\)$/, '').replace(/ at \S+$/, '').replace(/,(nth|rate|seconds|retry_after|message|rows|count)=[^,]*/g, '');
     kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
   }
   return `${[
@@ -45,6 +45,7 @@ export function summaryOf(verdicts: readonly Verdict[]): string {
     table('state edges', countsOf(verdicts, ({ edges }) => edges), allEdges),
     table('dead letters', countsOf(verdicts, ({ deadLetters }) => deadLetters), deadLetterReasons),
     table('outcomes of creates', countsOf(verdicts, ({ outcomes }) => outcomes), []),
+    table('faults of the provider', countsOf(verdicts, ({ injected }) => injected), []),
     table('faults that struck', kinds, []),
   ].join('\n')}\n`;
 }
