@@ -58,7 +58,10 @@ export async function playPowerCuts(cuts: number, seed: number, product: Product
     const gone = once(bringer, 'close');
     await Promise.race([once(bringer.stdout, 'data'), gone.then(() => Promise.reject(new Error('the producer ended by itself')))]);
     for (let cut = 0; cut < cuts; cut += 1) {
-      await new Promise<void>((resolve) => setTimeout(resolve, 40 + random.int(300)));
+      // There must be something to lose: at least one acknowledgement between two cuts, unless that takes too long.
+      const before = acknowledged.length;
+      await pollUntil(() => (acknowledged.length > before ? true : undefined), { limitMs: 2_000, firstMs: 5, longestMs: 10 });
+      await new Promise<void>((resolve) => setTimeout(resolve, random.int(150)));
       bytesCut += await stage.cutPower();
     }
     bringer.stdin.end();
