@@ -1,11 +1,11 @@
 /** The product as it is shipped, built once for all seeds, and beside it what is loaded into its processes to strike them. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { movesTable, scriptNames } from '../../../segments/ledger/scripts.ts';
+import { luaOf, scriptNames } from '../../../segments/ledger/scripts.ts';
 import { findRedisProgram, type RedisProgram } from './fragile-redis.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -37,7 +37,7 @@ export async function buildProduct(): Promise<Product> {
     compiler, join(import.meta.dirname, 'seams.ts'), '--outDir', join(folder, 'chaos'), '--module', 'nodenext', '--target', 'es2023',
     '--rewriteRelativeImportExtensions', '--types', 'node', '--typeRoots', join(root, 'node_modules/@types'), '--skipLibCheck', '--ignoreConfig',
   ], { cwd: root, stdio: 'inherit' });
-  const scripts = shasOf(join(dist, 'segments/ledger/scripts'));
+  const scripts = Object.fromEntries(scriptNames.map((name) => [createHash('sha1').update(luaOf(name)).digest('hex'), name]));
   return {
     entry: join(dist, 'cli/plimsoll.js'),
     seams: join(folder, 'chaos/seams.js'),
@@ -46,11 +46,4 @@ export async function buildProduct(): Promise<Product> {
     redis: await findRedisProgram(folder),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
-}
-
-/** As `scriptCaller` makes them. */
-function shasOf(folder: string): Record<string, string> {
-  const textOf = (name: string): string => readFileSync(join(folder, `${name}.lua`), 'utf8');
-  const head = `${movesTable()}\n${textOf('prelude')}\n`;
-  return Object.fromEntries(scriptNames.map((name) => [createHash('sha1').update(head + textOf(name)).digest('hex'), name]));
 }
