@@ -17,6 +17,7 @@ import { findRedisBinary, type SearchOptions } from '../../../local/redis-binary
 import { pollUntil } from '../../../local/poll.ts';
 import { greetRedis } from '../../../local/redis-greeting.ts';
 import { serverArguments } from '../../../local/redis.ts';
+import { tied } from './children.ts';
 
 const startPatience = { limitMs: 20_000, firstMs: 5, longestMs: 50 };
 
@@ -74,10 +75,10 @@ export class FragileRedis {
     const { command, env, noteFlushes } = this.#program;
     rmSync(this.socketPath, { force: true });
     this.#sizeAtStart = existsSync(join(this.#folder, 'appendonlydir')) ? this.fileBytes : 0;
-    this.#process = spawn(command, [...serverArguments(this.#folder, this.socketPath), ...this.#settings], {
+    this.#process = tied(spawn(command, [...serverArguments(this.#folder, this.socketPath), ...this.#settings], {
       env: { ...env, ...(noteFlushes === undefined ? {} : { LD_PRELOAD: noteFlushes, FSYNC_LOG: join(this.#folder, 'flushed') }) },
       stdio: 'ignore',
-    });
+    }));
     const { pid } = this.#process;
     const greeting = await pollUntil(async () => {
       const found = await greetRedis(this.socketPath, pid);

@@ -10,6 +10,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { tied } from './children.ts';
 import type { Plan, Strike, Struck } from './points.ts';
 import type { Product } from './product.ts';
 import type { Slot } from './schedule.ts';
@@ -65,11 +66,11 @@ export class Players {
     const own = this.isCalm ? [] : strikes.filter((each) => (each.slot === slot || (each.slot === 'worker' && slot.startsWith('worker-'))) && !this.#struck.has(each.strike.id)).map((each) => each.strike);
     const plan: Plan = { strikes: own, lake, scripts: product.scripts };
     const isPlain = own.length === 0;
-    const child = spawn(process.execPath, [product.entry, ...args], {
+    const child = tied(spawn(process.execPath, [product.entry, ...args], {
       cwd: folder,
       env: { ...env, ...(isPlain ? {} : { NODE_OPTIONS: `--import=${product.seams}`, CHAOS_PLAN: JSON.stringify(plan) }) },
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-    });
+    }));
     let [stdout, stderr, isOurs] = ['', '', false];
     child.stdout?.on('data', (data) => (stdout += String(data)));
     child.stderr?.on('data', (data) => {

@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import { pollUntil } from '../../../local/poll.ts';
 import { seeded } from '../box/random.ts';
 import { filesBelow, readRows } from '../oracle.ts';
+import { tied } from './children.ts';
 import { judge } from './judge.ts';
 import { Players } from './players.ts';
 import type { Product } from './product.ts';
@@ -53,7 +54,7 @@ export async function playPowerCuts(cuts: number, seed: number, product: Product
         await new Promise<void>((resolve) => setTimeout(resolve, 100));
       }
     });
-    const bringer = spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'bringer.ts'), String(promptsPerRun), canary], { cwd: join(import.meta.dirname, '../../..'), env: { ...stage.env, PLIMSOLL_CONFIG: join(stage.folder, 'plimsoll.yaml') }, stdio: ['pipe', 'pipe', 'inherit'] });
+    const bringer = tied(spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'bringer.ts'), String(promptsPerRun), canary], { cwd: join(import.meta.dirname, '../../..'), env: { ...stage.env, PLIMSOLL_CONFIG: join(stage.folder, 'plimsoll.yaml') }, stdio: ['pipe', 'pipe', 'inherit'] }));
     createInterface({ input: bringer.stdout }).on('line', (line) => acknowledged.push(line));
     const gone = once(bringer, 'close');
     await Promise.race([once(bringer.stdout, 'data'), gone.then(() => Promise.reject(new Error('the producer ended by itself')))]);

@@ -5,7 +5,7 @@
  *   V1  Faults come only in the first part; then the world is calm, and everything must come to its end within a bound (I14).
  *   V2  Whatever the outcome, no process, server or folder is left.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pollUntil } from '../../../local/poll.ts';
 import { filesBelow } from '../oracle.ts';
@@ -98,6 +98,7 @@ class Trial {
       strangers: this.#stage.strangers, strangersCreates: this.#stage.strangersCreates, historyFiles: this.#stage.redis.history, said: this.#players?.said ?? [], deaths: this.#players?.deaths ?? [],
       delivered: this.#stage.delivered, rebuilds: this.#rebuilds, secrets: [canary, apiKey], prefix,
     });
+    if (process.env['CHAOS_KEEP'] !== undefined) writeFileSync(join(this.#stage.folder, 'said.log'), (this.#players?.said ?? []).join('\n'));
     return {
       ...findings,
       seed: this.#schedule.seed,
