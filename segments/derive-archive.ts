@@ -42,7 +42,7 @@ export interface DerivedIntent {
 
 export interface DerivedArchive {
   readonly archive: ArchiveId;
-  readonly state: Extract<ArchiveState, 'sealed' | 'in_doubt' | 'accepted' | 'ended' | 'settled' | 'exported'>;
+  readonly state: Extract<ArchiveState, 'sealed' | 'in_doubt' | 'accepted' | 'ended' | 'settled' | 'exported' | 'canceled'>;
   readonly reason: string;
   readonly priority: Priority;
   readonly rows: number;
@@ -90,8 +90,7 @@ function draftOf(evidence: RunEvidence, archive: ArchiveId, sealed: SealedArchiv
   const accepted = of(evidence.accepted).at(-1);
   const newest = accepted ?? intents.at(-1);
   const rejected = of(evidence.rejected).find((each) => each.intent === newest?.intent);
-  // A refusal speaks of its own intent only: a later one may have gone through.
-  if (!accepted && !outcome && of(evidence.halved).some((each) => each.intent === newest?.intent)) return undefined;
+  if (isHalved(evidence, archive)) return undefined;
   const ranges: readonly SealedChunkRange[] = sealed?.chunks ?? outcome?.chunks.map((chunk) => ({ ...chunk, tokensMax: 0, microUsdMax: 0 })) ?? [];
   const state = stateOf(evidence, archive, outcome, accepted, rejected, newest);
   const sent = evidence.intents.find((each) => each.intent === newest?.intent);
@@ -124,6 +123,31 @@ function draftOf(evidence: RunEvidence, archive: ArchiveId, sealed: SealedArchiv
       }),
     },
   };
+}
+
+/** Whether two others carry its chunks on. A refusal speaks of its own intent only: a later one may have gone through. */
+function isHalved(evidence: RunEvidence, archive: ArchiveId): boolean {
+  const of = <Each extends { readonly archive: ArchiveId }>(all: readonly Each[]): readonly Each[] => all.filter((each) => each.archive === archive);
+  if (of(evidence.accepted).length > 0 || of(evidence.outcomes).length > 0) return false;
+  const newest = of(evidence.intents).reduce<IntentDocument | undefined>((last, each) => (last && ordinalOf(last.intent) > ordinalOf(each.intent) ? last : each), undefined);
+  return of(evidence.halved).some((each) => each.intent === newest?.intent);
+}
+
+/**
+ * The archives that were refused whole and halved. They hold no rows any more, but their intents stay in the lake for
+ * ever: a ledger that did not know them would be taken for one that has forgotten them.
+ */
+export function halvedOf(evidence: RunEvidence): readonly DerivedArchive[] {
+  return [...new Set(evidence.halved.map((each) => each.archive))].filter((archive) => isHalved(evidence, archive)).sort().map((archive) => {
+    const sealed = evidence.sealed.find((each) => each.archive === archive);
+    const intents = evidence.intents.filter((each) => each.archive === archive).sort((a, b) => ordinalOf(a.intent) - ordinalOf(b.intent));
+    const newest = intents.at(-1);
+    return {
+      archive, state: 'canceled', reason: evidence.halved.find((each) => each.intent === newest?.intent)?.reason ?? '', priority: sealed?.priority ?? 'normal',
+      rows: sealed?.rows ?? 0, bodyBytes: sealed?.bodyBytes ?? 0, bodySha256: sealed?.bodySha256 ?? '', intent: newest?.intent ?? '', account: newest?.account ?? '',
+      batch: '', acceptedAtMs: undefined, endedAtMs: undefined, chunks: [], intents: intents.map((each): DerivedIntent => ({ ...each, state: 'refused', batch: '' })),
+    };
+  });
 }
 
 function stateOf(

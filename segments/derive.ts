@@ -17,7 +17,7 @@
  *   B4  What is reserved are the bounds of living archives; what is spent are the outcomes that are settled.
  *   B5  An ordinal that was ever used names no new archive.
  */
-import { draftsOf, sourceOf, type ArchiveDraft, type DerivedArchive, type RunEvidence } from './derive-archive.ts';
+import { draftsOf, halvedOf, sourceOf, type ArchiveDraft, type DerivedArchive, type RunEvidence } from './derive-archive.ts';
 import { accountsOf, addAccounts, calibrationsOf, sumsOf, type AccountSums, type RunSums } from './derive-money.ts';
 import { Cover, type SpooledObject } from './derive-rows.ts';
 import { PlimsollError } from './errors.ts';
@@ -111,7 +111,7 @@ export function deriveRun(evidence: RunEvidence): DerivedRun {
     archiveOrdinal: lastOrdinal(evidence) + (isEnded ? 0 : ordinalGap),
     sums,
     chunks,
-    archives: living.map((draft) => draft.record),
+    archives: [...living.map((draft) => draft.record), ...halvedOf(evidence)],
     accounts: addAccounts(living),
     calibrations: calibrationsOf(living),
     superseded,

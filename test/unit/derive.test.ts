@@ -32,9 +32,10 @@ describe('the state of an archive', () => {
     expect(states(deriveRun({ ...given, ...more }))).toEqual({ 1: state });
   });
 
-  it('is gone when it was halved: its rows wait again', () => {
+  it('is remembered for its intent only when it was halved: its rows wait again', () => {
     const derived = deriveRun({ ...given, intents: [intentOf(base, 1, 1)], halved: refusal(1) });
-    expect(states(derived)).toEqual({});
+    expect(Object.values(states(derived))).toEqual(['canceled']);
+    expect(derived.archives[0]).toMatchObject({ chunks: [], intents: [{ state: 'refused' }] });
     expect(waiting(derived)).toEqual(['invoices.8k.normal.1-4 queued', 'invoices.8k.normal.5-8 queued']);
   });
 

@@ -7,7 +7,8 @@ if redis.call('EXISTS', key) == 1 then return '{"isRestored":false}' end
 redis.call('HSET', key, 'state', q.state, 'run', q.run)
 for name, value in pairs(q.fields) do redis.call('HSET', key, name, value) end
 for _, chunk in ipairs(q.chunks) do redis.call('RPUSH', key .. ':chunks', chunk) end
-redis.call('RPUSH', P .. 'run:' .. q.run .. ':archives', q.archive)
+-- One that was halved is only remembered for its intents: its run has no files of it.
+if q.state ~= 'canceled' then redis.call('RPUSH', P .. 'run:' .. q.run .. ':archives', q.archive) end
 for _, each in ipairs(q.intents) do
   local intent = P .. 'intent:' .. each.intent
   for name, value in pairs(each.fields) do redis.call('HSET', intent, name, value) end

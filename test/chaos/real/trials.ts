@@ -22,4 +22,11 @@ export const onceBroken: Readonly<Record<string, Schedule>> = {
   'a scratch disk without room stops no archive for longer than there is none': {
     ...plain, workers: 1, faults: [{ id: 'full', kind: 'strike', slot: 'worker-1', strike: { id: 'full', point: 'ledger.settle:after', nth: 1, kind: 'full', ms: 900 } }],
   },
+  'a ledger that is rebuilt after an archive was halved is not taken for one that has forgotten its intent': {
+    ...plain, batchMs: 400, faults: [
+      { id: 'large', kind: 'provider', rule: { fault: 'too_large', nth: 1 } },
+      { id: 'over', kind: 'strike', slot: 'worker-1', strike: { id: 'over', point: 'ledger.halve-archive:after', nth: 1, kind: 'delay', ms: 1 } },
+      { id: 'flush', kind: 'redis', what: 'flush', atMs: 100, forMs: 200, whenStruck: 'over' },
+    ],
+  },
 };
