@@ -2,7 +2,7 @@ import { createReadStream, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { batchObject } from './batchview.ts';
 import { drop, hang } from './delivery.ts';
-import { customIdsDigest, customIdsText, type EnvelopeIndex } from './envelope.ts';
+import type { EnvelopeIndex } from './envelope.ts';
 import { jsonReply, refusalReply, type Exchange, type Reply } from './exchange.ts';
 import { refusalByFault } from './faultplay.ts';
 import { receiveBody, type Intake } from './intake.ts';
@@ -31,7 +31,7 @@ export async function createBatch(world: World, exchange: Exchange): Promise<Rep
     if (struck !== undefined) {
       return struck;
     }
-    const refusal = refusalByFault(exchange, false) ?? world.meters.checkQueue(world.runner.queuedRequests(), intake.index.customIds.length);
+    const refusal = refusalByFault(exchange, false) ?? world.meters.checkQueue(world.runner.queuedRequests(), intake.index.requests);
     if (refusal !== undefined) {
       return refusalReply(refusal, exchange.requestId);
     }
@@ -46,8 +46,9 @@ async function receive(world: World, exchange: Exchange, folder: string): Promis
   const declared = Number(request.headers['content-length'] ?? '0');
   const middle = faults.peek('drop_mid');
   const slow = faults.take('slow_upload');
-  return await receiveBody(request, {
+  return await receiveBody(request, world.judges, {
     folder,
+    declaredBytes: declared,
     limitBytes: world.settings.batchBodyBytes,
     isGzip: request.headers['content-encoding'] === 'gzip',
     stopAfterBytes: middle === undefined ? undefined : (middle.bytes ?? Math.max(1, declared >> 1)),
@@ -123,9 +124,9 @@ function makeRecord(world: World, exchange: Exchange, bytes: number, index: Enve
     workspaceId: exchange.caller.workspaceId,
     createdUs,
     visibleUs: lateSeconds > 0 ? createdUs : 0,
-    requests: index.customIds.length,
+    requests: index.requests,
     bodyBytes: bytes,
-    customIdsSha256: customIdsDigest(index.customIds),
+    customIdsSha256: index.customIdsSha256,
     requestId: exchange.requestId,
     apiVersion: exchange.caller.apiVersion,
     betas: exchange.caller.betas,
@@ -144,7 +145,7 @@ function writeIndex(folder: string, index: EnvelopeIndex): void {
   const { offsets, lengths } = index;
   const bytesOf = (list: Float64Array | Uint32Array): Buffer => Buffer.from(list.buffer, list.byteOffset, list.byteLength);
   writeFileSync(join(folder, 'index.bin'), Buffer.concat([bytesOf(offsets), bytesOf(lengths)]));
-  writeFileSync(join(folder, 'custom_ids.txt'), customIdsText(index.customIds));
+  writeFileSync(join(folder, 'custom_ids.txt'), index.customIds);
 }
 
 async function bodyContains(path: string, wanted: string): Promise<boolean> {

@@ -1,5 +1,6 @@
-import { hash } from 'node:crypto';
+import { CustomIds, idFault } from './customids.ts';
 import type { ScanListener } from './scanner.ts';
+import type { HeardString } from './stringcapture.ts';
 
 /**
  * The checks the service makes before it accepts a batch: the envelope `{"requests":[{"custom_id","params"},…]}` and nothing inside `params`
@@ -14,11 +15,16 @@ import type { ScanListener } from './scanner.ts';
 /** The most requests one batch can have (claude-batches.md 1.2). */
 export const REQUESTS_MAX = 100_000;
 
-const ID_PATTERN = /^[a-zA-Z0-9_-]{1,64}$/;
+const CUSTOM_ID = Buffer.from('custom_id');
+const PARAMS = Buffer.from('params');
 
 /** Where the requests of an accepted body lie. Arrays run parallel, in body order. */
 export interface EnvelopeIndex {
-  readonly customIds: readonly string[];
+  readonly requests: number;
+  /** The custom_ids in body order, each followed by LF. */
+  readonly customIds: Uint8Array;
+  /** SHA-256 of `customIds`, hex. */
+  readonly customIdsSha256: string;
   /** Offset of each `params` value in the body, bytes. */
   readonly offsets: Float64Array;
   /** Length of each `params` value, bytes. */
@@ -26,15 +32,17 @@ export interface EnvelopeIndex {
 }
 
 export class EnvelopeReader implements ScanListener {
-  readonly #customIds: string[] = [];
+  readonly #customIds = new CustomIds();
   readonly #offsets = new Float64Array(REQUESTS_MAX);
   readonly #lengths = new Uint32Array(REQUESTS_MAX);
   #fault: string | undefined;
   #rootKey: string | undefined;
-  #entryKey: string | undefined;
+  #entryKey: 'custom_id' | 'params' | undefined;
   #hasRequests = false;
   #items = 0;
-  #customId: string | undefined;
+  /** The id of the present entry, of this many bytes; none before it was seen. */
+  readonly #id = new Uint8Array(64);
+  #idLength = 0;
   #hasCustomId = false;
   #hasParams = false;
   #paramsOffset = 0;
@@ -54,29 +62,31 @@ export class EnvelopeReader implements ScanListener {
     if (this.#items > REQUESTS_MAX) {
       return `requests: List should have at most ${REQUESTS_MAX} items after validation, not ${this.#items}`;
     }
-    const duplicate = firstDuplicate(this.#customIds);
+    const duplicate = this.#customIds.repeated;
     return duplicate === undefined ? undefined : `requests: custom_id's must be unique within a batch. Duplicate custom_id found: ${duplicate}`;
   }
 
   /** The index of a body without fault. */
   index(): EnvelopeIndex {
     return {
-      customIds: this.#customIds,
+      requests: this.#items,
+      customIds: this.#customIds.text(),
+      customIdsSha256: this.#customIds.digest(),
       offsets: this.#offsets.slice(0, this.#items),
       lengths: this.#lengths.slice(0, this.#items),
     };
   }
 
-  key(depth: number, text: string): void {
+  key(depth: number, name: HeardString): void {
     if (depth === 1) {
-      this.#rootKey = text;
-      if (text !== 'requests') {
-        this.#blame(`${text}: Extra inputs are not permitted`);
+      this.#rootKey = name.text();
+      if (this.#rootKey !== 'requests') {
+        this.#blame(`${this.#rootKey}: Extra inputs are not permitted`);
       }
     } else if (depth === 3 && this.#inRequests()) {
-      this.#entryKey = text;
-      if (text !== 'custom_id' && text !== 'params') {
-        this.#blame(`requests.${this.#items}.${text}: Extra inputs are not permitted`);
+      this.#entryKey = name.is(CUSTOM_ID) ? 'custom_id' : name.is(PARAMS) ? 'params' : undefined;
+      if (this.#entryKey === undefined) {
+        this.#blame(`requests.${this.#items}.${name.text()}: Extra inputs are not permitted`);
       }
     }
   }
@@ -104,7 +114,7 @@ export class EnvelopeReader implements ScanListener {
     }
   }
 
-  scalar(depth: number, text: string | undefined): void {
+  scalar(depth: number, string: HeardString | undefined): void {
     if (depth === 0) {
       this.#blame('Input should be a valid dictionary or object to extract fields from');
     } else if (depth === 1 && this.#rootKey === 'requests') {
@@ -114,7 +124,7 @@ export class EnvelopeReader implements ScanListener {
       this.#blame(`requests.${this.#items}: Input should be a valid dictionary or object to extract fields from`);
       this.#items += 1;
     } else if (depth === 3 && this.#inRequests()) {
-      this.#entryScalar(text);
+      this.#entryScalar(string);
     }
   }
 
@@ -126,7 +136,7 @@ export class EnvelopeReader implements ScanListener {
   #beginRequests(kind: 'object' | 'array'): void {
     this.#hasRequests = true;
     this.#items = 0;
-    this.#customIds.length = 0;
+    this.#customIds.clear();
     if (kind !== 'array') {
       this.#blame('requests: Input should be a valid list');
     }
@@ -134,7 +144,7 @@ export class EnvelopeReader implements ScanListener {
 
   #beginEntry(kind: 'object' | 'array'): void {
     this.#entryKey = undefined;
-    this.#customId = undefined;
+    this.#idLength = 0;
     this.#hasCustomId = false;
     this.#hasParams = false;
     if (kind !== 'object') {
@@ -155,14 +165,14 @@ export class EnvelopeReader implements ScanListener {
     }
   }
 
-  #entryScalar(text: string | undefined): void {
+  #entryScalar(string: HeardString | undefined): void {
     if (this.#entryKey === 'custom_id') {
       this.#hasCustomId = true;
-      this.#customId = text;
-      if (text === undefined) {
-        this.#blame(`requests.${this.#items}.custom_id: Input should be a valid string`);
-      } else {
-        this.#checkId(text);
+      const fault = string === undefined ? 'Input should be a valid string' : idFault(string.bytes, string.start, string.end);
+      if (fault !== undefined) {
+        this.#blame(`requests.${this.#items}.custom_id: ${fault}`);
+      } else if (string !== undefined) {
+        this.#keepId(string);
       }
     } else if (this.#entryKey === 'params') {
       this.#hasParams = true;
@@ -170,14 +180,11 @@ export class EnvelopeReader implements ScanListener {
     }
   }
 
-  #checkId(text: string): void {
-    const where = `requests.${this.#items}.custom_id`;
-    if (text.length === 0) {
-      this.#blame(`${where}: String should have at least 1 character`);
-    } else if (text.length > 64) {
-      this.#blame(`${where}: String should have at most 64 characters`);
-    } else if (!ID_PATTERN.test(text)) {
-      this.#blame(`${where}: String should match pattern '^[a-zA-Z0-9_-]{1,64}$'`);
+  /** The last one of an entry counts, as in every JSON parser. */
+  #keepId({ bytes, start, end }: HeardString): void {
+    this.#idLength = end - start;
+    for (let index = start; index < end; index += 1) {
+      this.#id[index - start] = bytes[index] ?? 0;
     }
   }
 
@@ -188,9 +195,8 @@ export class EnvelopeReader implements ScanListener {
     if (!this.#hasParams) {
       this.#blame(`requests.${this.#items}.params: Field required`);
     }
-    const id = this.#customId;
-    if (this.#fault === undefined && id !== undefined && this.#items < REQUESTS_MAX) {
-      this.#customIds.push(id);
+    if (this.#fault === undefined && this.#items < REQUESTS_MAX) {
+      this.#customIds.add(this.#id, 0, this.#idLength);
       this.#offsets[this.#items] = this.#paramsOffset;
       this.#lengths[this.#items] = this.#paramsLength;
     }
@@ -200,22 +206,4 @@ export class EnvelopeReader implements ScanListener {
   #blame(fault: string): void {
     this.#fault ??= fault;
   }
-}
-
-function firstDuplicate(ids: readonly string[]): string | undefined {
-  if (new Set(ids).size === ids.length) {
-    return undefined;
-  }
-  const seen = new Set<string>();
-  return ids.find((id) => seen.size === seen.add(id).size);
-}
-
-/** SHA-256 (hex) over the ids in body order, each followed by LF. A test computes the same over `custom_ids.txt` of the batch's folder. */
-export function customIdsDigest(customIds: readonly string[]): string {
-  return hash('sha256', customIdsText(customIds), 'hex');
-}
-
-/** The ids in body order, each followed by LF. */
-export function customIdsText(customIds: readonly string[]): string {
-  return `${customIds.join('\n')}\n`;
 }

@@ -56,3 +56,38 @@ export class EscapeReader {
     return isLow ? { fault: 'invalid high surrogate in string' } : 'done';
   }
 }
+
+/** The value of each hexadecimal digit, 16 for every other byte. */
+const DIGITS = new Uint8Array(256).fill(16);
+for (const [value, digit] of [...'0123456789abcdef'].entries()) {
+  DIGITS[digit.charCodeAt(0)] = value;
+  DIGITS[digit.toUpperCase().charCodeAt(0)] = value;
+}
+
+const LONGEST_UNITS = 12;
+
+/**
+ * Length of the character that is escaped at `index`, when it is all there and in order: 6 bytes, or 12 for a surrogate pair; else 0. Bodies
+ * made with an ASCII encoder consist of such escapes where the language does not, so they are not taken byte by byte.
+ */
+export function wholeUnits(chunk: Buffer, index: number): number {
+  if (index + LONGEST_UNITS > chunk.length) {
+    return 0;
+  }
+  const unit = unitAt(chunk, index);
+  if (unit < 0 || unit < 0xd800 || unit > 0xdfff) {
+    return unit < 0 ? 0 : 6;
+  }
+  const low = unit < 0xdc00 ? unitAt(chunk, index + 6) : -1;
+  return low >= 0xdc00 && low <= 0xdfff ? LONGEST_UNITS : 0;
+}
+
+/** The code unit escaped at `index`, or -1. */
+function unitAt(chunk: Buffer, index: number): number {
+  if (chunk[index] !== 0x5c || chunk[index + 1] !== 0x75) {
+    return -1;
+  }
+  const digit = (place: number): number => DIGITS[chunk[index + place] ?? 0] ?? 16;
+  const [first, second, third, fourth] = [digit(2), digit(3), digit(4), digit(5)];
+  return Math.max(first, second, third, fourth) > 15 ? -1 : (first << 12) | (second << 8) | (third << 4) | fourth;
+}

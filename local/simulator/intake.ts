@@ -1,29 +1,31 @@
-import { createWriteStream, type WriteStream } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { EnvelopeReader, type EnvelopeIndex } from './envelope.ts';
-import { JsonScanner } from './scanner.ts';
+import type { BodyVerdict } from './bodyjudge.ts';
+import type { JudgeDesk, Judging } from './judgedesk.ts';
 
 /**
- * Receives the body of a create call: every byte goes through the scanner and into `body.json`, none is kept.
+ * Receives the body of a create call: every byte goes into `body.json` and past a judge, none is kept.
  *
  * Invariants
  *   R1  A body is complete only if the client sent all of it; a connection that ends before is `incomplete`, whatever arrived.
- *   R2  Memory does not grow with the body: at most 8 MB wait for the disk.
+ *   R2  Memory does not grow with the body: a piece is written before the next one is taken. A write from memory that was just received costs
+ *       less than handing it to another thread, which would also take the core from a client on the same machine.
  *   R3  The limit counts received bytes (decoded ones too), whatever the headers announced.
  */
 
 export type Intake =
-  | { readonly kind: 'complete'; readonly bytes: number; readonly index: EnvelopeIndex }
-  | { readonly kind: 'malformed'; readonly message: string }
+  | BodyVerdict
   | { readonly kind: 'too_large' }
   | { readonly kind: 'incomplete'; readonly bytes: number }
   | { readonly kind: 'stopped' };
 
 export interface IntakePlan {
   readonly folder: string;
+  /** What the client announced, 0 if it did not. */
+  readonly declaredBytes: number;
   readonly limitBytes: number;
   readonly isGzip: boolean;
   /** Fault: stop after this many bytes. */
@@ -32,48 +34,41 @@ export interface IntakePlan {
   readonly bytesPerSecond: number | undefined;
 }
 
-const WAITING_BYTES = 8 * 1024 * 1024;
-
 /** Reads the body of `request` into the plan's folder. */
-export async function receiveBody(request: IncomingMessage, plan: IntakePlan): Promise<Intake> {
-  const envelope = new EnvelopeReader();
-  const scanner = new JsonScanner(envelope);
-  const file = createWriteStream(join(plan.folder, 'body.json'), { highWaterMark: WAITING_BYTES });
+export async function receiveBody(request: IncomingMessage, judges: JudgeDesk, plan: IntakePlan): Promise<Intake> {
+  const path = join(plan.folder, 'body.json');
+  const file = openSync(path, 'w');
+  const judging = judges.open(path, plan.declaredBytes);
   try {
-    const ending = await pump(request, plan, scanner, file);
-    if (ending === 'undecodable') {
-      return { kind: 'malformed', message: 'The request body could not be decoded as gzip.' };
+    const { ending, bytes } = await pump(request, plan, judging, file);
+    switch (ending) {
+      case 'complete':
+        return await judging.end();
+      case 'incomplete':
+        return { kind: 'incomplete', bytes };
+      case 'undecodable':
+        return { kind: 'malformed', message: 'The request body could not be decoded as gzip.' };
+      default:
+        return { kind: ending };
     }
-    if (ending !== 'complete') {
-      return ending === 'incomplete' ? { kind: 'incomplete', bytes: scanner.bytes } : { kind: ending };
-    }
-    await new Promise<void>((resolve, reject) => {
-      file.once('error', reject);
-      file.end(() => resolve());
-    });
   } finally {
-    file.destroy();
+    judging.drop();
+    closeSync(file);
   }
-  scanner.end();
-  const { fault } = scanner;
-  if (fault !== undefined) {
-    return { kind: 'malformed', message: `The request body is not valid JSON: ${fault.what}: line ${fault.line} column ${fault.column} (char ${fault.offset})` };
-  }
-  const verdict = envelope.verdict();
-  return verdict === undefined ? { kind: 'complete', bytes: scanner.bytes, index: envelope.index() } : { kind: 'malformed', message: verdict };
 }
 
 type Ending = 'complete' | 'incomplete' | 'too_large' | 'stopped' | 'undecodable';
 
 /** Listens to chunks directly: at 4,000 chunks per body the promises of an iterator are felt. */
-function pump(request: IncomingMessage, plan: IntakePlan, scanner: JsonScanner, file: WriteStream): Promise<Ending> {
+function pump(request: IncomingMessage, plan: IntakePlan, judging: Judging, file: number): Promise<{ readonly ending: Ending; readonly bytes: number }> {
   const source: Readable = plan.isGzip ? request.pipe(createGunzip()) : request;
   let received = 0;
+  let taken = 0;
   return new Promise((resolve) => {
     const finish = (ending: Ending): void => {
       source.removeAllListeners('data');
       source.pause();
-      resolve(ending);
+      resolve({ ending, bytes: taken });
     };
     source.on('data', (chunk: Buffer) => {
       received += chunk.length;
@@ -85,12 +80,14 @@ function pump(request: IncomingMessage, plan: IntakePlan, scanner: JsonScanner, 
         finish('too_large');
         return;
       }
-      scanner.write(chunk);
-      const isFull = !file.write(chunk);
-      if (isFull) {
-        source.pause();
-        file.once('drain', () => source.resume());
+      try {
+        writeWhole(file, chunk);
+      } catch {
+        finish('incomplete');
+        return;
       }
+      judging.take(chunk);
+      taken += chunk.length;
       if (plan.bytesPerSecond !== undefined) {
         source.pause();
         setTimeout(() => source.resume(), (chunk.length * 1000) / plan.bytesPerSecond).unref();
@@ -103,8 +100,14 @@ function pump(request: IncomingMessage, plan: IntakePlan, scanner: JsonScanner, 
         finish('incomplete');
       }
     });
-    file.once('error', () => finish('incomplete'));
   });
+}
+
+/** Throws what the file system says, for instance that the disk is full: to the client that is a connection that breaks. */
+function writeWhole(file: number, chunk: Buffer): void {
+  for (let written = 0; written < chunk.length; ) {
+    written += writeSync(file, chunk, written);
+  }
 }
 
 /** Reads and forgets the rest of a body, so that the reply can be read by a client that is still sending. Gives up on what is huge or slow. */

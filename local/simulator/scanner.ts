@@ -1,17 +1,18 @@
-import { EscapeReader } from './escapes.ts';
+import { EscapeReader, wholeUnits } from './escapes.ts';
+import { ACT, CLASSES, FIRST_ACT, MOVES, PLACE } from './grammar.ts';
 import { PlainScan, SCAN_WINDOW } from './plainscan.ts';
 import { PrimitiveToken } from './primitives.ts';
-import { StringCapture } from './stringcapture.ts';
+import { StringCapture, type HeardString } from './stringcapture.ts';
 import { Utf8Watch } from './utf8watch.ts';
 
 /**
  * A JSON checker that works on the bytes of a body as they arrive, so that a 256 MB body is never in memory.
  *
- * It owns the grammar (every byte is checked: tokens, escapes, control characters, UTF-8, surrogate pairs) and tells its listener about keys
- * and values near the root. It does not know what a batch is: that is `envelope.ts`.
+ * It owns the walk (every byte is checked: tokens, escapes, control characters, UTF-8, surrogate pairs) and tells its listener about keys
+ * and values near the root. What may come where is in `grammar.ts`; what a batch is, in `envelope.ts`.
  *
  * Inside a string nothing interesting happens until a quote, a unicode escape or a control character comes; `plainscan.ts` finds those, so
- * that the check keeps up with a socket.
+ * that the check keeps up with a socket. Short strings that nobody listens to are passed over on the spot.
  *
  * Invariants
  *   J1  A body split at any byte gives the same events and the same verdict.
@@ -22,13 +23,13 @@ import { Utf8Watch } from './utf8watch.ts';
 /** What the scanner tells about values whose enclosing depth is at most 3; depth 0 is the root. Offsets are bytes of the whole body. */
 export interface ScanListener {
   /** An object key inside a container at `depth`. */
-  key(depth: number, text: string): void;
+  key(depth: number, name: HeardString): void;
   /** A container at `depth` begins at `offset`. */
   open(depth: number, kind: 'object' | 'array', offset: number): void;
   /** The container at `depth` ended; `offset` is the byte after its bracket. */
   close(depth: number, offset: number): void;
-  /** A scalar at `depth`. `text` is the decoded string, or undefined when the scalar is not a string. */
-  scalar(depth: number, text: string | undefined): void;
+  /** A scalar at `depth`. `string` is undefined when the scalar is not a string. */
+  scalar(depth: number, string: HeardString | undefined): void;
 }
 
 /** Why a body is not JSON; `offset` in bytes, `line` and `column` from 1. */
@@ -41,10 +42,12 @@ export interface ScanFault {
 
 const LISTENED_DEPTH = 3;
 const DEPTH_LIMIT = 512;
+/** Bytes of a string that are looked at here, before it is worth the call of `PlainScan.next`. */
+const SHORT_STRING = 24;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
 
 const PLAIN = new PlainScan();
-
-type State = 'value' | 'first_value' | 'first_key' | 'key' | 'colon' | 'after_value' | 'string' | 'escape' | 'primitive' | 'done';
 
 export class JsonScanner {
   readonly #listener: ScanListener;
@@ -54,9 +57,12 @@ export class JsonScanner {
   readonly #capture = new StringCapture();
   /** Open containers, innermost last: true for an object. */
   readonly #open: boolean[] = [];
-  /** The innermost of them. */
-  #inObject = false;
-  #state: State = 'value';
+  /** The token the next byte belongs to. */
+  #inside: 'nothing' | 'string' | 'escape' | 'primitive' = 'nothing';
+  /** Where in the grammar the next token stands, one of `PLACE`. */
+  #place: number = PLACE.value;
+  /** Where a value leads that ends in the innermost container. */
+  #afterValue: number = PLACE.done;
   #stringIsKey = false;
   #capturing = false;
   #offset = 0;
@@ -81,7 +87,19 @@ export class JsonScanner {
   /** Checks the next bytes of the body. */
   write(chunk: Buffer): void {
     for (let at = 0; at < chunk.length; at += SCAN_WINDOW) {
-      this.#scan(chunk.subarray(at, at + SCAN_WINDOW));
+      this.#scan(chunk.length <= SCAN_WINDOW ? chunk : chunk.subarray(at, at + SCAN_WINDOW));
+    }
+  }
+
+  /** Says that no more bytes come; a body that is cut short is a fault. */
+  end(): void {
+    if (this.#inside === 'primitive') {
+      this.#endPrimitive(0);
+    }
+    if (this.#fault === undefined && this.#offset === 0) {
+      this.#fail('Input is a zero-length, empty document', 0);
+    } else if (this.#fault === undefined && (this.#place !== PLACE.done || this.#inside !== 'nothing' || this.#utf8.isUnfinished)) {
+      this.#fail('unexpected end of data', 0);
     }
   }
 
@@ -92,124 +110,94 @@ export class JsonScanner {
     PLAIN.load(chunk);
     let index = 0;
     while (index < chunk.length && this.#fault === undefined) {
-      if (this.#state === 'string') {
+      if (this.#inside === 'nothing') {
+        index = this.#tokens(chunk, index);
+      } else if (this.#inside === 'string') {
         index = this.#inString(chunk, index);
+      } else if (this.#inside === 'primitive') {
+        index = this.#inPrimitive(chunk, index);
       } else {
-        index = this.#step(chunk, index);
+        this.#inEscape(chunk[index] ?? 0, index);
+        index += 1;
       }
     }
-    if (this.#capturing && (this.#state === 'string' || this.#state === 'escape')) {
+    if (this.#capturing && (this.#inside === 'string' || this.#inside === 'escape')) {
       this.#capture.carryOver(chunk);
     }
     this.#offset += chunk.length;
   }
 
-  /** Says that no more bytes come; a body that is cut short is a fault. */
-  end(): void {
-    if (this.#state === 'primitive') {
-      this.#endPrimitive(0);
+  /** Takes tokens until one has to be looked into, or the chunk ends. */
+  #tokens(chunk: Buffer, from: number): number {
+    let place = this.#place;
+    let index = from;
+    while (index < chunk.length) {
+      const move = MOVES[place + (CLASSES[chunk[index] ?? 0] ?? 0)] ?? ACT.fault;
+      if (move < FIRST_ACT) {
+        place = move;
+        index += 1;
+        continue;
+      }
+      this.#place = place;
+      index = this.#act(move, chunk, index);
+      place = this.#place;
+      if (this.#inside !== 'nothing' || this.#fault !== undefined) {
+        return index;
+      }
     }
-    if (this.#fault === undefined && this.#offset === 0) {
-      this.#fail('Input is a zero-length, empty document', 0);
-    } else if (this.#fault === undefined && (this.#state !== 'done' || this.#utf8.isUnfinished)) {
-      this.#fail('unexpected end of data', 0);
-    }
+    this.#place = place;
+    return index;
   }
 
-  #step(chunk: Buffer, index: number): number {
-    const byte = chunk[index] ?? 0;
-    if (this.#state === 'escape') {
-      this.#inEscape(byte, index);
-      return index + 1;
-    }
-    if (this.#state === 'primitive') {
-      return this.#inPrimitive(chunk, index);
-    }
-    if (byte === 0x0a) {
-      this.#line += 1;
-      this.#lineStart = this.#offset + index + 1;
-      return index + 1;
-    }
-    if (byte === 0x20 || byte === 0x0d || byte === 0x09) {
-      return index + 1;
-    }
-    this.#token(byte, index);
-    return index + 1;
-  }
-
-  #token(byte: number, index: number): void {
-    switch (this.#state) {
-      case 'first_value':
-      case 'value':
-        if (byte === 0x5d && this.#state === 'first_value') {
-          this.#close(index);
-        } else {
-          this.#beginValue(byte, index);
-        }
-        return;
-      case 'first_key':
-      case 'key':
-        if (byte === 0x7d && this.#state === 'first_key') {
-          this.#close(index);
-        } else if (byte === 0x22) {
-          this.#beginString(true, index);
-        } else {
-          this.#fail('unexpected character', index);
-        }
-        return;
-      case 'colon':
-        if (byte === 0x3a) {
-          this.#state = 'value';
-        } else {
-          this.#fail('unexpected character', index);
-        }
-        return;
-      case 'after_value':
-        this.#afterValue(byte, index);
-        return;
+  /** Does what the grammar asks for; returns the index at which to go on. */
+  #act(act: number, chunk: Buffer, index: number): number {
+    switch (act) {
+      case ACT.begin_key:
+      case ACT.begin_string:
+        return this.#beginString(act === ACT.begin_key, chunk, index);
+      case ACT.open_object:
+      case ACT.open_array:
+        this.#openContainer(act === ACT.open_object, index);
+        return index + 1;
+      case ACT.close:
+        this.#closeContainer(index);
+        return index + 1;
+      case ACT.count_line:
+        this.#line += 1;
+        this.#lineStart = this.#offset + index + 1;
+        return index + 1;
+      case ACT.begin_primitive:
+        this.#inside = 'primitive';
+        this.#primitive.begin(chunk[index] ?? 0);
+        return index + 1;
       default:
-        this.#fail(this.#state === 'done' ? 'unexpected content after document' : 'unexpected character', index);
+        this.#fail(this.#place === PLACE.done ? 'unexpected content after document' : 'unexpected character', index);
+        return index;
     }
   }
 
-  #afterValue(byte: number, index: number): void {
-    if (byte === 0x2c) {
-      this.#state = this.#inObject ? 'key' : 'value';
-    } else if (byte === (this.#inObject ? 0x7d : 0x5d)) {
-      this.#close(index);
-    } else {
-      this.#fail('unexpected character', index);
+  #openContainer(isObject: boolean, index: number): void {
+    const depth = this.#open.length;
+    if (depth >= DEPTH_LIMIT) {
+      this.#fail('recursion limit exceeded', index);
+      return;
     }
+    if (depth <= LISTENED_DEPTH) {
+      this.#listener.open(depth, isObject ? 'object' : 'array', this.#offset + index);
+    }
+    this.#open.push(isObject);
+    this.#afterValue = isObject ? PLACE.after_member : PLACE.after_item;
+    this.#place = isObject ? PLACE.first_key : PLACE.first_value;
   }
 
-  #beginValue(byte: number, index: number): void {
-    if (byte === 0x22) {
-      this.#beginString(false, index);
-    } else if (byte === 0x7b || byte === 0x5b) {
-      const depth = this.#open.length;
-      if (depth >= DEPTH_LIMIT) {
-        this.#fail('recursion limit exceeded', index);
-        return;
-      }
-      if (depth <= LISTENED_DEPTH) {
-        this.#listener.open(depth, byte === 0x7b ? 'object' : 'array', this.#offset + index);
-      }
-      this.#inObject = byte === 0x7b;
-      this.#open.push(this.#inObject);
-      this.#state = byte === 0x7b ? 'first_key' : 'first_value';
-    } else {
-      this.#state = 'primitive';
-      this.#primitive.begin(byte);
-    }
-  }
-
-  #close(index: number): void {
+  #closeContainer(index: number): void {
     this.#open.pop();
-    this.#inObject = this.#open[this.#open.length - 1] === true;
-    if (this.#open.length <= LISTENED_DEPTH) {
-      this.#listener.close(this.#open.length, this.#offset + index + 1);
+    const depth = this.#open.length;
+    this.#afterValue = depth === 0 ? PLACE.done : this.#open[depth - 1] === true ? PLACE.after_member : PLACE.after_item;
+    if (depth <= LISTENED_DEPTH) {
+      this.#listener.close(depth, this.#offset + index + 1);
     }
-    this.#state = this.#open.length === 0 ? 'done' : 'after_value';
+    this.#place = this.#afterValue;
   }
 
   /** Takes a number or word up to its delimiter or to the end of the chunk. */
@@ -231,28 +219,39 @@ export class JsonScanner {
     this.#endScalar(undefined);
   }
 
-  #endScalar(text: string | undefined): void {
+  #endScalar(string: HeardString | undefined): void {
     if (this.#open.length <= LISTENED_DEPTH) {
-      this.#listener.scalar(this.#open.length, text);
+      this.#listener.scalar(this.#open.length, string);
     }
-    this.#state = this.#open.length === 0 ? 'done' : 'after_value';
+    this.#inside = 'nothing';
+    this.#place = this.#afterValue;
   }
 
-  #beginString(isKey: boolean, index: number): void {
-    this.#state = 'string';
+  #beginString(isKey: boolean, chunk: Buffer, index: number): number {
+    const isHeard = this.#open.length <= LISTENED_DEPTH;
+    const end = isHeard ? -1 : endOfShort(chunk, index + 1);
+    if (end >= 0) {
+      this.#place = isKey ? PLACE.colon : this.#afterValue;
+      return end + 1;
+    }
+    this.#inside = 'string';
     this.#stringIsKey = isKey;
-    this.#capturing = this.#open.length <= LISTENED_DEPTH;
+    this.#capturing = isHeard;
     this.#capture.begin(index + 1);
+    return index + 1;
   }
 
   #inString(chunk: Buffer, from: number): number {
-    const index = this.#escape.expectsLow ? from : PLAIN.next(from);
+    let index = this.#escape.expectsLow ? from : PLAIN.next(from);
+    for (let units = wholeUnits(chunk, index); units > 0 && !this.#escape.expectsLow; units = wholeUnits(chunk, index)) {
+      index = PLAIN.next(index + units);
+    }
     if (index >= chunk.length) {
       return index;
     }
     const byte = chunk[index] ?? 0;
-    if (byte === 0x5c) {
-      this.#state = 'escape';
+    if (byte === BACKSLASH) {
+      this.#inside = 'escape';
       this.#escape.begin();
       return index + 1;
     }
@@ -260,7 +259,7 @@ export class JsonScanner {
       this.#fail('no low surrogate in string', index);
       return index;
     }
-    if (byte !== 0x22) {
+    if (byte !== QUOTE) {
       this.#fail('unexpected control character in string', index);
       return index;
     }
@@ -269,21 +268,24 @@ export class JsonScanner {
   }
 
   #endString(chunk: Buffer, index: number): void {
-    const text = this.#capturing ? this.#capture.finish(chunk, index) : '';
-    if (this.#stringIsKey) {
-      if (this.#open.length <= LISTENED_DEPTH) {
-        this.#listener.key(this.#open.length, text);
-      }
-      this.#state = 'colon';
-    } else {
-      this.#endScalar(text);
+    if (this.#capturing) {
+      this.#capture.finish(chunk, index);
     }
+    if (!this.#stringIsKey) {
+      this.#endScalar(this.#capture);
+      return;
+    }
+    if (this.#capturing) {
+      this.#listener.key(this.#open.length, this.#capture);
+    }
+    this.#inside = 'nothing';
+    this.#place = PLACE.colon;
   }
 
   #inEscape(byte: number, index: number): void {
     const outcome = this.#escape.take(byte);
     if (outcome === 'done') {
-      this.#state = 'string';
+      this.#inside = 'string';
     } else if (outcome !== 'more') {
       this.#fail(outcome.fault, index);
     }
@@ -293,4 +295,19 @@ export class JsonScanner {
     const offset = this.#offset + index;
     this.#fault ??= { what, offset, line: this.#line, column: offset - this.#lineStart + 1 };
   }
+}
+
+/** Index of the closing quote of a string that begins at `from`, if it is near and nothing before it needs a look; else -1. */
+function endOfShort(chunk: Buffer, from: number): number {
+  const most = Math.min(chunk.length, from + SHORT_STRING);
+  for (let index = from; index < most; index += 1) {
+    const byte = chunk[index] ?? 0;
+    if (byte === QUOTE) {
+      return index;
+    }
+    if (byte < 0x20 || byte === BACKSLASH) {
+      return -1;
+    }
+  }
+  return -1;
 }

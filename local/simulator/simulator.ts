@@ -6,6 +6,7 @@ import { SimulatedClock, instantText } from './clock.ts';
 import { FaultEngine } from './faults.ts';
 import { serve } from './frontdesk.ts';
 import type { InferenceWorld } from './inference.ts';
+import { JudgeDesk } from './judgedesk.ts';
 import { Meters } from './meters.ts';
 import { PromptCache } from './promptcache.ts';
 import { BatchRecords } from './records.ts';
@@ -98,6 +99,7 @@ function buildWorld(settings: Settings): World {
     faults,
     records,
     inference,
+    judges: new JudgeDesk(),
     meters: new Meters(settings, clock),
     runner: new BatchRunner(clock, truth, records, { seed, finishAfterCancel, inference }),
     organizationId: uuid(seed, 'organization'),
@@ -139,6 +141,7 @@ async function stop(world: World, server: Server): Promise<void> {
   server.closeAllConnections();
   await closed;
   world.clock.stop();
+  await world.judges.stop();
   await world.runner.stop();
   world.truth.close();
 }

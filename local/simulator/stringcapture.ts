@@ -1,17 +1,62 @@
 /** Most bytes of one string that are kept; a longer one is reported cut. */
 const CAPTURE_LIMIT = 65_536;
 
-/** Keeps the text of one string while its bytes come in, possibly over several chunks. */
-export class StringCapture {
+const BACKSLASH = 0x5c;
+
+/** A string as a listener gets it: bytes, because most are looked at and forgotten. It is valid until the listener returns. */
+export interface HeardString {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  /** The byte behind the last one. */
+  readonly end: number;
+  /** True if it is exactly these bytes. */
+  is(word: Uint8Array): boolean;
+  text(): string;
+}
+
+/** Keeps one string while its bytes come in, possibly over several chunks. It can be heard once it is finished. */
+export class StringCapture implements HeardString {
   #pieces: Buffer[] = [];
-  #bytes = 0;
+  #kept = 0;
+  #bytes: Buffer = Buffer.alloc(0);
   #start = 0;
+  #end = 0;
+
+  get bytes(): Buffer {
+    return this.#bytes;
+  }
+
+  get start(): number {
+    return this.#start;
+  }
+
+  get end(): number {
+    return this.#end;
+  }
+
+  is(word: Uint8Array): boolean {
+    if (word.length !== this.#end - this.#start) {
+      return false;
+    }
+    for (let index = 0; index < word.length; index += 1) {
+      if (word[index] !== this.#bytes[this.#start + index]) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  text(): string {
+    return this.#bytes.toString('utf8', this.#start, this.#end);
+  }
 
   /** A string begins at `index` of the present chunk. */
   begin(index: number): void {
-    this.#pieces = [];
-    this.#bytes = 0;
     this.#start = index;
+    if (this.#kept > 0) {
+      this.#pieces = [];
+      this.#kept = 0;
+    }
   }
 
   /** The present chunk ends inside the string. */
@@ -20,39 +65,34 @@ export class StringCapture {
     this.#start = 0;
   }
 
-  /** The string ends before `index` of the present chunk; returns its decoded text. Nearly all strings lie in one chunk and are not copied. */
-  finish(chunk: Buffer, index: number): string {
-    let raw: string;
-    if (this.#pieces.length === 0) {
-      const known = knownWord(chunk, this.#start, index);
-      if (known !== undefined) {
-        return known;
-      }
-      this.#bytes = index - this.#start;
-      raw = chunk.toString('utf8', this.#start, index);
-    } else {
+  /** The string ends before `index` of the present chunk. Nearly all strings lie in one chunk, have no escapes and are not copied. */
+  finish(chunk: Buffer, index: number): void {
+    this.#bytes = chunk;
+    this.#end = index;
+    if (this.#kept > 0) {
       this.#keep(chunk.subarray(this.#start, index));
-      raw = Buffer.concat(this.#pieces).toString('utf8');
+      this.#hold(Buffer.concat(this.#pieces));
     }
-    return raw.includes('\\') && this.#bytes < CAPTURE_LIMIT ? String(JSON.parse(`"${raw}"`)) : raw;
+    for (let at = this.#start; at < this.#end; at += 1) {
+      if (this.#bytes[at] === BACKSLASH) {
+        if (this.#end - this.#start < CAPTURE_LIMIT) {
+          this.#hold(Buffer.from(String(JSON.parse(`"${this.text()}"`))));
+        }
+        return;
+      }
+    }
+  }
+
+  #hold(bytes: Buffer): void {
+    this.#bytes = bytes;
+    this.#start = 0;
+    this.#end = bytes.length;
   }
 
   #keep(piece: Buffer): void {
-    if (this.#bytes < CAPTURE_LIMIT) {
+    if (this.#kept < CAPTURE_LIMIT) {
       this.#pieces.push(Buffer.from(piece));
-      this.#bytes += piece.length;
+      this.#kept += piece.length;
     }
   }
-}
-
-/** The keys of every batch entry, which make up most captured strings: recognised without making a string. */
-const KNOWN_WORDS: readonly (readonly [text: string, bytes: Buffer])[] = ['params', 'custom_id'].map((text) => [text, Buffer.from(text)]);
-
-function knownWord(chunk: Buffer, start: number, end: number): string | undefined {
-  for (const [text, bytes] of KNOWN_WORDS) {
-    if (bytes.length === end - start && chunk[start] === bytes[0] && bytes.compare(chunk, start, end) === 0) {
-      return text;
-    }
-  }
-  return undefined;
 }

@@ -2,6 +2,7 @@ import type { BatchRunner } from './batchrunner.ts';
 import type { SimulatedClock } from './clock.ts';
 import type { FaultEngine } from './faults.ts';
 import type { InferenceWorld } from './inference.ts';
+import type { JudgeDesk } from './judgedesk.ts';
 import type { Meters } from './meters.ts';
 import type { BatchRecords } from './records.ts';
 import type { Settings } from './settings.ts';
@@ -13,6 +14,7 @@ export interface World {
   readonly clock: SimulatedClock;
   readonly truth: TruthLog;
   readonly faults: FaultEngine;
+  readonly judges: JudgeDesk;
   readonly meters: Meters;
   readonly records: BatchRecords;
   readonly runner: BatchRunner;

@@ -1,3 +1,6 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { request } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { JsonScanner } from '../../../local/simulator/scanner.ts';
 import { asJson, at, batchBody, create, params, rig, sendPart, until } from './rig.ts';
@@ -83,6 +86,42 @@ describe('size and encoding', () => {
     expect((await on.call('POST', '/v1/messages/batches', `${body} `)).status).toBe(413);
   });
 
+  it.each([
+    ['is accepted with its rows', '', 200, undefined],
+    ['is refused at its last byte', 'x', 400, 'The request body is not valid JSON: unexpected content after document: line 1 column'],
+  ])('G1: a body large enough for a thread of its own %s', async (_name, end, status, message) => {
+    const on = await rig();
+    const body = JSON.stringify(batchBody(50, { system: 'All of it is "quoted" \\u00e9.\n'.repeat(4_000) }));
+    expect(body.length).toBeGreaterThan(4_194_304);
+    const reply = await on.call('POST', '/v1/messages/batches', body + end);
+    expect([reply.status, at(reply.json, 'error.message')]).toEqual([status, message === undefined ? undefined : `${message} ${body.length + 1} (char ${body.length})`]);
+    const digest = createHash('sha256').update(batchBody(50).requests.map((request) => `${request.custom_id}\n`).join('')).digest('hex');
+    expect(on.truth('batch_accepted').map((line) => [line.requests, line.custom_ids_sha256])).toEqual(status === 200 ? [[50, digest]] : []);
+    if (status === 200) {
+      await on.advance(61_000);
+      expect((await on.call('GET', `/v1/messages/batches/${String(reply.json.id)}`)).json.request_counts).toMatchObject({ succeeded: 50 });
+    }
+  });
+
+  it('a large body whose connection ends early is never a batch', async () => {
+    const on = await rig();
+    const body = JSON.stringify(batchBody(50, { system: 'x'.repeat(100_000) }));
+    await sendPart(on, body.length + 1, body);
+    await until(() => on.truth('body_incomplete').length === 1);
+    expect(on.truth('batch_accepted')).toEqual([]);
+  });
+
+  it('after a 413, early413 close ends the connection instead of reading on', async () => {
+    const on = await rig({ batchBodyBytes: 1_000, early413: 'close' });
+    const outgoing = request({ port: on.simulator.port, method: 'POST', path: '/v1/messages/batches', headers: { 'x-api-key': 'k', 'anthropic-version': '2023-06-01', 'content-length': 1_000_000 } });
+    outgoing.on('error', () => undefined);
+    outgoing.write('{');
+    const [response] = await once(outgoing, 'response');
+    response.resume();
+    await once(outgoing, 'close');
+    expect([response.statusCode, outgoing.writableFinished]).toEqual([413, false]);
+  });
+
   it('a gzip body is refused for batches, and accepted when asked for', async () => {
     const { gzipSync } = await import('node:zlib');
     const body = gzipSync(JSON.stringify(batchBody(2)));
@@ -113,10 +152,10 @@ describe('the scanner behind it', () => {
   const verdictOf = (chunks: readonly Buffer[]): { fault: string | undefined; events: string } => {
     const events: string[] = [];
     const scanner = new JsonScanner({
-      key: (depth, text) => events.push(`k${depth}${text}`),
+      key: (depth, name) => events.push(`k${depth}${name.text()}`),
       open: (depth, kind, offset) => events.push(`o${depth}${kind}${offset}`),
       close: (depth, offset) => events.push(`c${depth}-${offset}`),
-      scalar: (depth, text) => events.push(`s${depth}${text ?? ''}`),
+      scalar: (depth, string) => events.push(`s${depth}${string?.text() ?? ''}`),
     });
     chunks.forEach((chunk) => scanner.write(chunk));
     scanner.end();
