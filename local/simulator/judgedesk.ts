@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { BodyJudge, type BodyVerdict } from './bodyjudge.ts';
 
@@ -118,8 +118,8 @@ function startThread(): Worker {
   if (!import.meta.url.endsWith('.ts')) {
     return new Worker(new URL('./judgeworker.js', import.meta.url));
   }
-  const program = JSON.stringify(new URL('./judgeworker.ts', import.meta.url).href);
-  const folder = pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json'));
-  const loader = JSON.stringify(new URL('./dist/esm/api/index.mjs', folder).href);
-  return new Worker(`import(${loader}).then(({ register }) => { register(); return import(${program}); });`, { eval: true, execArgv: [] });
+  const require = createRequire(import.meta.url);
+  const loader = JSON.stringify(require.resolve('tsx/cjs/api'));
+  const program = JSON.stringify(fileURLToPath(new URL('./judgeworker.ts', import.meta.url)));
+  return new Worker(`require(${loader}).register(); require(${program});`, { eval: true, execArgv: [] });
 }

@@ -2,6 +2,7 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { BodyJudge } from './bodyjudge.ts';
 import type { JudgeOrder, JudgeReply } from './judgedesk.ts';
+import { SCAN_SPACE } from './scanner.ts';
 
 /**
  * The thread that judges large bodies. It reads behind the thread that receives them, from the file they are written to, which the operating
@@ -17,7 +18,6 @@ interface Upload {
 }
 
 const uploads = new Map<number, Upload>();
-const space = Buffer.allocUnsafe(131_072);
 
 parentPort?.on('message', (order: JudgeOrder) => {
   const reply = obey(order);
@@ -50,8 +50,8 @@ function obey(order: JudgeOrder): JudgeReply | undefined {
 
 function readUpTo(upload: Upload, written: number): void {
   while (upload.read < written) {
-    const length = readSync(upload.file, space, 0, Math.min(space.length, written - upload.read), upload.read);
-    upload.judge.write(space.subarray(0, length));
+    const length = readSync(upload.file, SCAN_SPACE, 0, Math.min(SCAN_SPACE.length, written - upload.read), upload.read);
+    upload.judge.write(SCAN_SPACE.subarray(0, length));
     upload.read += length;
   }
 }

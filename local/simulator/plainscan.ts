@@ -105,7 +105,7 @@ const MODULE = new WebAssembly.Module(
 
 /** The function and its memory. Scanners share one, because each loads its bytes anew before it asks. */
 export class PlainScan {
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
   readonly #skip: Skip;
   #end = TEXT_AT;
 
@@ -124,9 +124,16 @@ export class PlainScan {
     this.#bytes[SPECIAL_AT + BACKSLASH] = 1;
   }
 
+  /** Where bytes can be put that are to be scanned next, so that `load` need not copy them. `SCAN_WINDOW` long. */
+  window(): Buffer {
+    return Buffer.from(this.#bytes.buffer, TEXT_AT, SCAN_WINDOW);
+  }
+
   /** Takes in the bytes that the next calls of `next` are about; at most `SCAN_WINDOW` of them. */
   load(chunk: Uint8Array): void {
-    this.#bytes.set(chunk, TEXT_AT);
+    if (chunk.buffer !== this.#bytes.buffer || chunk.byteOffset !== TEXT_AT) {
+      this.#bytes.set(chunk, TEXT_AT);
+    }
     this.#end = TEXT_AT + chunk.length;
   }
 

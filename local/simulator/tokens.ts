@@ -48,29 +48,39 @@ export function newerTokens(text: string): number {
 /**
  * Words up to nine letters are one token, three digits are one, each sign is one, a character outside ASCII is one, four spaces are one.
  * Counted over UTF-8 bytes by a table: the state is what the present run is made of and how long it is; each byte leads to the next state
- * and adds a token or not. No branch depends on the text, which makes it three times as fast as asking.
+ * and adds a token or not. No branch depends on the text, which makes it three times as fast as asking. The digest takes four bytes at a
+ * time, because the two together would wait for each other at every byte of a full batch.
  */
 function walkText(text: string): TextMeasure {
-  if (text.length * 3 > bytes.length) {
-    bytes = Buffer.allocUnsafe(text.length * 3);
+  if (text.length * 3 + 4 > bytes.length) {
+    bytes = Buffer.allocUnsafeSlow(text.length * 3 + 4);
   }
   const written = bytes;
   const length = written.write(text);
   let tokens = 0;
   let state = 0;
-  let digest = 0x811c9dc5;
   for (let index = 0; index < length; index += 1) {
-    const byte = written[index] ?? 0;
-    const step = STEPS[state | (CLASSES[byte] ?? 0)] ?? 0;
+    const step = STEPS[state | (CLASSES[written[index] ?? 0] ?? 0)] ?? 0;
     tokens += step >> 8;
     state = step & 0xff;
-    digest = Math.imul(digest ^ byte, 0x01000193);
   }
-  return { tokens, digest };
+  return { tokens, digest: digestOf(written, length) };
+}
+
+/** A 32-bit digest of the first `length` bytes: multiply and xor over words, the last one filled up with zeros. */
+function digestOf(space: Buffer, length: number): number {
+  space.fill(0, length, length + 3);
+  const words = new Int32Array(space.buffer, space.byteOffset, (length + 3) >> 2);
+  let digest = 0x811c9dc5 ^ length;
+  for (let index = 0; index < words.length; index += 1) {
+    digest = Math.imul(digest ^ (words[index] ?? 0), 0x01000193);
+    digest ^= digest >>> 15;
+  }
+  return digest;
 }
 
 /** Space the text is written into before it is counted; grows with the longest text. */
-let bytes = Buffer.allocUnsafe(65_536);
+let bytes = Buffer.allocUnsafeSlow(65_536);
 
 const SPACE = 0;
 const LETTER = 1;
