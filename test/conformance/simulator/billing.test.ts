@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { costPicoUsd, findModel } from '../../../local/simulator/models.ts';
 import { MODELS } from '../../../local/simulator/modeltable.ts';
 import { pictureTokens } from '../../../local/simulator/media.ts';
-import { at, batchBody, create, finish, params, png, rig, rowFor, type Json, type Rig } from './rig.ts';
+import { at, batchBody, create, finish, params, png, rig, rowFor, START_MS, type Json, type Rig } from './rig.ts';
 
 /** claude-batches.md 3, 4 and 5: tokens, prices, caching, and the bill in the truth log. */
 
@@ -148,6 +148,26 @@ describe('caching', () => {
     expect([usage(row, 'cache_creation_input_tokens'), usage(row, 'cache_read_input_tokens')]).toEqual([0, 0]);
     const newer = await rowFor(await rig(), params({ model: 'claude-opus-5', system: [{ ...shared, text: 'word '.repeat(1_000) }], ...user('x') }));
     expect(usage(newer, 'cache_creation_input_tokens')).toBeGreaterThan(512);
+  });
+
+  it.each([
+    [512, ['claude-opus-5-5', 'claude-opus-5', 'claude-sonnet-5-5', 'claude-haiku-5-5', 'claude-fable-5', 'claude-mythos-5', 'claude-fable-5-1', 'claude-fable-5-2']],
+    [1_024, ['claude-opus-4-8', 'claude-sonnet-5', 'claude-sonnet-4-6', 'claude-sonnet-4-5']],
+    [2_048, ['claude-opus-4-7']],
+    [4_096, ['claude-opus-4-6', 'claude-opus-4-5', 'claude-haiku-4-5']],
+  ])('the shortest cacheable prefix is %i tokens on %j', (least, names) => {
+    expect(names.map((name) => findModel(name, START_MS)?.cacheable)).toEqual(names.map(() => least));
+  });
+
+  it.each([
+    [20, true],
+    [21, false],
+  ])('an entry %i blocks before the marker is looked at: %s', async (distance, reads) => {
+    const on = await rig({ cacheHitRate: 1 });
+    await on.call('POST', '/v1/messages', params({ system: [shared], ...user('x') }));
+    const blocks = Array.from({ length: distance }, (_, index) => ({ type: 'text', text: `Block ${index}.`, ...(index === distance - 1 ? { cache_control: { type: 'ephemeral' } } : {}) }));
+    const later = await on.call('POST', '/v1/messages', params({ system: [{ type: 'text', text: shared.text }, ...blocks], ...user('x') }));
+    expect(Number(at(later.json, 'usage.cache_read_input_tokens')) > 0).toBe(reads);
   });
 
   it('workspaces and models do not share entries', async () => {

@@ -1,11 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, it } from 'vitest';
-import { scratchFolder } from './rig.ts';
+import { asJson, at, batchBody, rowsOf, scratchFolder } from './rig.ts';
 
 /** `plimsoll simulate` as a process: the first line, exit codes, one line per mistake, help. */
 
@@ -66,6 +66,30 @@ describe('plimsoll simulate', () => {
     server.close();
     expect([code, stderr.trim().split('\n').length]).toEqual([2, 1]);
     expect(stderr).toContain('is in use');
+  });
+
+  it('an answers module without the function is one line and exit code 2', async () => {
+    const path = join(scratchFolder(), 'answers.mjs');
+    writeFileSync(path, 'export const nothing = 1;\n');
+    const { code, stderr } = await run('--answers', path);
+    expect([code, stderr.trim().split('\n').length]).toEqual([2, 1]);
+  });
+
+  it.each(['README.md', 'local/simulator/README.md'])('the script printed in %s accepts a batch without a reply and cuts one download in half', async (readme) => {
+    const [, script = ''] = /```json\n(\{\n {2}"seed"[\s\S]*?)```/.exec(readFileSync(readme, 'utf8')) ?? [];
+    expect(script.trim().split('\n').length).toBeLessThanOrEqual(10);
+    const folder = scratchFolder();
+    writeFileSync(join(folder, 'faults.json'), script);
+    const child = start(['--script', join(folder, 'faults.json'), '--batch-seconds', '0'], join(folder, 'state'));
+    const [url] = await once(createInterface({ input: child.stdout ?? process.stdin }), 'line');
+    const headers = { 'x-api-key': 'k', 'anthropic-version': '2023-06-01' };
+    const get = async (path: string): Promise<string> => (await fetch(`${String(url)}${path}`, { headers })).text();
+    await expect(fetch(`${String(url)}/v1/messages/batches`, { method: 'POST', headers, body: JSON.stringify(batchBody(10)) })).rejects.toThrow('fetch failed');
+    const id = String(at(asJson(await get('/v1/messages/batches')), 'first_id'));
+    const downloads = [await get(`/v1/messages/batches/${id}/results`), await get(`/v1/messages/batches/${id}/results`)];
+    expect([id, ...downloads.map((text) => rowsOf(text).size)]).toEqual([expect.stringMatching(/^msgbatch_/), 5, 10]);
+    child.kill('SIGTERM');
+    await once(child, 'close');
   });
 
   it('explains faults with examples', async () => {

@@ -1,5 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { TIERS } from '../../../local/simulator/limits.ts';
 import { at, batchBody, create, params, rig, type Rig } from './rig.ts';
 
 /** claude-batches.md 1.9 and 2: tiers, meters, headers, encodings of Messages bodies. */
@@ -22,6 +23,15 @@ describe('batch meters', () => {
     ['former1', '50'],
   ] as const)('tier %s allows %s calls per minute', async (tier, limit) => {
     expect((await (await rig({ tier })).call('GET', '/v1/messages/batches')).headers.get('anthropic-ratelimit-requests-limit')).toBe(limit);
+  });
+
+  it.each([
+    ['start', 200_000],
+    ['build', 300_000],
+    ['scale', 500_000],
+    ['former1', 100_000],
+  ] as const)('tier %s lets %i requests wait', (tier, queued) => {
+    expect(TIERS[tier].queuedRequests).toBe(queued);
   });
 
   it('the 51st call of a minute is refused with retry-after, on every batch endpoint', async () => {
@@ -62,6 +72,21 @@ describe('batch meters', () => {
 });
 
 describe('Messages meters', () => {
+  it.each([
+    ['start', 'claude-fable-5', 1_000, 500_000, 100_000],
+    ['build', 'claude-fable-5', 2_000, 1_500_000, 300_000],
+    ['scale', 'claude-fable-5', 4_000, 4_000_000, 800_000],
+    ['start', 'claude-opus-5', 1_000, 2_000_000, 400_000],
+    ['build', 'claude-sonnet-4-6', 5_000, 5_000_000, 1_000_000],
+    ['scale', 'claude-haiku-4-5', 10_000, 10_000_000, 2_000_000],
+    ['former1', 'claude-sonnet-4-6', 50, 30_000, 8_000],
+    ['former1', 'claude-haiku-4-5', 50, 50_000, 10_000],
+  ] as const)('tier %s, %s: %i calls, %i input and %i output tokens per minute', async (tier, model, calls, input, output) => {
+    const { headers } = await message(await rig({ tier }), 1, { model });
+    const limits = ['requests', 'input-tokens', 'output-tokens'].map((family) => Number(headers.get(`anthropic-ratelimit-${family}-limit`)));
+    expect(limits).toEqual([calls, input, output]);
+  });
+
   it('refuses input beyond the tokens of the minute', async () => {
     const on = await rig({ tier: 'former1' });
     expect((await message(on, 40_000)).status).toBe(200);
