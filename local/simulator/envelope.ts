@@ -1,5 +1,5 @@
 import { CustomIds, idFault } from './customids.ts';
-import type { ScanListener } from './scanner.ts';
+import type { ScanListener } from './scanlistener.ts';
 import type { HeardString } from './stringcapture.ts';
 
 /**

@@ -2,6 +2,7 @@ import { EscapeReader, wholeUnits } from './escapes.ts';
 import { ACT, CLASSES, FIRST_ACT, MOVES, PLACE } from './grammar.ts';
 import { PlainScan, SCAN_WINDOW } from './plainscan.ts';
 import { PrimitiveToken } from './primitives.ts';
+import type { ScanFault, ScanListener } from './scanlistener.ts';
 import { StringCapture, type HeardString } from './stringcapture.ts';
 import { Utf8Watch } from './utf8watch.ts';
 
@@ -19,26 +20,6 @@ import { Utf8Watch } from './utf8watch.ts';
  *   J2  Memory is bounded: the open containers (512 at most) and one captured token (64 KB at most).
  *   J3  After the first fault nothing more is reported to the listener.
  */
-
-/** What the scanner tells about values whose enclosing depth is at most 3; depth 0 is the root. Offsets are bytes of the whole body. */
-export interface ScanListener {
-  /** An object key inside a container at `depth`. */
-  key(depth: number, name: HeardString): void;
-  /** A container at `depth` begins at `offset`. */
-  open(depth: number, kind: 'object' | 'array', offset: number): void;
-  /** The container at `depth` ended; `offset` is the byte after its bracket. */
-  close(depth: number, offset: number): void;
-  /** A scalar at `depth`. `string` is undefined when the scalar is not a string. */
-  scalar(depth: number, string: HeardString | undefined): void;
-}
-
-/** Why a body is not JSON; `offset` in bytes, `line` and `column` from 1. */
-export interface ScanFault {
-  readonly what: string;
-  readonly offset: number;
-  readonly line: number;
-  readonly column: number;
-}
 
 const LISTENED_DEPTH = 3;
 const DEPTH_LIMIT = 512;

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { dirname, join } from 'node:path';
 import { BatchRunner } from './batchrunner.ts';
@@ -70,14 +70,27 @@ function receive(world: World, request: IncomingMessage, response: ServerRespons
 async function openWorld(settings: Settings): Promise<World> {
   try {
     mkdirSync(settings.stateDir, { recursive: true });
-    mkdirSync(dirname(settings.truthFile), { recursive: true });
+    makeTruthFolder(settings);
     const world = buildWorld(settings);
     world.truth.append({ kind: 'simulator_started', at: instantText(world.clock.nowUs()), seed: settings.seed, tier: settings.tier });
     await world.runner.recover();
     return world;
   } catch (cause) {
+    if (cause instanceof SimulatorUsageError) {
+      throw cause;
+    }
     const what = cause instanceof Error ? cause.message : String(cause);
     throw new SimulatorUsageError(`The simulator cannot use the folder ${settings.stateDir}: ${what}. Name a folder that can be written.`);
+  }
+}
+
+function makeTruthFolder({ truthFile }: Settings): void {
+  try {
+    mkdirSync(dirname(truthFile), { recursive: true });
+    closeSync(openSync(truthFile, 'a', 0o600));
+  } catch (cause) {
+    const what = cause instanceof Error ? cause.message : String(cause);
+    throw new SimulatorUsageError(`The truth log ${truthFile} cannot be written: ${what}. Name a file that can be.`);
   }
 }
 

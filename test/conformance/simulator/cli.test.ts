@@ -44,6 +44,7 @@ describe('plimsoll simulate', () => {
     ['an unknown fault', ['--fault', 'wings=1'], /"wings" is not a fault/],
     ['a script that is not there', ['--script', '/nowhere.json'], /\/nowhere\.json cannot be read/],
     ['an answers module that is not there', ['--answers', '/nowhere.mjs'], /\/nowhere\.mjs cannot be loaded/],
+    ['a truth log that cannot be written', ['--truth', '/dev/null/truth'], /truth log \/dev\/null\/truth cannot be written/],
     ['a folder that cannot be made', ['--state', '/dev/null/plimsoll'], /cannot use the folder/],
   ])('%s is one line on stderr and exit code 2', async (_name, flags, what) => {
     const { code, stdout, stderr } = await run(...flags);
