@@ -93,7 +93,7 @@ export async function openWorld(simulated: Partial<SimulatorOptions> = {}, setti
       for (const child of processes) child.kill('SIGKILL');
       await simulator.stop();
       await held?.close();
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
     },
   };
 }

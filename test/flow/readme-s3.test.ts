@@ -29,6 +29,6 @@ it.skipIf(!isMotoThere)('the S3 quickstart of the README works as it stands', as
     expect(document).toMatchObject({ status: 'succeeded', manifest: expect.stringMatching(/^s3:\/\/my-bucket\/plimsoll\/runs\//) as string });
     expect(document.counts.succeeded).toBe(readFileSync(join(root, 'examples/reviews.jsonl'), 'utf8').trimEnd().split('\n').length);
   } finally {
-    rmSync(home, { recursive: true, force: true });
+    rmSync(home, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
   }
 }, 90_000);

@@ -10,7 +10,8 @@ import { afterAll, expect, it } from 'vitest';
 const root = resolve(import.meta.dirname, '../..');
 const home = mkdtempSync(join(tmpdir(), 'plimsoll-readme-'));
 const env = { PATH: process.env['PATH'] ?? '', HOME: home, PLIMSOLL_HOME: join(home, 'home'), PLIMSOLL_POLL__MIN: '100ms', CI: '1' };
-afterAll(() => rmSync(home, { recursive: true, force: true }));
+// The Redis of the home ends by itself behind the last command, and writes its file while it does.
+afterAll(() => rmSync(home, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 }));
 
 /** Lines of the shell blocks. `npm ci` is what brought this test here, and `npm test` is what runs it. */
 function commands(): readonly string[] {
