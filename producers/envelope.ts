@@ -7,6 +7,7 @@ import type { Priority } from '../segments/segment.ts';
 import { suggest } from '../config/suggest.ts';
 import { didYouMean, fault, quoted } from './faults.ts';
 import type { Fault } from './faults.ts';
+import type { LineText } from './outline.ts';
 import type { Member } from './scan.ts';
 
 export const idBytesMax = 1_024;
@@ -16,20 +17,15 @@ export const clientPattern = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,99}$/;
 /** Latin1 readings that are the text itself: nothing escaped, nothing beyond ASCII. */
 const isPlainString = /^[^\\\u0080-\u00ff]*$/;
 const isAscii = /^[^\u0080-\u00ff]*$/;
+const openingBrace = 0x7b;
 const requestedPriorities = ['high', 'normal', 'low'] as const;
-
-/** One line: its bytes, and the latin1 reading of them on which the scan has found the members. */
-export interface LineText {
-  readonly bytes: Buffer;
-  readonly latin1: string;
-}
 
 export type Reading<Value> = { readonly value: Value } | { readonly fault: Fault };
 
 /** A string member as text; undefined when its value is no string. */
 export function stringOf(line: LineText, member: Member): string | undefined {
-  if (line.latin1.charCodeAt(member.start) !== 0x22) return undefined;
-  const raw = line.latin1.slice(member.start + 1, member.end - 1);
+  if (line.bytes[member.start] !== 0x22) return undefined;
+  const raw = line.bytes.toString('latin1', member.start + 1, member.end - 1);
   if (isPlainString.test(raw)) return raw;
   const value: unknown = JSON.parse(line.bytes.toString('utf8', member.start, member.end));
   return typeof value === 'string' ? value : undefined;
@@ -77,7 +73,7 @@ export function readClient(line: LineText, member: Member | undefined, standard:
 export function readDeadline(line: LineText, member: Member | undefined): Reading<number | undefined> {
   if (!member) return { value: undefined };
   const text = stringOf(line, member);
-  const atMs = text === undefined ? Number(line.latin1.slice(member.start, member.end)) : instantOf(text);
+  const atMs = text === undefined ? Number(line.bytes.toString('latin1', member.start, member.end)) : instantOf(text);
   if (Number.isSafeInteger(atMs) && atMs >= 100_000_000_000) return { value: atMs };
   const expected = 'an instant such as "2026-11-22T06:00:00Z", or Unix milliseconds';
   return { fault: fault('deadline_invalid', `the deadline must be ${expected}`, member.start) };
@@ -90,11 +86,11 @@ function instantOf(text: string): number {
 /** The metadata as the JSON text that stands in the line. */
 export function readMetadata(line: LineText, member: Member | undefined): Reading<string | undefined> {
   if (!member) return { value: undefined };
-  if (line.latin1[member.start] !== '{') return { fault: fault('metadata_invalid', 'the metadata must be an object', member.start) };
+  if (line.bytes[member.start] !== openingBrace) return { fault: fault('metadata_invalid', 'the metadata must be an object', member.start) };
   const sizeBytes = member.end - member.start;
   if (sizeBytes > metadataBytesMax) {
     return { fault: fault('metadata_invalid', `the metadata has ${sizeBytes} bytes, at most ${metadataBytesMax} are allowed`, member.start) };
   }
-  const latin1 = line.latin1.slice(member.start, member.end);
+  const latin1 = line.bytes.toString('latin1', member.start, member.end);
   return { value: isAscii.test(latin1) ? latin1 : line.bytes.toString('utf8', member.start, member.end) };
 }

@@ -7,14 +7,17 @@
  *       a random number or what an earlier run did. A resumed run relies on it to skip what is durable.
  *   I2  Only an accepted line claims its id: a mended copy of a refused line may follow it in the same source.
  */
+import { isUtf8 } from 'node:buffer';
 import { estimateParams } from '../segments/estimate.ts';
 import { segmentName } from '../segments/segment.ts';
 import type { ContextClass, Prompt, SegmentName, SourceOrigin } from '../segments/segment.ts';
 import { fault } from './faults.ts';
 import type { Fault } from './faults.ts';
 import type { Line, LineOrigin } from './lines.ts';
+import { Outliner, wholeLine } from './outline.ts';
+import type { LineText } from './outline.ts';
 import { SeenIds } from './seen-ids.ts';
-import { readShape } from './shapes.ts';
+import { invalidUtf8, readText } from './shapes.ts';
 import type { ShapeDefaults } from './shapes.ts';
 import { validateParams } from './validate.ts';
 import type { ValidationRules } from './validate.ts';
@@ -33,6 +36,7 @@ export type Verdict =
 export class Intake {
   readonly #uri: string;
   readonly #rules: IntakeRules;
+  readonly #outliner = new Outliner();
   readonly #seen = new SeenIds();
 
   constructor(uri: string, rules: IntakeRules) {
@@ -42,15 +46,29 @@ export class Intake {
 
   /** Judges one line that is not blank. The prompt's params are a slice of the line, valid as long as the line is. */
   judge(line: Line): Verdict {
-    const { lineBytesMax, contextClasses, defaults } = this.#rules;
+    const { lineBytesMax } = this.#rules;
     if (line.sizeBytes > lineBytesMax) return rejected(fault('line_too_long', `the line has ${line.sizeBytes} bytes, at most ${lineBytesMax} are allowed`));
-    const shape = readShape(line.bytes, defaults);
+    if (!isUtf8(line.bytes)) return rejected(invalidUtf8(line.bytes));
+    const outline = this.#outliner.outline(line.bytes);
+    const outlined = outline && this.#judgeText(line, outline);
+    // An outline serves to accept a line; why one is refused, and where, is told by the whole of it.
+    const verdict = outlined?.kind === 'prompt' ? outlined : this.#judgeText(line, wholeLine(line.bytes));
+    if (verdict.kind === 'rejected') return verdict;
+    const firstRow = this.#seen.add(verdict.prompt.id, line.row);
+    return firstRow === undefined ? verdict : rejected(fault('id_duplicate', `line ${firstRow} has the same id`));
+  }
+
+  /** Everything about a line but whether its id is new. */
+  #judgeText(line: Line, text: LineText): Verdict {
+    const { contextClasses, defaults } = this.#rules;
+    const shape = readText(text, defaults);
     if ('fault' in shape) return rejected(shape.fault);
     const draft = shape.value;
     const validation = validateParams(draft.parsed, this.#rules);
     if (validation.kind === 'fault') return rejected(validation.fault);
     const { model, maxTokens } = validation;
-    const estimation = estimateParams({ json: draft.params, params: draft.parsed, outputTokensMax: maxTokens, hasEscapes: draft.hasEscapes }, model);
+    const { params, parsed, hasEscapes, isPlain } = draft;
+    const estimation = estimateParams({ json: params, params: parsed, outputTokensMax: maxTokens, hasEscapes, isPlain }, model);
     if (estimation.kind === 'unbounded') {
       const why = `${estimation.what} lets the provider run several passes and bill each; no bound is known that a budget could reserve`;
       return rejected(fault('bound_unknown', why));
@@ -64,8 +82,6 @@ export class Intake {
       const limit = `the largest context class, ${largest?.name ?? 'none'}, takes ${largest?.tokensMax ?? 0}`;
       return rejected(fault('context_too_large', `the request may take up to ${contextTokens} tokens; ${limit}`));
     }
-    const firstRow = this.#seen.add(draft.id, line.row);
-    if (firstRow !== undefined) return rejected(fault('id_duplicate', `line ${firstRow} has the same id`));
     const prompt: Prompt = {
       id: draft.id,
       topic: draft.topic,
@@ -73,7 +89,7 @@ export class Intake {
       client: draft.client,
       deadlineMs: draft.deadlineMs,
       metadataJson: draft.metadataJson,
-      params: draft.params,
+      params,
       model: model.model,
       source: { uri: this.#uri, row: line.row, byteOffset: line.byteOffset, ...(line.origin && { origin: originOf(line.origin) }) },
       estimate,

@@ -13,10 +13,12 @@ import { suggest } from '../config/suggest.ts';
 import type { Priority } from '../segments/segment.ts';
 import type { ParsedParams } from '../segments/estimate.ts';
 import { readClient, readDeadline, readId, readMetadata, readPriority, readTopic, stringOf } from './envelope.ts';
-import type { LineText, Reading } from './envelope.ts';
+import type { Reading } from './envelope.ts';
 import { didYouMean, fault, quoted } from './faults.ts';
 import type { Fault } from './faults.ts';
 import { findJsonFault } from './json-fault.ts';
+import { wholeLine } from './outline.ts';
+import type { LineText } from './outline.ts';
 import { fromLatin1, scanLine } from './scan.ts';
 import type { Member } from './scan.ts';
 import { findInvalidUtf8, findLoneSurrogate } from './unicode.ts';
@@ -41,14 +43,13 @@ export interface Draft {
   readonly metadataJson: string | undefined;
   /** The final bytes. A slice of the line, valid as long as the line is. */
   readonly params: Buffer;
-  /** The same, parsed. Strings are latin1 readings unless the line was in the short shape. */
+  /** The same, parsed. Strings are latin1 readings unless the line was in the short shape; of an outline, the long ones
+   *  are cut. */
   readonly parsed: ParsedParams;
   /** Whether the params may have a `\u` escape: they hide characters from whoever looks at the bytes. */
   readonly hasEscapes: boolean;
-}
-
-interface EscapedLine extends LineText {
-  readonly hasEscapes: boolean;
+  /** Whether normalising is known not to lengthen the params. */
+  readonly isPlain: boolean;
 }
 
 const unicodeEscape = Buffer.from('\\u');
@@ -59,27 +60,34 @@ const shortOnly = new Set(['prompt', 'system', 'model', 'max_tokens']);
 
 /** Reads one line that is not blank. */
 export function readShape(bytes: Buffer, defaults: ShapeDefaults): Reading<Draft> {
-  if (!isUtf8(bytes)) {
-    return { fault: fault('invalid_utf8', 'the line has bytes that are not UTF-8; convert the file first, for example with iconv', findInvalidUtf8(bytes)) };
-  }
-  const latin1 = bytes.toString('latin1');
-  const scan = scanLine(latin1);
-  if (scan.kind === 'fault') return { fault: scan.fault.code === 'nesting_too_deep' ? scan.fault : (parseFault(latin1) ?? scan.fault) };
+  return isUtf8(bytes) ? readText(wholeLine(bytes), defaults) : { fault: invalidUtf8(bytes) };
+}
+
+/** The fault of a line that is no UTF-8. */
+export function invalidUtf8(bytes: Buffer): Fault {
+  return fault('invalid_utf8', 'the line has bytes that are not UTF-8; convert the file first, for example with iconv', findInvalidUtf8(bytes));
+}
+
+/** Reads a line of valid UTF-8, whole or in outline. A fault of an outline says only that the whole must be read. */
+export function readText(line: LineText, defaults: ShapeDefaults): Reading<Draft> {
+  const { text } = line;
+  const scan = scanLine(text);
+  if (scan.kind === 'fault') return { fault: scan.fault.code === 'nesting_too_deep' ? scan.fault : (parseFault(text) ?? scan.fault) };
   let parsed: unknown;
   try {
-    parsed = JSON.parse(latin1);
+    parsed = JSON.parse(text);
   } catch {
-    return { fault: parseFault(latin1) ?? fault('invalid_json', 'the line is not JSON') };
+    return { fault: parseFault(text) ?? fault('invalid_json', 'the line is not JSON') };
   }
   if (!isObject(parsed)) return { fault: fault('not_an_object', 'the line must be a JSON object, {…}') };
-  const hasEscapes = bytes.includes(unicodeEscape);
-  const surrogateAt = hasEscapes ? findLoneSurrogate(latin1) : undefined;
+  const surrogateAt = line.hasEscapes ? findLoneSurrogate(text) : undefined;
   if (surrogateAt !== undefined) {
     return { fault: fault('lone_surrogate', 'an escape names half of a surrogate pair; the provider cannot read it', surrogateAt) };
   }
   const members = new Map<string, Member>();
-  for (const member of scan.members) members.set(member.key, member);
-  const line = { bytes, latin1, hasEscapes };
+  for (const { key, keyAt, start, end } of scan.members) {
+    members.set(key, { key, keyAt: line.placeOf(keyAt), start: line.placeOf(start), end: line.placeOf(end) });
+  }
   return members.has('params') ? readWithParams(line, members, parsed, defaults) : readShort(line, members, defaults);
 }
 
@@ -89,18 +97,21 @@ function parseFault(latin1: string): Fault | undefined {
   return found && fault('invalid_json', `invalid JSON: expected ${found.expected}`, found.at);
 }
 
-function readWithParams(line: EscapedLine, members: ReadonlyMap<string, Member>, parsed: Record<string, unknown>, defaults: ShapeDefaults): Reading<Draft> {
-  const stray = [...members.keys()].find((key) => shortOnly.has(key));
-  if (stray !== undefined) {
+function readWithParams(line: LineText, members: ReadonlyMap<string, Member>, parsed: Record<string, unknown>, defaults: ShapeDefaults): Reading<Draft> {
+  for (const stray of members.keys()) {
+    if (!shortOnly.has(stray)) continue;
     const advice = `the line has "params" and ${quoted(stray)}; put it into the params, or leave the params out`;
     return { fault: fault('shape_ambiguous', advice, members.get(stray)?.keyAt) };
   }
   const envelope = readEnvelope(line, members, paramsKeys, defaults);
   if ('fault' in envelope) return envelope;
+  // Written out: to spread the envelope into a larger object costs more than all else that is done to a usual line.
+  const { id, topic, priority, client, deadlineMs, metadataJson } = envelope.value;
   const member = members.get('params');
   const params = parsed['params'];
   if (!member || !isObject(params)) return { fault: fault('params_invalid', '"params" must be an object', member?.start) };
-  return { value: { ...envelope.value, params: line.bytes.subarray(member.start, member.end), parsed: params, hasEscapes: line.hasEscapes } };
+  const { bytes, hasEscapes, isPlain } = line;
+  return { value: { id, topic, priority, client, deadlineMs, metadataJson, params: bytes.subarray(member.start, member.end), parsed: params, hasEscapes, isPlain } };
 }
 
 function readShort(line: LineText, members: ReadonlyMap<string, Member>, defaults: ShapeDefaults): Reading<Draft> {
@@ -126,7 +137,8 @@ function readShort(line: LineText, members: ReadonlyMap<string, Member>, default
     messages: [{ role: 'user', content: prompt }],
   };
   const params = Buffer.from(JSON.stringify(parsed), 'utf8');
-  return { value: { ...envelope.value, params, parsed, hasEscapes: params.includes(unicodeEscape) } };
+  const { id, topic, priority, client, deadlineMs, metadataJson } = envelope.value;
+  return { value: { id, topic, priority, client, deadlineMs, metadataJson, params, parsed, hasEscapes: params.includes(unicodeEscape), isPlain: false } };
 }
 
 function readEnvelope(
@@ -134,7 +146,7 @@ function readEnvelope(
   members: ReadonlyMap<string, Member>,
   allowed: readonly string[],
   defaults: ShapeDefaults,
-): Reading<Omit<Draft, 'params' | 'parsed' | 'hasEscapes'>> {
+): Reading<Omit<Draft, 'params' | 'parsed' | 'hasEscapes' | 'isPlain'>> {
   const unknown = unknownKey(members, allowed);
   if (unknown) return { fault: unknown };
   const custom = members.get('custom_id');

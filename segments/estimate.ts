@@ -54,7 +54,8 @@ export type Estimation =
   /** `what` names the part of the request whose cost nobody can bound. */
   | { readonly kind: 'unbounded'; readonly what: string };
 
-/** Params as JSON.parse gives them; strings may be latin1 readings of UTF-8, only ASCII parts are looked at. */
+/** Params as JSON.parse gives them; strings may be latin1 readings of UTF-8, only ASCII parts are looked at. Long strings
+ *  may be cut, base64 data excepted. */
 export type ParsedParams = Readonly<Record<string, unknown>>;
 
 /** What a walk over the content blocks finds. */
@@ -80,11 +81,13 @@ export interface EstimatedRequest {
   readonly outputTokensMax: number;
   /** Whether the JSON has, or may have, a `\u` escape. */
   readonly hasEscapes: boolean;
+  /** Somebody has found that normalising does not lengthen the JSON; nobody has when it is absent. */
+  readonly isPlain?: boolean;
 }
 
 /** Estimates one request to a model. */
 export function estimateParams(request: EstimatedRequest, model: EstimatedModel): Estimation {
-  const { json, params, outputTokensMax, hasEscapes } = request;
+  const { json, params, outputTokensMax, hasEscapes, isPlain } = request;
   const unbounded = unboundedPart(params);
   if (unbounded !== undefined) return { kind: 'unbounded', what: unbounded };
 
@@ -96,8 +99,8 @@ export function estimateParams(request: EstimatedRequest, model: EstimatedModel)
   const fixed =
     overheads.perRequest + messages.length * overheads.perMessage + toolTokens(params['tools']) + outputFormatTokens(params) + contents.images * overheads.perImage;
   const isWindowBound = contents.isOpaque || contents.pdfBytes > 0 || contents.namedDocuments > 0;
-  const written = hasEscapes ? withoutEscapes(json) : json;
-  const bytesMax = isWindowBound ? 0 : Math.max(json.length, normalizedBytesMax(written)) - contents.imageBytes;
+  const normalizedBytes = isPlain ? json.length : normalizedBytesMax(hasEscapes ? withoutEscapes(json) : json);
+  const bytesMax = isWindowBound ? 0 : Math.max(json.length, normalizedBytes) - contents.imageBytes;
   const inputTokensMax = isWindowBound ? model.contextTokensMax : Math.min(bytesMax + fixed, model.contextTokensMax);
 
   const textBytes = json.length - contents.imageBytes - contents.pdfBytes;

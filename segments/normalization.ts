@@ -51,6 +51,11 @@ export function normalizedBytesMax(utf8: Buffer): number {
   return utf8.length + growth;
 }
 
+/** Whether the character that begins with these bytes is plain; what does not belong to it is not looked at. */
+export function isPlainCharacter(lead: number, second: number, third: number): boolean {
+  return leadKinds[lead] === 0 || isPlainAfter(lead, second, third);
+}
+
 /** Whether every character of a valid UTF-8 text is plain, so that normalising cannot lengthen it. */
 export function isPlain(utf8: Uint8Array): boolean {
   return findUnplain(utf8, 0) < 0;
