@@ -6,6 +6,7 @@ import { invariant, PlimsollError } from '../segments/errors.ts';
 import { rejectsKey } from '../segments/lake.ts';
 import type { RunRecord } from '../segments/ledger/ledger.ts';
 import type { RunKey } from '../segments/segment.ts';
+import type { Fault } from './faults.ts';
 import type { Verdict } from './intake.ts';
 import { closeJournal, openJournal } from './journal.ts';
 import type { RunOpening } from './journal.ts';
@@ -76,20 +77,26 @@ export class Ingest {
     });
   }
 
-  /** Takes the verdict on one line. @throws PlimsollError `input_rejected` as soon as a bound on bad rows is broken */
-  async take(line: Line, verdict: Verdict): Promise<void> {
+  /**
+   * Takes the verdict on one line. Returns a promise only where the reader has to wait, which it rarely has to: a promise for
+   * every line would cost more than the line's way into its chunk.
+   * @throws PlimsollError `input_rejected` as soon as a bound on bad rows is broken
+   */
+  take(line: Line, verdict: Verdict): Promise<void> | undefined {
     const { settings, rejects } = this.#request;
-    if (verdict.kind === 'rejected') {
-      rejects.add(line, verdict.fault);
-      this.#request.onReject?.(faultMessage(this.#request.uri, line, verdict.fault));
-      if (isBoundBroken(settings, rejects.count, this.#rows, false)) throw await this.#refusal();
-      return;
-    }
+    if (verdict.kind === 'rejected') return this.#reject(line, verdict.fault);
     this.#accepted += 1;
     // Under --strict one bad line decides; the rest is only judged, so that every bad line is listed.
-    if (settings.isStrict && rejects.count > 0) return;
+    if (settings.isStrict && rejects.count > 0) return undefined;
     this.#spooler.add(verdict.prompt, verdict.segment, verdict.isGeoPinned);
-    if (this.#spooler.isFull) await this.#spooler.room();
+    return this.#spooler.isFull ? this.#spooler.room() : undefined;
+  }
+
+  async #reject(line: Line, found: Fault): Promise<void> {
+    const { settings, rejects } = this.#request;
+    rejects.add(line, found);
+    this.#request.onReject?.(faultMessage(this.#request.uri, line, found));
+    if (isBoundBroken(settings, rejects.count, this.#rows, false)) throw await this.#refusal();
   }
 
   /** Makes everything durable, ends the ingest of the run and wakes the packers. */

@@ -84,18 +84,24 @@ export async function produce(request: ProduceRequest): Promise<Production> {
   const rejects = new RejectsFile(runKey, uri, settings.scratchDirectory);
   const intake = new Intake(uri, intakeRules(settings));
   let ingest: Ingest | undefined;
-  const take = async (line: Line): Promise<void> => {
-    if (isBlank(line)) return;
-    // The run is opened by its first line, so that an empty source opens none.
-    ingest ??= await Ingest.open({ ...request, uri, known, reader, gate: guard.opened, rejects });
+  // The run is opened by its first line, so that an empty source opens none.
+  const takeFirst = async (line: Line): Promise<void> => {
+    ingest = await Ingest.open({ ...request, uri, known, reader, gate: guard.opened, rejects });
     await ingest.take(line, intake.judge(line));
+  };
+  const take = (line: Line): Promise<void> | undefined => {
+    if (isBlank(line)) return undefined;
+    return ingest ? ingest.take(line, intake.judge(line)) : takeFirst(line);
   };
   try {
     for await (const block of readSource(source, settings.expansionMax, signal, (object) => reader.begin(object))) {
       signal.throwIfAborted();
       reader.hash(block);
       guard.check();
-      for (const line of reader.cut(block)) await take(line);
+      for (const line of reader.cut(block)) {
+        const taken = take(line);
+        if (taken) await taken;
+      }
       request.onProgress?.({ rows: reader.rows, rejected: rejects.count, bytes: reader.bytes });
     }
     for (const line of reader.end()) await take(line);

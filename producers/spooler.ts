@@ -11,24 +11,29 @@
  *   P2  The checkpoint that goes with a chunk covers every row of it: it is the reader's position when it was sealed.
  *   P3  Nothing is added before the gate is open: a resumed run first proves that its source is the same one.
  *   P4  Rows at or below the high water of their segment and client are durable already and are dropped.
- *   P5  Open chunks hold at most `openBytesMax` together, plus one row; at most `putsMax` spool objects,
+ *   P5  Open chunks hold at most `openBytesMax` of memory together, plus one row; beyond that the largest goes on in a file
+ *       of the staging folder, or is sealed where there is none. At most `putsMax` spool objects and parts of open chunks,
  *       `addsMax` additions to the ledger and `wakesMax` wake-ups are on their way.
+ *   P6  When `settle` returns, no file of an open chunk is left.
  */
 import { BlockPool } from '../segments/block-pool.ts';
-import { ChunkWriter } from '../segments/chunk.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import { spoolKey } from '../segments/lake.ts';
 import { chunkId } from '../segments/segment.ts';
-import type { ChunkFooter, SealedChunk } from '../segments/chunk.ts';
+import type { ChunkFooter } from '../segments/chunk.ts';
 import type { Checkpoint, Ledger } from '../segments/ledger/ledger.ts';
 import type { Prompt, RunKey, SegmentName } from '../segments/segment.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
+import { OpenChunk } from './open-chunk.ts';
+import type { EndedChunk } from './open-chunk.ts';
 
 /** Two keep the disk busy while a third is hashed; more only hold memory. */
 const putsMax = 4;
 /** Chunks on their way into the ledger: with its log flushed at every write, sixteen cost hardly more than one. */
 const addsMax = 16;
+/** Open chunks that are partly in files, of two descriptors each at most; more are sealed small, as without a folder. */
+const filesMax = 256;
 /** Wake-ups on their way to the queues. */
 const wakesMax = 64;
 
@@ -43,7 +48,7 @@ export interface SpoolerSettings {
   readonly isReleased: boolean;
   readonly highWater: ReadonlyMap<string, number>;
   readonly ledger: Pick<Ledger, 'addChunk'>;
-  readonly store: Pick<Store, 'put'>;
+  readonly store: Pick<Store, 'put' | 'putFile' | 'stagingDirectory'>;
   readonly wake: Pick<Wake, 'enqueueChunk'>;
   readonly now: () => number;
   /** Where the reader stands; asked for when a chunk is sealed (P2). */
@@ -54,12 +59,15 @@ export interface SpoolerSettings {
 
 export class Spooler {
   readonly #settings: SpoolerSettings;
-  readonly #open = new Map<string, ChunkWriter>();
+  readonly #open = new Map<string, OpenChunk>();
   readonly #blocks = new BlockPool();
   readonly #durableRows: Map<string, number>;
   /** Last row that stands in a sealed chunk, by segment and client. */
   readonly #sealedRows: Map<string, number>;
+  /** Bytes of the open chunks that are in memory. */
   #openBytes = 0;
+  /** Open chunks that are partly in files. */
+  #files = 0;
   #puts = 0;
   #added = 0;
   #chain: Promise<void> = Promise.resolve();
@@ -67,6 +75,7 @@ export class Spooler {
   #roomWaiters: (() => void)[] = [];
   readonly #adds = new Set<Promise<void>>();
   readonly #wakes = new Set<Promise<void>>();
+  readonly #spills = new Set<Promise<void>>();
 
   constructor(settings: SpoolerSettings) {
     this.#settings = settings;
@@ -88,18 +97,19 @@ export class Spooler {
   add(prompt: Prompt, segment: SegmentName, isGeoPinned: boolean): void {
     const key = `${segment}|${prompt.client}`;
     if (prompt.source.row <= (this.#settings.highWater.get(key) ?? 0)) return;
-    let writer = this.#open.get(key);
-    if (!writer) {
+    let chunk = this.#open.get(key);
+    if (!chunk) {
       const { run, source } = this.#settings;
-      writer = new ChunkWriter({ run, segment, client: prompt.client, attempt: 1, source, previousRow: this.#sealedRows.get(key) ?? 0 }, this.#blocks);
-      this.#open.set(key, writer);
+      chunk = new OpenChunk({ run, segment, client: prompt.client, attempt: 1, source, previousRow: this.#sealedRows.get(key) ?? 0 }, this.#blocks);
+      this.#open.set(key, chunk);
     }
+    const { writer } = chunk;
     const before = writer.sizeBytes;
     writer.add(prompt, isGeoPinned);
     this.#openBytes += writer.sizeBytes - before;
     const { chunkBytesMax, chunkRowsMax, openBytesMax } = this.#settings;
-    if (writer.paramsBytes >= chunkBytesMax || writer.rows >= chunkRowsMax) this.#seal(key, writer);
-    else if (this.#openBytes > openBytesMax) this.#sealLargest();
+    if (writer.paramsBytes >= chunkBytesMax || writer.rows >= chunkRowsMax) this.#seal(key, chunk);
+    else if (this.#openBytes > openBytesMax) this.#relieve();
   }
 
   /** Resolves when fewer than `putsMax` objects are on their way (P5). @throws whatever a write failed with */
@@ -111,38 +121,64 @@ export class Spooler {
   /** Seals every open chunk and resolves when all of them are in the ledger. @throws whatever a write failed with */
   async flush(): Promise<void> {
     // By first row, so that the order does not depend on when the segments were first met.
-    const writers = [...this.#open].sort(([, a], [, b]) => a.firstRow - b.firstRow);
-    for (const [key, writer] of writers) {
+    const chunks = [...this.#open].sort(([, a], [, b]) => a.writer.firstRow - b.writer.firstRow);
+    for (const [key, chunk] of chunks) {
       await this.room();
-      this.#seal(key, writer);
+      this.#seal(key, chunk);
     }
     await this.settle();
     if (this.#failure) throw this.#failure.error;
   }
 
-  /** Resolves when nothing is under way any more, whatever became of it. */
+  /** Resolves when nothing is under way any more, whatever became of it. What is still open is given up (P6). */
   async settle(): Promise<void> {
     await this.#chain;
     await Promise.all(this.#adds);
     await Promise.all(this.#wakes);
+    await Promise.all(this.#spills);
+    for (const chunk of this.#open.values()) await chunk.discard();
   }
 
-  #sealLargest(): void {
-    let largest: readonly [string, ChunkWriter] | undefined;
-    for (const entry of this.#open) if (!largest || entry[1].sizeBytes > largest[1].sizeBytes) largest = entry;
-    if (largest) this.#seal(...largest);
+  /** Frees memory: of the open chunk that holds most, what can go to its file, or all of it (P5). */
+  #relieve(): void {
+    let largest: readonly [string, OpenChunk] | undefined;
+    for (const entry of this.#open) if (!largest || entry[1].writer.sizeBytes > largest[1].writer.sizeBytes) largest = entry;
+    if (!largest) return;
+    const [key, chunk] = largest;
+    const { writer, isSpilled } = chunk;
+    const { stagingDirectory } = this.#settings.store;
+    const mayGrow = stagingDirectory !== undefined && (isSpilled || this.#files < filesMax);
+    if (mayGrow && writer.spillableBytes * 2 >= writer.sizeBytes) this.#spill(chunk, stagingDirectory);
+    else this.#seal(key, chunk);
   }
 
-  #seal(key: string, writer: ChunkWriter): void {
+  #spill(chunk: OpenChunk, stagingDirectory: string): void {
+    if (!chunk.isSpilled) this.#files += 1;
+    this.#openBytes -= chunk.writer.spillableBytes;
+    this.#puts += 1;
+    const spilling = chunk
+      .spill(stagingDirectory)
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        this.#puts -= 1;
+        this.#spills.delete(spilling);
+        this.#wakeWaiters();
+      });
+    this.#spills.add(spilling);
+  }
+
+  #seal(key: string, chunk: OpenChunk): void {
+    const { writer, isSpilled } = chunk;
     this.#open.delete(key);
     this.#openBytes -= writer.sizeBytes;
+    if (isSpilled) this.#files -= 1;
     this.#sealedRows.set(key, writer.lastRow);
     const { tag, run, position } = this.#settings;
     const id = chunkId(tag, writer.heading.segment, writer.firstRow, writer.lastRow);
-    const sealed = writer.seal(id);
+    const ended = chunk.end(id);
+    const { footer } = ended;
     const checkpoint = position();
-    const stored = this.#store(spoolKey(run, id), sealed).finally(() => writer.release());
-    const { footer } = sealed;
+    const stored = this.#store(spoolKey(run, id), ended);
     this.#chain = this.#chain.then(async () => {
       try {
         await stored;
@@ -163,10 +199,10 @@ export class Spooler {
   }
 
   /** Writes a spool object. It never rejects: the first failure is kept, and nothing is added after it. */
-  async #store(key: string, sealed: SealedChunk): Promise<void> {
+  async #store(key: string, chunk: EndedChunk): Promise<void> {
     this.#puts += 1;
     try {
-      await this.#settings.store.put(key, sealed);
+      await chunk.put(this.#settings.store, key);
     } catch (error) {
       this.#fail(error);
     } finally {

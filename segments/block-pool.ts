@@ -29,14 +29,34 @@ export class Section {
   #blocks: Buffer[] = [];
   #tail: Buffer;
   #used = 0;
+  #takenBytes = 0;
 
   constructor(pool: BlockPool) {
     this.#pool = pool;
     this.#tail = pool.take();
   }
 
+  /** Bytes in memory. */
   get sizeBytes(): number {
-    return this.#blocks.length * blockBytes + this.#used;
+    return this.fullBytes + this.#used;
+  }
+
+  /** Bytes in full blocks, those that {@link takeFull} would take. */
+  get fullBytes(): number {
+    return this.#blocks.length * blockBytes;
+  }
+
+  /** Bytes that were ever added, newlines included. */
+  get addedBytes(): number {
+    return this.#takenBytes + this.sizeBytes;
+  }
+
+  /** Takes the full blocks out of the section, the oldest first; the taker gives them back to the pool. */
+  takeFull(): readonly Buffer[] {
+    const full = this.#blocks;
+    this.#blocks = [];
+    this.#takenBytes += full.length * blockBytes;
+    return full;
   }
 
   /** Appends a copy of the bytes and a newline. */

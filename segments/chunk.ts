@@ -98,12 +98,30 @@ export interface SealedChunk {
   readonly isDigested: true;
 }
 
+/** Blocks that have left a chunk before it was sealed. */
+export interface SpilledBlocks {
+  readonly params: readonly Buffer[];
+  readonly index: readonly Buffer[];
+  /** Gives their memory back; they must not be read afterwards. */
+  release(): void;
+}
+
+/** What of a finished chunk was not spilled, section by section, and the size of the whole object. */
+export interface ChunkEnd {
+  readonly footer: ChunkFooter;
+  readonly params: readonly Buffer[];
+  readonly index: readonly Buffer[];
+  readonly footerLine: Buffer;
+  readonly sizeBytes: number;
+}
+
 /**
  * Collects the prompts of one chunk in memory. It copies the params: a slice of the reader's block would keep the whole
  * block alive, and a hundred open segments would then keep the whole input.
  */
 export class ChunkWriter {
   readonly heading: ChunkHeading;
+  readonly #pool: BlockPool;
   readonly #params: Section;
   readonly #index: Section;
   #rows = 0;
@@ -117,6 +135,7 @@ export class ChunkWriter {
 
   constructor(heading: ChunkHeading, pool = new BlockPool()) {
     this.heading = heading;
+    this.#pool = pool;
     this.#params = new Section(pool);
     this.#index = new Section(pool);
   }
@@ -128,6 +147,11 @@ export class ChunkWriter {
   /** Bytes held in memory. */
   get sizeBytes(): number {
     return this.#params.sizeBytes + this.#index.sizeBytes;
+  }
+
+  /** Bytes that `spill` would take out of memory. */
+  get spillableBytes(): number {
+    return this.#params.fullBytes + this.#index.fullBytes;
   }
 
   get paramsBytes(): number {
@@ -177,8 +201,22 @@ export class ChunkWriter {
     this.#models.add(row.model);
   }
 
-  /** Ends the chunk under its id and returns its bytes. The writer must not be added to afterwards. */
-  seal(chunk: ChunkId): SealedChunk {
+  /** Takes the full blocks out of memory. Whoever takes them must put them in front of what `end` returns. */
+  spill(): SpilledBlocks {
+    const params = this.#params.takeFull();
+    const index = this.#index.takeFull();
+    return {
+      params,
+      index,
+      release: () => {
+        for (const block of params) this.#pool.give(block);
+        for (const block of index) this.#pool.give(block);
+      },
+    };
+  }
+
+  /** Ends the chunk under its id and returns what is in memory of it. The writer must not be added to afterwards. */
+  end(chunk: ChunkId): ChunkEnd {
     const footer: ChunkFooter = {
       v: 1,
       chunk,
@@ -187,14 +225,21 @@ export class ChunkWriter {
       firstRow: this.#firstRow,
       lastRow: this.#lastRow,
       paramsBytes: this.#paramsBytes,
-      indexBytes: this.#index.sizeBytes,
+      indexBytes: this.#index.addedBytes,
       tokensExpected: this.#tokensExpected,
       tokensMax: this.#tokensMax,
       microUsdMax: this.#microUsdMax,
       models: [...this.#models].sort(),
     };
-    const blocks = [...this.#params.blocks(), ...this.#index.blocks(), Buffer.from(`${JSON.stringify(footer)}\n`, 'utf8')];
-    const sizeBytes = blocks.reduce((sum, block) => sum + block.length, 0);
+    const footerLine = Buffer.from(`${JSON.stringify(footer)}\n`, 'utf8');
+    const sizeBytes = this.#params.addedBytes + this.#index.addedBytes + footerLine.length;
+    return { footer, params: this.#params.blocks(), index: this.#index.blocks(), footerLine, sizeBytes };
+  }
+
+  /** Ends a chunk of which nothing was spilled and returns its bytes. */
+  seal(chunk: ChunkId): SealedChunk {
+    const { footer, params, index, footerLine, sizeBytes } = this.end(chunk);
+    const blocks = [...params, ...index, footerLine];
     return {
       footer,
       blocks,

@@ -34,6 +34,7 @@ export async function openFolderStore(root: string, nowMs: number): Promise<Stor
 
 class FolderStore implements Store {
   readonly uri: string;
+  readonly stagingDirectory: string;
   readonly #root: string;
   readonly #temporary: string;
   readonly #knownDirectories = new Set<string>();
@@ -44,6 +45,7 @@ class FolderStore implements Store {
   constructor(root: string, temporary: string) {
     this.#root = root;
     this.#temporary = temporary;
+    this.stagingDirectory = temporary;
     this.uri = pathToFileURL(root).href.replace(/\/$/, '');
   }
 

@@ -34,6 +34,9 @@ export interface StoredObject {
 export interface Store {
   /** The lake's own address, `file:///…/lake` or `s3://bucket/prefix`, without a trailing slash. */
   readonly uri: string;
+  /** A folder of this machine where a file may grow that {@link putFile} then takes without copying it. What is left there
+   *  by a process that died is removed at a later start. Absent where the lake is not on this machine. */
+  readonly stagingDirectory?: string;
   /** Creates an object (T1, T2). @throws PlimsollError `lake_conflict`, `lake_full`, `lake_unavailable` */
   put(key: string, content: ObjectContent): Promise<'created' | 'same'>;
   /** Creates an object from a finished local file, without copying where the medium allows. The file may be consumed. */
