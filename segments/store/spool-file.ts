@@ -29,6 +29,8 @@ export class SpoolFile {
   #params: FileHandle | undefined;
   #index: FileHandle | undefined;
   #unsyncedBytes = 0;
+  /** The files that were created and not yet removed. */
+  readonly #made: string[] = [];
 
   /** Nothing is created before the first append. */
   constructor(stagingDirectory: string) {
@@ -39,14 +41,14 @@ export class SpoolFile {
   /** Appends blocks to both sections. When it returns, the blocks may be used again. @throws PlimsollError `lake_full`, `lake_unavailable` */
   async append(params: readonly Uint8Array[], index: readonly Uint8Array[]): Promise<void> {
     try {
-      this.#params ??= await open(this.path, 'wx');
+      this.#params ??= await this.#create(this.path);
       this.#unsyncedBytes += await writeAll(this.#params, params);
       if (this.#unsyncedBytes >= unsyncedBytesMax) {
         this.#unsyncedBytes = 0;
         await this.#params.datasync();
       }
       if (index.length === 0) return;
-      this.#index ??= await open(this.#indexPath, 'wx');
+      this.#index ??= await this.#create(this.#indexPath);
       await writeAll(this.#index, index);
     } catch (error) {
       throw stagingError(error, this.path);
@@ -78,11 +80,17 @@ export class SpoolFile {
     return hash.digest('hex');
   }
 
-  /** Closes and removes what is left. Safe to call again. */
+  /** Closes and removes what is there. Safe to call again. */
   async discard(): Promise<void> {
     await this.#close();
-    await rm(this.path, { force: true });
-    await rm(this.#indexPath, { force: true });
+    const made = this.#made.splice(0);
+    for (const path of made) await rm(path, { force: true });
+  }
+
+  async #create(path: string): Promise<FileHandle> {
+    const file = await open(path, 'wx');
+    this.#made.push(path);
+    return file;
   }
 
   async #close(): Promise<void> {
