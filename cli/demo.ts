@@ -61,7 +61,7 @@ async function demo(installation: Installation, wanted: number, seed: number, op
 async function show(installation: Installation, { view, production }: RunEnd, elapsedMs: number): Promise<void> {
   const { run } = view;
   const rowsIn = run.accepted + run.rejected;
-  const rowsOut = run.succeeded + run.deadLettered + run.rejected;
+  const rowsOut = run.succeeded + run.deadLettered + run.notSampled + run.rejected;
   const accounts = await installation.ledger.listAccounts();
   const segments = accounts.filter((account) => account.target.startsWith('segment:'));
   print(tableText(['segment', 'tokens in', 'tokens out', 'cost'], segments.map((each) => [

@@ -40,7 +40,7 @@ export function startProgress(isShown: boolean, isCi = false): Progress {
 export function progressText({ run, archives }: RunView): string {
   const sent = archives.filter((archive) => archive.batch !== undefined);
   const ended = sent.filter((archive) => archive.state !== 'accepted').length;
-  const done = run.succeeded + run.deadLettered;
+  const done = run.succeeded + run.deadLettered + run.notSampled;
   const tokens = run.usage.inputTokens + run.usage.outputTokens;
   return (
     `${countText(done)}/${countText(run.accepted)} rows · ${sent.length} batches (${ended} ended) · ${countText(tokens)} tokens · ${dollarText(run.microUsd)}` +

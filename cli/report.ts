@@ -13,7 +13,7 @@ export async function tellRun(installation: Installation, view: RunView, product
   const { run } = view;
   const lines = [
     `run ${run.run}: ${statusText(view)}${production && isOver(production.run) ? ' (was there already: 0 submitted now, $0.00)' : ''}`,
-    `  rows in   ${countText(run.accepted + run.rejected)} = ${countText(run.succeeded)} succeeded + ${countOf(run.deadLettered, 'dead letter')} + ${countText(run.rejected)} rejected${openText(run.accepted - run.succeeded - run.deadLettered)}`,
+    `  rows in   ${countText(run.accepted + run.rejected)} = ${countText(run.succeeded)} succeeded + ${countOf(run.deadLettered, 'dead letter')}${run.notSampled > 0 ? ` + ${countText(run.notSampled)} not sampled` : ''} + ${countText(run.rejected)} rejected${openText(run.accepted - run.succeeded - run.deadLettered - run.notSampled)}`,
     `  batches   ${run.batches}`,
     `  tokens    ${countText(run.usage.inputTokens)} in, ${countText(run.usage.outputTokens)} out`,
     `  cost      ${dollarText(run.microUsd)} estimated; ${dollarText(run.standardMicroUsd - run.microUsd)} less than one by one`,

@@ -65,8 +65,8 @@ export async function workUntilStill(
     });
     progress.end();
     if (accountFault && view.standing !== 'complete' && view.standing !== 'canceled') {
-      const { accepted, succeeded, deadLettered } = view.run;
-      throw explainAccountFault(accountFault, installation.config, options.isSimulated, accepted - succeeded - deadLettered);
+      const { accepted, succeeded, deadLettered, notSampled } = view.run;
+      throw explainAccountFault(accountFault, installation.config, options.isSimulated, accepted - succeeded - deadLettered - notSampled);
     }
     return { view, production, isTimedOut: isTimedOut && !interrupt.signal.aborted, isInterrupted: interrupt.signal.aborted && view.standing === 'moving' };
   } catch (error) {

@@ -11,7 +11,7 @@
  *    "submitted_at":"…","ended_at":"…","request_sha256":"9f…","metadata":{"batch":"a"},"result":{…}}
  */
 import type { ChunkRow } from '../segments/chunk.ts';
-import type { ArchiveOutcome, DeadRow } from '../segments/outcome.ts';
+import { notSampledReason, type ArchiveOutcome, type DeadRow } from '../segments/outcome.ts';
 import { microUsdToUsd } from '../segments/price.ts';
 import type { ResultLine } from '../segments/result-line.ts';
 import type { Usage } from '../segments/segment.ts';
@@ -69,6 +69,16 @@ export class RowEncoder {
     if (source) this.#bytes(source.bytes, source.line.result.from, source.line.result.to);
     else this.#text('null');
     this.#text('}\n');
+    return this.#out.subarray(0, this.#used);
+  }
+
+  /** The row of a prompt that a replan has left out of its sample. */
+  notSampled(row: ChunkRow, attempt: number): Buffer {
+    this.#used = 0;
+    this.#text(
+      `${this.#head(row, 'not_sampled', row.model)},"stop_reason":null,"text":null,"reason":"${notSampledReason}","error_type":null,"error_message":null` +
+        `,"usage":null,"cost_usd_estimated":null${this.#end(row, attempt)}null}\n`,
+    );
     return this.#out.subarray(0, this.#used);
   }
 

@@ -32,6 +32,10 @@ export interface TopicSummary {
   readonly succeeded: number;
   readonly retried: number;
   readonly dead_lettered: number;
+  /** Rows that a replan left out of a sample; their lines stand in the errors. */
+  readonly not_sampled: number;
+  /** Rows that a replan carries on; another archive of the run says what became of them. */
+  readonly replanned: number;
   readonly truncated: number;
   readonly refused: number;
   readonly usage: UsageDocument;
@@ -46,6 +50,8 @@ export interface ManifestCounts {
   /** Rows that went round again; another archive of the run says what became of them. */
   readonly retried: number;
   readonly dead_lettered: number;
+  readonly not_sampled: number;
+  readonly replanned: number;
   readonly truncated: number;
   readonly refused: number;
 }
@@ -117,12 +123,14 @@ export function sortEntries(entries: readonly ManifestEntry[]): readonly Manifes
 
 /** Adds up the summaries of topics. */
 export function sumCounts(topics: readonly Omit<ManifestCounts, 'rows'>[]): ManifestCounts {
-  const sum = { rows: 0, succeeded: 0, retried: 0, dead_lettered: 0, truncated: 0, refused: 0 };
+  const sum = { rows: 0, succeeded: 0, retried: 0, dead_lettered: 0, not_sampled: 0, replanned: 0, truncated: 0, refused: 0 };
   for (const topic of topics) {
-    sum.rows += topic.succeeded + topic.retried + topic.dead_lettered;
+    sum.rows += topic.succeeded + topic.retried + topic.dead_lettered + topic.not_sampled + topic.replanned;
     sum.succeeded += topic.succeeded;
     sum.retried += topic.retried;
     sum.dead_lettered += topic.dead_lettered;
+    sum.not_sampled += topic.not_sampled;
+    sum.replanned += topic.replanned;
     sum.truncated += topic.truncated;
     sum.refused += topic.refused;
   }
@@ -138,5 +146,8 @@ function countReasons(reasons: readonly string[]): Readonly<Record<string, numbe
 /** Reads the manifest of an exported archive. @throws PlimsollError `lake_missing` when it was not committed */
 export async function readArchiveManifest(store: Store, dt: string, run: RunKey, archive: ArchiveId): Promise<ArchiveManifest> {
   const bytes = await store.readWhole(archiveManifestKey(dt, run, archive));
-  return JSON.parse(bytes.toString('utf8')) as ArchiveManifest;
+  const manifest = JSON.parse(bytes.toString('utf8')) as ArchiveManifest;
+  // Manifests of before replans were counted name no such rows: they have none.
+  const none = { not_sampled: 0, replanned: 0 };
+  return { ...manifest, counts: { ...none, ...manifest.counts }, topics: manifest.topics.map((topic) => ({ ...none, ...topic })) };
 }

@@ -22,6 +22,8 @@ export interface RunDocument {
     readonly rejected: number;
     readonly succeeded: number;
     readonly dead_lettered: number;
+    /** Left out of a sample by a replan. */
+    readonly not_sampled: number;
   };
   readonly batches: number;
   readonly usage: UsageDocument;
@@ -41,7 +43,7 @@ export function runDocument(run: RunRecord, lakeUri: string, rest?: 'held' | 'in
     run_key: run.run,
     ...(run.retryOf === undefined ? {} : { retry_of: run.retryOf }),
     status: statusOf(run, rest),
-    counts: { accepted: run.accepted, rejected: run.rejected, succeeded: run.succeeded, dead_lettered: run.deadLettered },
+    counts: { accepted: run.accepted, rejected: run.rejected, succeeded: run.succeeded, dead_lettered: run.deadLettered, not_sampled: run.notSampled },
     batches: run.batches,
     usage: usageDocument(run.usage),
     cost_usd: microUsdToUsd(run.microUsd),

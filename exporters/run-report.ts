@@ -3,7 +3,7 @@
  * `_SUCCESS`, the object that downstream triggers wait for.
  *
  * Invariants
- *   N1  `_SUCCESS` exists only when every accepted prompt is a result or a dead letter and every rejected line is in the
+ *   N1  `_SUCCESS` exists only when every accepted prompt is a result, a dead letter or left out by a replan, and every rejected line is in the
  *       rejects file; a run with failed rows still gets it, since complete is not the same as perfect.
  *   N2  The documents are a function of the run's record and the archive manifests: gathering again writes the same bytes.
  */
@@ -43,6 +43,9 @@ export interface RunReport {
     readonly succeeded: number;
     readonly dead_lettered: number;
     readonly retried: number;
+    /** Rows that a replan left out of a sample, and rows that it sent with other parameters. */
+    readonly not_sampled: number;
+    readonly replanned: number;
     readonly truncated: number;
     readonly refused: number;
   };
@@ -101,12 +104,12 @@ async function rejectsEntry(run: RunRecord, store: Store): Promise<ManifestEntry
 }
 
 function assertAccounted(run: RunRecord, counts: ManifestCounts, rejects: number): void {
-  const ended = counts.succeeded + counts.dead_lettered;
+  const ended = counts.succeeded + counts.dead_lettered + counts.not_sampled;
   if (ended === run.accepted && rejects === run.rejected) return;
   throw new PlimsollError('rows_unaccounted', {
     message:
       `the run accepted ${run.accepted} prompts and rejected ${run.rejected} lines, but its archives account for ` +
-      `${counts.succeeded} results and ${counts.dead_lettered} dead letters, and its rejects file for ${rejects} lines`,
+      `${counts.succeeded} results, ${counts.dead_lettered} dead letters and ${counts.not_sampled} left out, and its rejects file for ${rejects} lines`,
     where: `run ${run.run}`,
     hint: 'No _SUCCESS was written. Compare the archives of the run in the ledger with the manifests in the lake.',
   });
@@ -124,7 +127,7 @@ function reportOf(
   const microUsd = sum((manifest) => manifest.micro_usd);
   const standardMicroUsd = sum((manifest) => manifest.standard_micro_usd);
   const batchIds = manifests.flatMap((manifest) => (manifest.batch_id === null ? [] : [manifest.batch_id]));
-  const { succeeded, dead_lettered, retried, truncated, refused } = counts;
+  const { succeeded, dead_lettered, retried, not_sampled, replanned, truncated, refused } = counts;
   return {
     schema_version: schemaVersion,
     run_key: run.run,
@@ -136,7 +139,7 @@ function reportOf(
     settings_sha256: run.cutSha256,
     opened_at: isoTime(run.openedAtMs),
     completed_at: isoTime(completedAtMs),
-    counts: { accepted: run.accepted, rejected: run.rejected, succeeded, dead_lettered, retried, truncated, refused },
+    counts: { accepted: run.accepted, rejected: run.rejected, succeeded, dead_lettered, retried, not_sampled, replanned, truncated, refused },
     batches: batchIds.length,
     batch_ids: batchIds,
     usage: sumUsage(manifests.map((manifest) => manifest.usage)),
@@ -179,7 +182,7 @@ function runManifest(report: RunReport, manifests: readonly ArchiveManifest[], e
 }
 
 function successSummary(report: RunReport): object {
-  const { accepted, rejected, succeeded, dead_lettered } = report.counts;
+  const { accepted, rejected, succeeded, dead_lettered, not_sampled } = report.counts;
   return {
     run_key: report.run_key,
     status: report.status,
@@ -187,6 +190,7 @@ function successSummary(report: RunReport): object {
     rows: accepted + rejected,
     succeeded,
     dead_lettered,
+    not_sampled,
     rejected,
     cost_usd_estimated: report.cost_usd_estimated,
     manifest: report.manifest,
@@ -208,11 +212,11 @@ function sumTopics(summaries: readonly TopicSummary[]): readonly TopicSummary[] 
   const names = [...new Set(summaries.map((summary) => summary.topic))].sort();
   return names.map((topic) => {
     const own = summaries.filter((summary) => summary.topic === topic);
-    const { succeeded, retried, dead_lettered, truncated, refused } = sumCounts(own);
+    const { rows: _rows, ...counts } = sumCounts(own);
     const microUsd = own.reduce((sum, summary) => sum + summary.micro_usd, 0);
     const standardMicroUsd = own.reduce((sum, summary) => sum + summary.standard_micro_usd, 0);
     const usage = sumUsage(own.map((summary) => summary.usage));
-    return { topic, succeeded, retried, dead_lettered, truncated, refused, usage, micro_usd: microUsd, standard_micro_usd: standardMicroUsd };
+    return { topic, ...counts, usage, micro_usd: microUsd, standard_micro_usd: standardMicroUsd };
   });
 }
 

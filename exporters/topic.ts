@@ -2,8 +2,8 @@
  * The export of one topic of an archive: its rows, in the order of the archive, into data files or error files.
  *
  * Invariants
- *   X1  Every row of the topic's chunks is written exactly once, to the results or to the errors, or is one that went
- *       round again. What the outcome says decides; a row that it counts as succeeded must have a succeeded result.
+ *   X1  Every row of the topic's chunks is written exactly once, to the results or to the errors, or is one that goes on
+ *       in another archive, retried or replanned. What the outcome says decides; a row that it counts as succeeded must have a succeeded result.
  */
 import type { ChunkRow } from '../segments/chunk.ts';
 import { invariant, PlimsollError } from '../segments/errors.ts';
@@ -38,19 +38,24 @@ export function topicsOf(outcome: ArchiveOutcome): ReadonlyMap<string, readonly 
   return new Map([...topics].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+const markedFates = ['succeeded', 'retried', 'replanned', 'not_sampled'] as const;
+
 /** What the outcome says of each row, by index. */
 export class RowFates {
-  readonly #isRetried: Uint8Array;
+  /** 1 for what was retried, 2 for what goes on as part of a replan, 3 for what a replan left out. */
+  readonly #marks: Uint8Array;
   readonly #dead: ReadonlyMap<number, DeadRow>;
 
   constructor(outcome: ArchiveOutcome) {
-    this.#isRetried = new Uint8Array(outcome.rows);
-    for (const [first, last] of outcome.retried) this.#isRetried.fill(1, first, last + 1);
+    this.#marks = new Uint8Array(outcome.rows);
+    for (const [first, last] of outcome.retried) this.#marks.fill(1, first, last + 1);
+    for (const [first, last] of outcome.replan?.replanned ?? []) this.#marks.fill(2, first, last + 1);
+    for (const [first, last] of outcome.replan?.notSampled ?? []) this.#marks.fill(3, first, last + 1);
     this.#dead = new Map(outcome.dead.map((row) => [row.index, row]));
   }
 
-  of(index: number): 'succeeded' | 'retried' | DeadRow {
-    return this.#dead.get(index) ?? (this.#isRetried[index] === 1 ? 'retried' : 'succeeded');
+  of(index: number): 'succeeded' | 'retried' | 'replanned' | 'not_sampled' | DeadRow {
+    return this.#dead.get(index) ?? markedFates[this.#marks[index] ?? 0] ?? 'succeeded';
   }
 }
 
@@ -88,6 +93,8 @@ class TopicRows {
   #succeeded = 0;
   #retried = 0;
   #deadLettered = 0;
+  #notSampled = 0;
+  #replanned = 0;
   #truncated = 0;
   #refused = 0;
 
@@ -107,8 +114,12 @@ class TopicRows {
         this.#retried++;
         continue;
       }
+      if (fate === 'replanned') {
+        this.#replanned++;
+        continue;
+      }
       const writer = fate === 'succeeded' ? this.#results : this.#errors;
-      const bytes = fate === 'succeeded' ? this.#encodeSucceeded(index, row, chunk.attempt) : this.#encodeDead(row, chunk.attempt, fate);
+      const bytes = fate === 'succeeded' ? this.#encodeSucceeded(index, row, chunk.attempt) : fate === 'not_sampled' ? this.#encodeLeftOut(row, chunk.attempt) : this.#encodeDead(row, chunk.attempt, fate);
       if (!writer.tryAdd(bytes)) await writer.addSlowly(bytes);
     }
   }
@@ -123,6 +134,8 @@ class TopicRows {
         succeeded: this.#succeeded,
         retried: this.#retried,
         dead_lettered: this.#deadLettered,
+        not_sampled: this.#notSampled,
+        replanned: this.#replanned,
         truncated: this.#truncated,
         refused: this.#refused,
         usage: usageDocument(usage),
@@ -154,6 +167,11 @@ class TopicRows {
     this.#succeeded++;
     const microUsd = this.#spend.add(model, usage, outcome.prices[model], row.geo === 1);
     return encoder.succeeded(row, attempt, source, model, usage, microUsd);
+  }
+
+  #encodeLeftOut(row: ChunkRow, attempt: number): Buffer {
+    this.#notSampled++;
+    return this.#shared.encoder.notSampled(row, attempt);
   }
 
   #encodeDead(row: ChunkRow, attempt: number, dead: DeadRow): Buffer {

@@ -7,6 +7,7 @@ import type { SpooledObject } from './derive-rows.ts';
 import { ordinalOf, type AcceptedDocument, type CompletionDocument, type IngestionDocument, type IntentDocument, type OpeningDocument, type RefusalDocument, type SealedArchive, type SealedChunkRange } from './journal.ts';
 import type { ArchiveState, IntentState } from './lifecycle.ts';
 import type { ArchiveOutcome } from './outcome.ts';
+import type { ReplanDocument } from './replan-document.ts';
 import { segmentParts, type ArchiveId, type BatchId, type ChunkId, type IntentId, type Priority } from './segment.ts';
 
 /** Everything that the lake says of one run. */
@@ -23,6 +24,8 @@ export interface RunEvidence {
   readonly rejected: readonly RefusalDocument[];
   readonly outcomes: readonly ArchiveOutcome[];
   readonly exported: ReadonlySet<ArchiveId>;
+  /** Replans that hold chunks of the run, each with those chunks only. */
+  readonly replans: readonly ReplanDocument[];
   readonly completion: CompletionDocument | undefined;
   /** Its `_SUCCESS` is in the lake. */
   readonly isComplete: boolean;

@@ -19,6 +19,7 @@ export interface AccountSums {
 export interface RunSums {
   readonly succeeded: number;
   readonly deadLettered: number;
+  readonly notSampled: number;
   readonly retried: number;
   readonly usage: Usage;
   readonly microUsd: number;
@@ -37,6 +38,7 @@ export function sumsOf(drafts: readonly ArchiveDraft[], chunks: readonly Derived
     succeeded: sum((each) => each.succeeded),
     deadLettered: sum((each) => each.deadLettered),
     retried: sum((each) => each.retried),
+    notSampled: sum((each) => each.notSampled ?? 0),
     usage: settled.reduce((total, each) => addUsage(total, each.usage), noUsage),
     microUsd: sum((each) => each.microUsd),
     standardMicroUsd: sum((each) => each.standardMicroUsd),

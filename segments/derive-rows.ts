@@ -5,6 +5,7 @@
  */
 import type { ChunkFooter } from './chunk.ts';
 import type { SealedChunkRange } from './journal.ts';
+import { isReplanned } from './segment.ts';
 
 /** A spool object. `rowsOf`: source lines by index, needed where the object overlaps another one. */
 export interface SpooledObject {
@@ -23,7 +24,7 @@ export interface FreeRange {
 /** Keys of the objects that share source rows with another one of their segment and client. */
 export function overlappingKeys(footers: readonly { readonly key: string; readonly footer: ChunkFooter }[]): ReadonlySet<string> {
   const found = new Set<string>();
-  for (const objects of lanesOf(footers.filter(({ footer }) => footer.attempt === 1)).values()) {
+  for (const objects of lanesOf(footers.filter(({ footer }) => isOfSource(footer))).values()) {
     let reach: (typeof objects)[number] | undefined;
     for (const object of objects) {
       if (reach && object.footer.firstRow <= reach.footer.lastRow) found.add(reach.key).add(object.key);
@@ -45,7 +46,7 @@ export class Cover {
 
   constructor(spool: readonly SpooledObject[]) {
     for (const object of spool) this.#objects.set(object.key, object);
-    this.#lanes = lanesOf(spool.filter(({ footer }) => footer.attempt === 1));
+    this.#lanes = lanesOf(spool.filter(({ footer }) => isOfSource(footer)));
   }
 
   footerOf(key: string): ChunkFooter | undefined {
@@ -53,7 +54,7 @@ export class Cover {
   }
 
   /** Takes the rows of an archive; false, and nothing is taken, when one of them is taken already. */
-  take(ranges: readonly SealedChunkRange[]): boolean {
+  take(ranges: readonly Pick<SealedChunkRange, 'spoolKey' | 'spoolRows' | 'from' | 'to' | 'attempt'>[]): boolean {
     const isFree = ranges.every((range) => {
       const taken = this.#takenOf(range.spoolKey, range.spoolRows);
       const lines = this.#linesOf(range.spoolKey);
@@ -78,7 +79,7 @@ export class Cover {
     const found: FreeRange[] = [];
     for (const object of objects) {
       const { footer, key } = object;
-      const isBehindGap = footer.attempt === 1 && !isIngested && footer.lastRow > (high.get(laneOf(footer)) ?? 0);
+      const isBehindGap = isOfSource(footer) && !isIngested && footer.lastRow > (high.get(laneOf(footer)) ?? 0);
       if (isBehindGap) continue;
       for (const [from, to] of this.#freeOf(object)) {
         this.#mark(key, footer.rows, from, to, false);
@@ -102,11 +103,12 @@ export class Cover {
     return high;
   }
 
-  /** Rows of first attempts that are in archives or were given out. Call it after `free`. */
+  /** Rows that a producer spooled and that are in archives or were given out. Call it after `free`. */
   acknowledgedRows(): number {
     let rows = 0;
     for (const [key, taken] of this.#taken) {
-      if (this.#objects.get(key)?.footer.attempt === 1) for (const each of taken) rows += each;
+      const footer = this.#objects.get(key)?.footer;
+      if (footer && isOfSource(footer)) for (const each of taken) rows += each;
     }
     return rows;
   }
@@ -154,6 +156,11 @@ export class Cover {
     this.#takenLines.set(lane, taken);
     return { rows: object.sourceRows, taken };
   }
+}
+
+/** Whether a producer made the object from its source: retries and replans carry on rows that it has spooled before. */
+function isOfSource({ attempt, chunk }: Pick<ChunkFooter, 'attempt' | 'chunk'>): boolean {
+  return attempt === 1 && !isReplanned(chunk);
 }
 
 function laneOf(footer: Pick<ChunkFooter, 'segment' | 'client'>): string {

@@ -16,14 +16,18 @@
  *   B3  A retry chunk exists exactly when the outcome that it came from is settled.
  *   B4  What is reserved are the bounds of living archives; what is spent are the outcomes that are settled.
  *   B5  An ordinal that was ever used names no new archive.
+ *   B6  A chunk that a replan has written exists exactly when the outcome of the one in whose place it stands is settled. Of
+ *       a replan that was decided and has no outcome yet, the original waits, to be replanned again.
  */
 import { draftsOf, halvedOf, sourceOf, type ArchiveDraft, type DerivedArchive, type RunEvidence } from './derive-archive.ts';
 import { accountsOf, addAccounts, calibrationsOf, sumsOf, type AccountSums, type RunSums } from './derive-money.ts';
 import { Cover, type SpooledObject } from './derive-rows.ts';
-import { PlimsollError } from './errors.ts';
+import type { ChunkFooter } from './chunk.ts';
+import { invariant, PlimsollError } from './errors.ts';
 import type { IngestionDocument, OpeningDocument, SealedChunkRange } from './journal.ts';
 import type { ChunkState, RunState } from './lifecycle.ts';
-import { childChunkId, type ArchiveId, type ChunkId, type SegmentName } from './segment.ts';
+import type { ReplanDocument, ReplannedChunk } from './replan-document.ts';
+import { childChunkId, isReplanned, type ArchiveId, type ChunkId, type SegmentName } from './segment.ts';
 import type { SpoolRange } from './store/spool.ts';
 
 export type { DerivedArchive, DerivedIntent, RunEvidence } from './derive-archive.ts';
@@ -67,6 +71,8 @@ export interface DerivedRun {
   readonly chunks: readonly DerivedChunk[];
   readonly archives: readonly DerivedArchive[];
   readonly accounts: ReadonlyMap<string, AccountSums>;
+  /** What remains to be done of replans, once the records are there. */
+  readonly replans: readonly ReplanDocument[];
   /** Sealed archives that another one stands in the way of; they were never sent. */
   readonly superseded: readonly ArchiveId[];
   /** Segments in which a row was billed above its bound: they stay stopped until an operator has looked. */
@@ -92,7 +98,11 @@ export function deriveRun(evidence: RunEvidence): DerivedRun {
   const chunks = living.flatMap((draft) => draft.ranges.map((range) => packedChunk(draft, range, cover)));
   const isReleased = ingestion !== undefined || living.length > 0;
   const settledFrom = new Set(living.filter((draft) => draft.state === 'settled' || draft.state === 'exported').map((draft) => draft.archive));
-  for (const { object, from, to } of cover.free(ingestion !== undefined, (footer) => footer.attempt === 1 || settledFrom.has(sourceOf(footer)))) {
+  const successors = new Set(living.flatMap((draft) => draft.outcome?.replan?.chunks ?? []));
+  const isAlive = (footer: ChunkFooter): boolean => (isReplanned(footer.chunk) ? successors.has(footer.chunk) : footer.attempt === 1 || settledFrom.has(sourceOf(footer)));
+  const replans = evidence.isComplete ? [] : unfinishedReplans(evidence, cover, isAlive);
+  for (const { chunks: waiting } of replans) for (const chunk of waiting) chunks.push(replannedChunk(chunk, cover));
+  for (const { object, from, to } of cover.free(ingestion !== undefined, isAlive)) {
     chunks.push(waitingChunk(object, from, to, isReleased ? 'queued' : 'spooled'));
   }
   const accepted = acceptedRows(evidence, cover);
@@ -114,6 +124,7 @@ export function deriveRun(evidence: RunEvidence): DerivedRun {
     archives: [...living.map((draft) => draft.record), ...halvedOf(evidence)],
     accounts: addAccounts(living),
     calibrations: calibrationsOf(living),
+    replans,
     superseded,
     overBound: [...new Set(evidence.outcomes.flatMap((outcome) => outcome.chunks.filter((chunk) => chunk.overBound > 0).map((chunk) => chunk.segment)))].sort(),
   };
@@ -134,6 +145,26 @@ function place(cover: Cover, drafts: readonly ArchiveDraft[], run: string): read
     if (!cover.take(draft.ranges)) dropped.push(draft.archive);
   }
   return dropped;
+}
+
+/**
+ * Takes the chunks of replans whose outcome is not written. A chunk of which an archive holds a row went on before the replan
+ * could act; it goes on as it was.
+ */
+function unfinishedReplans(evidence: RunEvidence, cover: Cover, isAlive: (footer: ChunkFooter) => boolean): readonly ReplanDocument[] {
+  return [...evidence.replans].sort((a, b) => a.decidedAtMs - b.decidedAtMs || (a.replan < b.replan ? -1 : 1)).flatMap((replan) => {
+    const chunks = replan.chunks.filter((chunk) => {
+      const footer = cover.footerOf(chunk.spoolKey);
+      return footer !== undefined && isAlive(footer) && cover.take([chunk]);
+    });
+    return chunks.length === 0 ? [] : [{ ...replan, chunks }];
+  });
+}
+
+function replannedChunk({ chunk, spoolKey, from, to }: ReplannedChunk, cover: Cover): DerivedChunk {
+  const footer = cover.footerOf(spoolKey);
+  invariant(footer !== undefined, `${spoolKey} is in the spool`);
+  return { ...waitingChunk({ key: spoolKey, footer }, from, to, 'queued'), chunk };
 }
 
 function packedChunk(draft: ArchiveDraft, range: SealedChunkRange, cover: Cover): DerivedChunk {

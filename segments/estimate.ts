@@ -44,6 +44,11 @@ const pdfBytesPerToken = 20;
 /** What a document that is only named by its address is taken to be worth. */
 const namedDocumentTokens = 10_000;
 
+/** How many tokens of one tokenizer an expected token of another is worth. */
+export function tokensPerToken(from: EstimatedModel['tokenizer'], to: EstimatedModel['tokenizer']): number {
+  return bytesPerToken[from] / bytesPerToken[to];
+}
+
 /** The facts of a model that an estimate needs. */
 export interface EstimatedModel extends ModelPrice {
   readonly tokenizer: 'previous' | 'newer';

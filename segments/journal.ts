@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { PlimsollError } from './errors.ts';
 import { priorities, type ArchiveId, type BatchId, type ChunkId, type IntentId, type Priority, type RunKey, type SegmentName } from './segment.ts';
+import type { ReplanDocument } from './replan-document.ts';
 import type { SpoolRange } from './store/spool.ts';
 
 /** One chunk of a sealed archive; `firstIndex` is the archive index of its first row. */
@@ -122,6 +123,12 @@ const range = z.looseObject({
   estimated: z.looseObject({ accounts: z.array(z.string()), tokens: count, microUsd: count }).optional(),
 });
 
+const indexRanges = z.array(z.tuple([count, count]));
+const replanned = z.looseObject({
+  chunk: text, run: text, client: z.string(), attempt: count, spoolKey: text, spoolRows: count, spoolParamsBytes: count, spoolIndexBytes: count, from: count, to: count,
+  kept: indexRanges, successor: z.looseObject({ spoolKey: text, footer: z.looseObject({ v: z.literal(1), chunk: text, run: text, segment: text, rows: count }) }).optional(),
+});
+
 const schemas = {
   sealed: z.looseObject({ v: z.literal(1), archive: text, run: text, dt: text, priority: z.enum(priorities), rows: count, bodyBytes: count, bodySha256: text, chunks: z.array(range) }),
   opening: z.looseObject({ run: text, tag: text, dt: text, openedAtMs: count, source: z.string(), cutSha256: z.string(), retryOf: z.string().optional() }),
@@ -133,6 +140,7 @@ const schemas = {
     target: text, tokens: count.optional(), microUsd: count.optional(), runtimeMs: count.optional(), onLate: z.enum(['wait', 'cancel']).optional(), mode: z.enum(['strict', 'estimate']).optional(), window: text, timeZone: text.optional(), setAtMs: count,
   }),
   hold: z.looseObject({ scope: z.string().regex(/^(segment|run):/), isHeld: z.boolean() }),
+  replan: z.looseObject({ v: z.literal(1), replan: text, segment: text, by: text, reason: text, decidedAtMs: count, option: z.looseObject({}), priceVersion: text, chunks: z.array(replanned) }),
   completion: z.looseObject({ status: z.enum(['succeeded', 'partial']), completed_at: z.string().nullable() }),
 } as const;
 
@@ -146,6 +154,7 @@ export interface JournalDocuments {
   readonly refusal: RefusalDocument;
   readonly budget: BudgetDocument;
   readonly hold: HoldDocument;
+  readonly replan: ReplanDocument;
   readonly completion: CompletionDocument;
 }
 

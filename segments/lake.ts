@@ -91,6 +91,13 @@ export function holdKey(scope: string, ordinal: number): string {
   return `${holdPrefix}${scope}/${String(ordinal).padStart(6, '0')}.json`;
 }
 
+export const replanPrefix = 'journal/replans/';
+
+/** What an operator made of the held chunks of a segment; `replan` is `<segment>.<digest>`. */
+export function replanKey(replan: string): string {
+  return `${replanPrefix}${replan}.json`;
+}
+
 /** The record that an archive was halved because its intent was refused whole. */
 export function halvedKey(run: RunKey, intent: IntentId): string {
   return `journal/archives/${run}/${intent}.halved.json`;

@@ -67,6 +67,8 @@ const chunk: Machine = {
     move('spooled', 'cancel', 'packed', 'operator', 'It will not be sent: an archive without a batch carries its rows to their dead letters.'),
     move('queued', 'cancel', 'packed', 'operator', 'It will not be sent, as above.'),
     move('held', 'cancel', 'packed', 'operator', 'It will not be sent, as above.'),
+    move('queued', 'replan', 'packed', 'operator', 'Its rows go on in new chunks or are left out: an archive without a batch tells them apart.'),
+    move('held', 'replan', 'packed', 'operator', 'Its rows go on in new chunks or are left out, as above.'),
   ],
 };
 
@@ -91,6 +93,7 @@ const archive: Machine = {
     move('settled', 'export', 'exported', 'exporter', 'Its files and its manifest are in the lake.'),
     move('open', 'cancel', 'ended', 'operator', 'It was not sent and will not be; its rows become dead letters.'),
     move('sealed', 'cancel', 'ended', 'operator', 'It was not sent and will not be; its rows become dead letters.'),
+    move('open', 'replan', 'ended', 'operator', 'It will never be sent: it holds chunks in whose place a replan has put others.'),
   ],
 };
 

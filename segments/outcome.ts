@@ -29,6 +29,9 @@ export const deadLetterReasons = [
 ] as const;
 export type DeadLetterReason = (typeof deadLetterReasons)[number];
 
+/** Why a row was left out on purpose: the one reason of the status `not_sampled`. */
+export const notSampledReason = 'replan';
+
 /** What the provider said of one row. `retryable`: the same request may succeed later. */
 export type RowVerdict =
   | { readonly kind: 'succeeded'; readonly usage: Usage; readonly model: string }
@@ -49,7 +52,13 @@ export interface ChunkOutcome {
   readonly overBound: number;
   /** What its answered rows consumed of their bounds, by model; absent in documents of before it was noted. */
   readonly samples?: readonly CalibrationSample[];
+  /** Rows that a replan left out of a sample, and rows that it carries on in other chunks; absent where there was none. */
+  readonly notSampled?: number;
+  readonly replanned?: number;
 }
+
+/** Archive indexes as inclusive ranges, ascending. */
+export type IndexRanges = readonly (readonly [first: number, last: number])[];
 
 /** One chunk's share of an archive: its outcome, and where its rows stand in the spool and in the archive. */
 export interface ArchiveChunkOutcome extends ChunkOutcome, SpoolRange {
@@ -78,7 +87,7 @@ export interface DeadRow {
 
 /**
  * What became of every row of an archive, written once by the settling stage before anything is exported, so that an
- * export depends on recorded state alone. A row that is neither in `retried` nor in `dead` succeeded.
+ * export depends on recorded state alone. A row that is neither in `retried` nor in `dead` nor part of a replan succeeded.
  */
 export interface ArchiveOutcome {
   readonly v: 1;
@@ -109,9 +118,36 @@ export interface ArchiveOutcome {
   /** In the order of their rows in the archive; together they cover all of them. */
   readonly chunks: readonly ArchiveChunkOutcome[];
   /** Rows that went round again: inclusive ranges of indexes, ascending. */
-  readonly retried: readonly (readonly [first: number, last: number])[];
+  readonly retried: IndexRanges;
   /** Ascending by index. */
   readonly dead: readonly DeadRow[];
+  /** Of an archive whose chunks were replanned and that was therefore never sent; absent in every other. */
+  readonly replan?: ReplanOutcome;
+}
+
+/** What a replan made of the rows of an archive: each of them is left out, or goes on in one of `chunks`. */
+export interface ReplanOutcome {
+  /** `<segment>.<digest>`: names the document of the journal. */
+  readonly replan: string;
+  readonly notSampled: IndexRanges;
+  readonly replanned: IndexRanges;
+  readonly chunks: readonly ChunkId[];
+}
+
+/** Ascending indexes as inclusive ranges. */
+export function rangesOfIndexes(indexes: Iterable<number>): IndexRanges {
+  const ranges: [number, number][] = [];
+  for (const index of indexes) {
+    const last = ranges.at(-1);
+    if (last && last[1] === index - 1) last[1] = index;
+    else ranges.push([index, index]);
+  }
+  return ranges;
+}
+
+/** How many indexes ranges hold. */
+export function sizeOfRanges(ranges: IndexRanges): number {
+  return ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0);
 }
 
 /**
@@ -135,19 +171,28 @@ function faultOf(outcome: ArchiveOutcome): string | undefined {
   let succeeded = 0;
   let retried = 0;
   let deadLettered = 0;
+  let notSampled = 0;
+  let replanned = 0;
   for (const chunk of outcome.chunks) {
     if (chunk.firstIndex !== next) return `chunk ${chunk.chunk} begins at row ${chunk.firstIndex}, expected ${next}`;
     next += chunk.to - chunk.from + 1;
     succeeded += chunk.succeeded;
     retried += chunk.retried;
     deadLettered += chunk.deadLettered;
+    notSampled += chunk.notSampled ?? 0;
+    replanned += chunk.replanned ?? 0;
     const parts = chunk.spends?.reduce((sum, spend) => sum + spend.microUsd, 0) ?? chunk.microUsd;
     if (parts !== chunk.microUsd) return `chunk ${chunk.chunk} booked ${chunk.microUsd} micro-USD, its parts add up to ${parts}`;
   }
   if (next !== outcome.rows) return `its chunks hold ${next} rows, expected ${outcome.rows}`;
-  const retriedRows = outcome.retried.reduce((sum, [first, last]) => sum + last - first + 1, 0);
+  const retriedRows = sizeOfRanges(outcome.retried);
   if (retriedRows !== retried) return `${retriedRows} rows are listed as retried, its chunks say ${retried}`;
+  const leftOut = sizeOfRanges(outcome.replan?.notSampled ?? []);
+  if (leftOut !== notSampled) return `${leftOut} rows are listed as left out, its chunks say ${notSampled}`;
+  const carriedOn = sizeOfRanges(outcome.replan?.replanned ?? []);
+  if (carriedOn !== replanned) return `${carriedOn} rows are listed as replanned, its chunks say ${replanned}`;
   if (outcome.dead.length !== deadLettered) return `${outcome.dead.length} dead letters are listed, its chunks say ${deadLettered}`;
-  if (succeeded + retried + deadLettered !== outcome.rows) return `${succeeded + retried + deadLettered} outcomes for ${outcome.rows} rows`;
+  const outcomes = succeeded + retried + deadLettered + notSampled + replanned;
+  if (outcomes !== outcome.rows) return `${outcomes} outcomes for ${outcome.rows} rows`;
   return undefined;
 }

@@ -168,6 +168,16 @@ export function retryChunkId(archive: ArchiveId, segment: SegmentName, attempt: 
   return `${archive}.${segment}.attempt-${attempt}` as ChunkId;
 }
 
+/** Names the nth chunk of a run (from 0) that a replan has written; `replan` is `<segment>.<digest>`. */
+export function replannedChunkId(tag: string, replan: string, ordinal: number): ChunkId {
+  return `${tag}.${replan}.replan-${ordinal}` as ChunkId;
+}
+
+/** Whether a chunk was written by a replan: its rows stand in another spool object, too, as they were before. */
+export function isReplanned(chunk: ChunkId): boolean {
+  return /\.replan-\d+$/.test(chunk);
+}
+
 /** The intent of an archive's nth attempt (from 1). */
 export function intentId(archive: ArchiveId, ordinal: number): IntentId {
   return `${archive}-i${ordinal}` as IntentId;

@@ -7,9 +7,10 @@ import type { ChunkRow } from '../segments/chunk.ts';
 import { invariant } from '../segments/errors.ts';
 import { resultLinesKey } from '../segments/lake.ts';
 import type { ArchiveRecord, RunRecord } from '../segments/ledger/ledger.ts';
-import type { ArchiveOutcome, DeadLetterReason, RowVerdict } from '../segments/outcome.ts';
+import { rangesOfIndexes, type ArchiveOutcome, type DeadLetterReason, type ReplanOutcome, type RowVerdict } from '../segments/outcome.ts';
 import { rowMicroUsd, type ModelPrice } from '../segments/price.ts';
 import type { ResultsCheck } from '../segments/results.ts';
+import { keptMask, replannedIn, type ReplanDocument } from '../segments/replan-document.ts';
 import { addUsage, assertNever, noUsage, totalTokens, type Usage } from '../segments/segment.ts';
 import { SpendTally } from '../segments/spend.ts';
 import type { SealedChunkRange } from './sealer.ts';
@@ -22,28 +23,34 @@ export interface JudgeInput {
   readonly rows: readonly ChunkRow[];
   /** undefined: the archive was rejected whole and has no batch. */
   readonly results: ResultsCheck | undefined;
+  /** What an operator made of the archive's chunks; undefined: the archive was sent, or was to be. */
+  readonly replan?: ReplanDocument | undefined;
   readonly attemptsMax: number;
   readonly priceOf: (model: string) => ModelPrice | undefined;
   readonly priceVersion: string;
 }
 
-type Fate = { readonly kind: 'succeeded'; readonly usage: Usage; readonly model: string } | { readonly kind: 'retry' } | { readonly kind: 'dead'; readonly reason: DeadLetterReason; readonly errorType: string | undefined };
+type Fate = { readonly kind: 'succeeded'; readonly usage: Usage; readonly model: string } | { readonly kind: 'retry' | 'replanned' | 'not_sampled' } | { readonly kind: 'dead'; readonly reason: DeadLetterReason; readonly errorType: string | undefined };
 
 /** Judges an archive. */
 export function judge(input: JudgeInput): ArchiveOutcome {
   const { archive, run, ranges, rows, results, priceVersion } = input;
   const dead: { index: number; reason: DeadLetterReason; errorType: string | null }[] = [];
   const retriedRows: number[] = [];
+  const replanned: number[] = [];
+  const notSampled: number[] = [];
   const prices = new Map<string, ModelPrice>();
   const chunks = ranges.map((range) => {
     const tally = { succeeded: 0, retried: 0, deadLettered: 0, usage: noUsage, microUsd: 0, standardMicroUsd: 0, overBound: 0 };
     const spends = new SpendTally();
     const consumed: RowConsumption[] = [];
     const size = range.to - range.from + 1;
+    const kept = input.replan && keptMask(replannedIn(input.replan, range.chunk));
+    const before = { replanned: replanned.length, notSampled: notSampled.length };
     for (let index = range.firstIndex; index < range.firstIndex + size; index += 1) {
       const row = rows[index];
       if (!row) throw new RangeError(`row ${index} of ${archive.archive} has no index line`);
-      const fate = fateOf(input, range, row, results?.index.verdictOf(index));
+      const fate: Fate = kept ? { kind: kept[index - range.firstIndex] === 1 ? 'replanned' : 'not_sampled' } : fateOf(input, range, row, results?.index.verdictOf(index));
       switch (fate.kind) {
         case 'succeeded':
           consumed.push(book(tally, spends, fate.usage, row, priceFor(input, prices, fate.model, row)));
@@ -52,6 +59,12 @@ export function judge(input: JudgeInput): ArchiveOutcome {
           tally.retried += 1;
           spends.count('retried', modelOf(input, row));
           retriedRows.push(index);
+          break;
+        case 'replanned':
+          replanned.push(index);
+          break;
+        case 'not_sampled':
+          notSampled.push(index);
           break;
         case 'dead':
           tally.deadLettered += 1;
@@ -65,7 +78,8 @@ export function judge(input: JudgeInput): ArchiveOutcome {
     }
     const { tokensMax, microUsdMax, estimated: _estimate, ...place } = range;
     const samples = consumed.length === 0 ? {} : { samples: samplesOf(consumed) };
-    return { ...place, ...tally, reserved: { tokens: tokensMax, microUsd: microUsdMax }, spends: spends.list(), ...samples };
+    const leftOut = kept ? { notSampled: notSampled.length - before.notSampled, replanned: replanned.length - before.replanned } : {};
+    return { ...place, ...tally, ...leftOut, reserved: { tokens: kept ? 0 : tokensMax, microUsd: kept ? 0 : microUsdMax }, spends: spends.list(), ...samples };
   });
   return {
     v: 1,
@@ -87,6 +101,16 @@ export function judge(input: JudgeInput): ArchiveOutcome {
     chunks,
     retried: rangesOfIndexes(retriedRows),
     dead,
+    ...(input.replan === undefined ? {} : { replan: replanOutcome(input.replan, ranges, notSampled, replanned) }),
+  };
+}
+
+function replanOutcome(document: ReplanDocument, ranges: readonly SealedChunkRange[], notSampled: readonly number[], replanned: readonly number[]): ReplanOutcome {
+  return {
+    replan: document.replan,
+    notSampled: rangesOfIndexes(notSampled),
+    replanned: rangesOfIndexes(replanned),
+    chunks: ranges.flatMap(({ chunk }) => replannedIn(document, chunk).successor?.footer.chunk ?? []),
   };
 }
 
@@ -180,15 +204,4 @@ function bookBound(tally: Tally, spends: SpendTally, row: ChunkRow, price: Model
   tally.usage = addUsage(tally.usage, usage);
   tally.microUsd += row.usd;
   tally.standardMicroUsd += standardMicroUsd;
-}
-
-/** Ascending indexes as inclusive ranges. */
-function rangesOfIndexes(indexes: readonly number[]): readonly (readonly [number, number])[] {
-  const ranges: [number, number][] = [];
-  for (const index of indexes) {
-    const last = ranges.at(-1);
-    if (last && last[1] === index - 1) last[1] = index;
-    else ranges.push([index, index]);
-  }
-  return ranges;
 }

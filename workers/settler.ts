@@ -15,16 +15,18 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ChunkRow } from '../segments/chunk.ts';
+import type { ChunkFooter, ChunkRow } from '../segments/chunk.ts';
 import { invariant, PlimsollError } from '../segments/errors.ts';
 import { acceptedKey, outcomeKey, resultLinesKey } from '../segments/lake.ts';
 import type { ArchiveRecord, Ledger, RunRecord } from '../segments/ledger/ledger.ts';
 import { decodeOutcome, type ArchiveOutcome } from '../segments/outcome.ts';
 import type { ModelPrice } from '../segments/price.ts';
+import { replannedIn, type ReplanDocument } from '../segments/replan-document.ts';
 import { checkResults, type ResultsCheck } from '../segments/results.ts';
 import type { ArchiveId } from '../segments/segment.ts';
 import { done, type Log, type Now, type StageHandler, type StageOutcome } from '../segments/stage.ts';
 import { putDocument } from '../segments/store/document.ts';
+import { readReplan } from '../segments/store/replans.ts';
 import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
@@ -72,13 +74,14 @@ export function makeSettler(dependencies: SettlerDependencies): StageHandler {
       invariant(rows.length === archive.rows, `${id} has ${archive.rows} rows, its chunks ${rows.length}`);
       const run = await ledger.readRun(archive.run);
       invariant(run !== undefined, `the run of ${id} is in the ledger`);
-      const outcome = await decide(dependencies, archive, run, ranges, rows, signal);
+      const replan = archive.replan === undefined ? undefined : await readReplan(store, archive.replan);
+      const outcome = await decide(dependencies, { archive, run, ranges, rows, replan }, signal);
       if (outcome === 'not_ours') return await disown(dependencies, archive);
       if (archive.batch !== undefined && archive.intent !== undefined && archive.account !== undefined) {
         // The submitter writes this too; it may have died in between, or the batch was adopted and is proven only now.
         await putDocument(store, acceptedKey(archive.account, archive.intent), { v: 1, intent: archive.intent, archive: id, run: archive.run, account: archive.account, batch: archive.batch });
       }
-      const retries = await writeRetries({ ...dependencies, archive, run, ranges, rows, retried: retriedRowsOf(outcome) });
+      const retries = replan ? successorsIn(replan, ranges) : await writeRetries({ ...dependencies, archive, run, ranges, rows, retried: retriedRowsOf(outcome) });
       const settled = await ledger.settle({ archive: id, chunks: outcome.chunks, retries, nowMs: now() });
       for (const chunk of settled.queued) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
       if (settled.isSettled) log({ level: 'info', event: 'archive.settled', subject: id, detail: summaryOf(outcome) });
@@ -101,20 +104,29 @@ async function disown({ ledger, wake, now, log }: SettlerDependencies, archive: 
 /** The outcome of an archive: the one that an earlier try wrote down, or a new one, written down before it is acted on (O2). */
 async function decide(
   dependencies: SettlerDependencies,
-  archive: ArchiveRecord,
-  run: RunRecord,
-  ranges: readonly SealedChunkRange[],
-  rows: readonly ChunkRow[],
+  ended: {
+    readonly archive: ArchiveRecord;
+    readonly run: RunRecord;
+    readonly ranges: readonly SealedChunkRange[];
+    readonly rows: readonly ChunkRow[];
+    readonly replan: ReplanDocument | undefined;
+  },
   signal: AbortSignal,
 ): Promise<ArchiveOutcome | 'not_ours'> {
   const { store } = dependencies;
+  const { archive, rows } = ended;
   const key = outcomeKey(archive.run, archive.archive);
   if (await store.head(key)) return decodeOutcome(await store.readWhole(key));
   const results = archive.batch === undefined ? undefined : await bringResults(dependencies, archive, rows, signal);
   if (results === 'not_ours') return results;
-  const outcome = judge({ ...dependencies, archive, run, ranges, rows, results });
+  const outcome = judge({ ...dependencies, ...ended, results });
   await putDocument(store, key, outcome);
   return outcome;
+}
+
+/** The chunks that carry the rows of replanned ones on; they were written before the decision was. */
+function successorsIn(replan: ReplanDocument, ranges: readonly SealedChunkRange[]): readonly { readonly footer: ChunkFooter; readonly spoolKey: string }[] {
+  return ranges.flatMap(({ chunk }) => replannedIn(replan, chunk).successor ?? []);
 }
 
 async function readRows(store: Store, ranges: readonly SealedChunkRange[]): Promise<readonly ChunkRow[]> {

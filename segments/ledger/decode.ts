@@ -68,6 +68,7 @@ export function decodeRun(run: RunKey, fields: Fields): RunRecord {
     rejected: count(fields, 'rejected'),
     succeeded: count(fields, 'succeeded'),
     deadLettered: count(fields, 'deadLettered'),
+    notSampled: count(fields, 'notSampled'),
     retried: count(fields, 'retried'),
     chunks: count(fields, 'chunks'),
     chunksOpen: count(fields, 'chunksOpen'),
@@ -145,6 +146,7 @@ export function decodeArchive(archive: ArchiveId, fields: Fields): ArchiveRecord
     exportedAtMs: optionalCount(fields, 'exportedAtMs'),
     cancelAskedAtMs: optionalCount(fields, 'cancelAskedAtMs'),
     lateAtMs: optionalCount(fields, 'lateAtMs'),
+    replan: text(fields, 'replan'),
     epoch: count(fields, 'epoch'),
   };
 }

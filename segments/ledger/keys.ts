@@ -23,6 +23,7 @@
  * | stops, stop:<scope>(:held) | set, hash, zset | why something stands still, and what           | while it does        |
  * | stops:count              | string | how many stops there were; makes their events' ids       | for ever             |
  * | budgets, budget:<target> | set, hash | limits                                                | for ever             |
+ * | replans                  | set    | replans that were carried out                            | for ever             |
  * | calendars                | set    | calendar windows of budgets, `<unit>|<time zone>`        | for ever             |
  * | accounts, account:<name> | set, hash | reserved and spent                                    | for ever             |
  * | calibrations, calibration:<topic>\|<model> | set, hash | rows by the share of their bound that they consumed | for ever |

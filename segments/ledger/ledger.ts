@@ -19,11 +19,11 @@ import type { ArchiveId, BatchId, ChunkId, IntentId, Priority, RunKey, SegmentNa
 import type { Stage } from '../wake.ts';
 import type { AccountRecord, Budget, SegmentRecord, StopRecord } from './account.ts';
 import type { ArchiveRecord, BatchClaim, Checkpoint, ChunkRecord, DoubtCandidate, IntentRecord, OutboxEvent, RunRecord } from './record.ts';
-import type { AddChunkRequest, Admission, BatchWatch, Cancellation, ChunkPart, DueEntity, HoldTarget, LedgerProof, OpenRunRequest, PackLimits, Preparation, QueuedChunk, SettleRequest } from './request.ts';
+import type { AddChunkRequest, Admission, BatchWatch, Cancellation, ChunkPart, DueEntity, HoldTarget, LedgerProof, OpenRunRequest, PackLimits, Preparation, QueuedChunk, Replacement, ReplanRequest, SettleRequest } from './request.ts';
 
 export type { RunRecord, Checkpoint, ChunkRecord, EstimatedReservation, ArchiveRecord, IntentRecord, DoubtRecord, DoubtCandidate, BatchClaim, OutboxEvent } from './record.ts';
 export type { SegmentRecord, StopRecord, Budget, AccountRecord } from './account.ts';
-export type { OpenRunRequest, HoldTarget, Cancellation, BatchWatch, AddChunkRequest, Admission, PackLimits, ChunkPart, LedgerProof, Preparation, SettleRequest, QueuedChunk, DueEntity } from './request.ts';
+export type { OpenRunRequest, HoldTarget, Cancellation, BatchWatch, AddChunkRequest, Admission, PackLimits, ChunkPart, LedgerProof, Preparation, Replacement, ReplanRequest, SettleRequest, QueuedChunk, DueEntity } from './request.ts';
 
 export interface Ledger {
   /** Opens a run or finds it; never changes one that exists. */
@@ -64,6 +64,12 @@ export interface Ledger {
     readonly microUsdNeeded: number;
     readonly nowMs: number;
   }): Promise<{ readonly kind: 'stopped' | 'room' | 'stale'; readonly isFlushDue: boolean }>;
+  /** The chunks of a segment that a stop holds, in the order in which they would go. */
+  listHeld(segment: SegmentName): Promise<readonly ChunkRecord[]>;
+  /** Puts waiting chunks into archives that are never sent, because a replan has written others in their place. */
+  replanChunks(request: ReplanRequest): Promise<Replacement>;
+  /** How long the last archives took from their opening to their settlement, ms: of a segment, else of any. */
+  readTurnarounds(segment: SegmentName): Promise<readonly number[]>;
   /** Cancels a run: nothing more of it is packed or sent. `rowsMax`: rows of one archive. */
   cancelRun(run: RunKey, rowsMax: number, nowMs: number): Promise<Cancellation>;
   /** Stops a segment or a run on an operator's word; false when it was held already. */

@@ -15,6 +15,7 @@ import { addAccounts } from '../derive-money.ts';
 import { deriveRun, type DerivedRun } from '../derive.ts';
 import { PlimsollError } from '../errors.ts';
 import { recoveryKey, recoveryPrefix } from '../lake.ts';
+import { rowsOf } from '../replan-document.ts';
 import { addUsage, type ArchiveId, type IntentId, type RunKey } from '../segment.ts';
 import type { Now } from '../stage.ts';
 import { putDocument } from '../store/document.ts';
@@ -27,7 +28,7 @@ import type { Restore } from './restore.ts';
 export interface RebuildDependencies {
   readonly store: Store;
   readonly restore: Restore;
-  readonly ledger: Pick<Ledger, 'setBudget' | 'cancelRun' | 'hold'>;
+  readonly ledger: Pick<Ledger, 'setBudget' | 'cancelRun' | 'replanChunks' | 'hold'>;
   /** Budgets of the configuration; those that operators have set are in the lake and come after them. */
   readonly budgets: readonly Budget[];
   /** Rows of one archive, for runs whose cancellation goes on. */
@@ -84,7 +85,9 @@ export async function rebuild(dependencies: RebuildDependencies): Promise<Rebuil
   for (const { setAtMs, ...budget } of limits) await ledger.setBudget({ ...budget, tokens: budget.tokens, microUsd: budget.microUsd }, 'operator', setAtMs);
   for (const run of runs) {
     await restore.run(run, now());
+    // What waits of a canceled run is never sent, replanned or not.
     if (run.isCanceling) await ledger.cancelRun(run.opening.run, archiveRowsMax, now());
+    else for (const { replan, segment, by, chunks } of run.replans) await ledger.replanChunks({ replan, segment, by, chunks: chunks.map(({ chunk }) => chunk), rows: rowsOf({ chunks }), rowsMax: archiveRowsMax, nowMs: now() });
   }
   for (const target of holds) await ledger.hold(target, now());
   const overBound = [...new Set(runs.flatMap((run) => run.overBound))].sort();

@@ -23,7 +23,9 @@ export interface RunRecord {
   readonly rejected: number;
   readonly succeeded: number;
   readonly deadLettered: number;
-  /** Rows that went round again; each of them is in `succeeded` or `deadLettered` in the end. */
+  /** Rows that a replan left out of a sample; they are never sent. */
+  readonly notSampled: number;
+  /** Rows that went round again; each of them ends as one of the above. */
   readonly retried: number;
   readonly chunks: number;
   /** Chunks that are not yet `done` or `split`. */
@@ -116,6 +118,8 @@ export interface ArchiveRecord {
   readonly cancelAskedAtMs?: number | undefined;
   /** When it was found to outlive a runtime budget. */
   readonly lateAtMs?: number | undefined;
+  /** The replan that put others in the place of its chunks; such an archive is never sent. */
+  readonly replan?: string | undefined;
   readonly epoch: number;
 }
 

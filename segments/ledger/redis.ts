@@ -9,7 +9,7 @@ import { childChunkId, type ArchiveId, type ChunkId, type IntentId, type Priorit
 import { budgetCalls, callerInWindows } from './budgets.ts';
 import { count, decodeArchive, decodeChunk, decodeEvent, decodeIntent, decodeRun, type Fields } from './decode.ts';
 import type { LedgerKeys } from './keys.ts';
-import type { Admission, BatchWatch, Cancellation, ChunkPart, DueEntity, HoldTarget, Ledger, Preparation, QueuedChunk, RunRecord } from './ledger.ts';
+import type { Admission, BatchWatch, Cancellation, ChunkPart, DueEntity, HoldTarget, Ledger, Preparation, QueuedChunk, Replacement, RunRecord } from './ledger.ts';
 import { doubtCalls } from './doubts.ts';
 import { scriptCaller } from './scripts.ts';
 
@@ -17,6 +17,8 @@ const flushOrder: readonly Priority[] = ['high', 'normal', 'low', 'fallback'];
 
 /** Chunks that one call of `cancel-run` moves: a script must not keep Redis busy for long. */
 const cancelStep = 500;
+/** Likewise of `replan-chunks`. */
+const replanStep = 500;
 
 function nameOf(target: HoldTarget): Readonly<Record<string, string>> {
   return target.kind === 'segment' ? { segment: target.segment } : { run: target.run };
@@ -70,6 +72,26 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
         for (const archive of reply.settle) settle.add(archive);
         if (reply.left === 0) return { kind: reply.kind, settle: [...settle], track: reply.track, submitting: reply.submitting, inDoubt: reply.inDoubt };
       }
+    },
+    async listHeld(segment) {
+      const scopes = await redis.smembers(keys.of('stops'));
+      const held = await Promise.all(scopes.sort().map(async (scope) => await redis.zrange(keys.of(`stop:${scope}:held`), 0, '-1')));
+      const chunks = await Promise.all((held.flat() as ChunkId[]).map(readChunk));
+      return chunks.filter((chunk) => chunk !== undefined).filter((chunk) => chunk.segment === segment && chunk.state === 'held');
+    },
+    async replanChunks({ chunks, ...request }) {
+      const found = { archives: [], taken: [], gone: [] } as { archives: ArchiveId[]; taken: ChunkId[]; gone: ChunkId[] };
+      for (let at = 0; at < chunks.length; at += replanStep) {
+        const reply = (await call('replan-chunks', { ...request, chunks: chunks.slice(at, at + replanStep), isLast: at + replanStep >= chunks.length })) as Replacement;
+        found.archives.push(...reply.archives);
+        found.taken.push(...reply.taken);
+        found.gone.push(...reply.gone);
+      }
+      return found;
+    },
+    async readTurnarounds(segment) {
+      const own = await redis.lrange(keys.of(`turnaround:${segment}`), 0, -1);
+      return (own.length > 0 ? own : await redis.lrange(keys.of('turnaround:all'), 0, -1)).map(Number);
     },
     hold: async (target, nowMs) => ((await call('hold', { ...nameOf(target), nowMs })) as { isNew: boolean }).isNew,
     flushArchives: async (run, priority, limits, nowMs) => (await call('flush-archives', { run, priority, limits, nowMs })) as ArchiveId[],

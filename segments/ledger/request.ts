@@ -31,6 +31,29 @@ export interface Cancellation {
   readonly inDoubt: number;
 }
 
+/** The chunks of a journaled replan. */
+export interface ReplanRequest {
+  /** `<segment>.<digest>`. */
+  readonly replan: string;
+  readonly segment: SegmentName;
+  readonly by: string;
+  readonly chunks: readonly ChunkId[];
+  /** What the whole replan keeps and leaves out. */
+  readonly rows: { readonly kept: number; readonly notSampled: number };
+  /** Rows of one archive. */
+  readonly rowsMax: number;
+  readonly nowMs: number;
+}
+
+/** What became of the chunks of a replan. */
+export interface Replacement {
+  /** Archives that end without a batch, to be settled; the new chunks are queued then. */
+  readonly archives: readonly ArchiveId[];
+  readonly taken: readonly ChunkId[];
+  /** Chunks that did not wait any more: they go on as they were. */
+  readonly gone: readonly ChunkId[];
+}
+
 /** What a look at an unfinished batch says. */
 export interface BatchWatch {
   /** Its run was canceled, or it outlives a runtime budget whose policy is `cancel`. */

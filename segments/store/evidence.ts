@@ -13,7 +13,9 @@ import { budgetPrefix, holdPrefix, runCanceledKey, runIngestedKey, runOpenKey, r
 import { decodeOutcome, type ArchiveOutcome } from '../outcome.ts';
 import type { HoldTarget } from '../ledger/ledger.ts';
 import type { ArchiveId, RunKey, SegmentName } from '../segment.ts';
+import type { ReplanDocument } from '../replan-document.ts';
 import { readDocument } from './document.ts';
+import { readReplans } from './replans.ts';
 import { readSpoolRows } from './spool.ts';
 import type { Store, StoredObject } from './store.ts';
 
@@ -22,15 +24,21 @@ const readsAtOnce = 16;
 /** A footer is one line of a few hundred bytes; names make it longer. */
 const tailBytes = 4_096;
 
-/** The intents and acceptances of all runs: their keys name accounts, not runs. */
+/** The documents of all runs whose keys do not name runs: intents and acceptances name accounts, replans name segments. */
 export interface IntentEvidence {
   readonly intents: ReadonlyMap<RunKey, readonly IntentDocument[]>;
   readonly accepted: ReadonlyMap<RunKey, readonly AcceptedDocument[]>;
+  /** A replan is of a segment, so it may hold chunks of several runs; here each run has its own. */
+  readonly replans: ReadonlyMap<RunKey, readonly ReplanDocument[]>;
 }
 
-/** Reads all intents and acceptances. */
+/** Reads all intents, acceptances and replans. */
 export async function readIntentEvidence(store: Store): Promise<IntentEvidence> {
-  return { intents: byRun(await readAll(store, 'journal/intents/', 'intent')), accepted: byRun(await readAll(store, 'journal/accepted/', 'accepted')) };
+  return { intents: byRun(await readAll(store, 'journal/intents/', 'intent')), accepted: byRun(await readAll(store, 'journal/accepted/', 'accepted')), replans: replansByRun(await readReplans(store)) };
+}
+
+function replansByRun(replans: readonly ReplanDocument[]): ReadonlyMap<RunKey, readonly ReplanDocument[]> {
+  return byRun(replans.flatMap((replan) => [...new Set(replan.chunks.map(({ run }) => run))].map((run) => ({ ...replan, run, chunks: replan.chunks.filter((chunk) => chunk.run === run) }))));
 }
 
 /** Reads everything that the lake says of a run. @throws PlimsollError `ledger_corrupt`, `lake_missing` */
@@ -48,6 +56,7 @@ export async function readRunEvidence(store: Store, run: RunKey, shared: IntentE
     ...archives,
     intents: shared.intents.get(run) ?? [],
     accepted: shared.accepted.get(run) ?? [],
+    replans: shared.replans.get(run) ?? [],
     outcomes: await readOutcomes(store, run),
     exported: await readExported(store, opening.dt, run),
     completion: report === undefined ? undefined : decodeJournal('completion', runReportKey(opening.dt, run), report),

@@ -208,7 +208,7 @@ describe('an outcome document', () => {
 describe('the gathering of a run', () => {
   const record: RunRecord = {
     run, state: 'open', tag: '7f3a91c2ab', dt, openedAtMs, completedAtMs: openedAtMs + 7_200_000, source: 'in.jsonl', cutSha256: 'c0', checkpoint: { bytes: 9, rows: 8, sha256: 'ab' },
-    accepted: 6, rejected: 2, succeeded: 4, deadLettered: 2, retried: 1, chunks: 4, chunksOpen: 0, chunksHeld: 0, rowsQueued: 0, rowsHeld: 0, archivesInDoubt: 0, batches: 2,
+    accepted: 6, rejected: 2, succeeded: 4, deadLettered: 2, notSampled: 0, retried: 1, chunks: 4, chunksOpen: 0, chunksHeld: 0, rowsQueued: 0, rowsHeld: 0, archivesInDoubt: 0, batches: 2,
     usage: { inputTokens: 0, outputTokens: 0, cacheReadInputTokens: 0, cacheWriteInputTokens: 0, cacheWrite1hInputTokens: 0 }, microUsd: 84, standardMicroUsd: 164, result: undefined,
   };
   const again: readonly FixtureRow[] = [{ topic: 'invoices', result: succeeded('three') }];

@@ -77,7 +77,7 @@ describe.skipIf(!isMotoThere)('the exporter on a bucket', () => {
     await writeAudit({ outcome, store, scratchDirectory: scratch });
     const record: RunRecord = {
       run, state: 'open', tag: '7f3a91c2ab', dt: '2026-11-21', openedAtMs, completedAtMs: openedAtMs, source: 'in.jsonl', cutSha256: 'c', checkpoint: { bytes: 1, rows: 7, sha256: 's' },
-      accepted: 7, rejected: 0, succeeded: 6, deadLettered: 1, retried: 0, chunks: 2, chunksOpen: 0, chunksHeld: 0, rowsQueued: 0, rowsHeld: 0, archivesInDoubt: 0, batches: 1,
+      accepted: 7, rejected: 0, succeeded: 6, deadLettered: 1, notSampled: 0, retried: 0, chunks: 2, chunksOpen: 0, chunksHeld: 0, rowsQueued: 0, rowsHeld: 0, archivesInDoubt: 0, batches: 1,
       usage: noUsage, microUsd: 0, standardMicroUsd: 0, result: undefined,
     };
     const sums = outcome.chunks.reduce((sum, chunk) => ({ microUsd: sum.microUsd + chunk.microUsd, standardMicroUsd: sum.standardMicroUsd + chunk.standardMicroUsd }), { microUsd: 0, standardMicroUsd: 0 });

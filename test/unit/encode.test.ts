@@ -169,7 +169,7 @@ describe('an event', () => {
 describe('the document of a run', () => {
   const record: RunRecord = {
     run, state: 'open', tag: 't', dt: '2026-11-21', openedAtMs, completedAtMs: undefined, source: 'in.jsonl', cutSha256: '', checkpoint: { bytes: 0, rows: 0, sha256: '' },
-    accepted: 10, rejected: 1, succeeded: 8, deadLettered: 2, retried: 0, chunks: 2, chunksOpen: 2, chunksHeld: 0, rowsQueued: 0, rowsHeld: 0, archivesInDoubt: 0, batches: 1,
+    accepted: 10, rejected: 1, succeeded: 8, deadLettered: 2, notSampled: 0, retried: 0, chunks: 2, chunksOpen: 2, chunksHeld: 0, rowsQueued: 0, rowsHeld: 0, archivesInDoubt: 0, batches: 1,
     usage: { inputTokens: 1, outputTokens: 2, cacheReadInputTokens: 3, cacheWriteInputTokens: 4, cacheWrite1hInputTokens: 4 }, microUsd: 1_500_000, standardMicroUsd: 3_000_000, result: undefined,
   };
   it.each([

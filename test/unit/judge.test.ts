@@ -26,7 +26,7 @@ const archiveRecord = (given: Partial<ArchiveRecord>): ArchiveRecord => ({
 });
 const runRecord: RunRecord = {
   run, state: 'open', tag, dt: '2026-11-21', openedAtMs: 1, completedAtMs: undefined, source: 'docs.jsonl', cutSha256: '', checkpoint: { bytes: 0, rows: 0, sha256: '' },
-  accepted: 0, rejected: 0, succeeded: 0, deadLettered: 0, retried: 0, chunks: 0, chunksOpen: 0, chunksHeld: 0, rowsQueued: 0, rowsHeld: 0, archivesInDoubt: 0, batches: 0,
+  accepted: 0, rejected: 0, succeeded: 0, deadLettered: 0, notSampled: 0, retried: 0, chunks: 0, chunksOpen: 0, chunksHeld: 0, rowsQueued: 0, rowsHeld: 0, archivesInDoubt: 0, batches: 0,
   usage: noUsage, microUsd: 0, standardMicroUsd: 0, result: undefined,
 };
 

@@ -48,6 +48,7 @@ export function fakeLedger(): FakeLedger {
         rejected: 0,
         succeeded: 0,
         deadLettered: 0,
+        notSampled: 0,
         retried: 0,
         chunks: 0,
         chunksOpen: 0,

@@ -1,5 +1,5 @@
 -- Books what an archive consumed, returns its reservations, and queues what goes round again.
--- request  {archive, chunks: [{chunk, succeeded, retried, deadLettered, usage, microUsd, standardMicroUsd, overBound, samples?: [sample]}],
+-- request  {archive, chunks: [{chunk, succeeded, retried, deadLettered, usage, microUsd, standardMicroUsd, overBound, notSampled?, samples?: [sample]}],
 --           retries: [{footer, spoolKey}], nowMs}
 -- returns  {isSettled, queued: [{chunk, segment, epoch}]}
 -- Atomic because money must move from reserved to spent in one step (G1), once (G2), together with the new chunks that
@@ -43,6 +43,7 @@ for _, outcome in ipairs(q.chunks) do
   add(run, 'succeeded', outcome.succeeded)
   add(run, 'deadLettered', outcome.deadLettered)
   add(run, 'retried', outcome.retried)
+  add(run, 'notSampled', outcome.notSampled or 0)
   add(run, 'microUsd', outcome.microUsd)
   add(run, 'standardMicroUsd', outcome.standardMicroUsd)
   if outcome.overBound > 0 then

@@ -1,18 +1,42 @@
--- Cancellation: what was not sent goes into archives without a batch, whose settlement makes dead letters of its rows.
+-- What is never sent goes into archives without a batch, so that every row of it is accounted for. Their settlement makes
+-- dead letters of what was canceled; of what was replanned it tells the rows that go on elsewhere from those left out.
 
--- Ends an archive that was not sent and never will be. It is settled without results: its reservations come back, and
--- its rows become dead letters.
-local function cancelArchive(archive, at)
+-- Ends an archive that was not sent and never will be. It is settled without results, and its reservations come back.
+local function endUnsent(archive, event, reason, at)
   local key = P .. 'archive:' .. archive
   if get(key, 'state') == 'open' then
-    if get(key, 'closing') == '' then closeArchive(archive, 'canceled', at) end
+    if get(key, 'closing') == '' then closeArchive(archive, reason, at) end
     undue('seal', archive)
   end
   redis.call('ZREM', P .. 'sealed', archive)
   redis.call('ZREM', P .. 'sealed:since', archive)
-  change('archive', key, 'cancel', 'canceled')
+  change('archive', key, event, reason)
   redis.call('HSET', key, 'endedAtMs', int(at))
   due('settle', archive, at)
+end
+
+local function cancelArchive(archive, at)
+  endUnsent(archive, 'cancel', 'canceled', at)
+end
+
+-- Takes a chunk out of whatever it waits in, for an archive that is never sent. Returns the scope of the stop that held it.
+local function withdraw(chunk, key, event, reason)
+  local segment, run, state = get(key, 'segment'), get(key, 'run'), get(key, 'state')
+  local heldBy
+  if state == 'queued' then dequeue(chunk, key) end
+  if state == 'held' then
+    for _, scope in ipairs({ 'hold|' .. segment, 'run|' .. run, segment, segment .. '|' .. run }) do
+      if redis.call('ZSCORE', P .. 'stop:' .. scope .. ':held', chunk) then
+        unhold(chunk, key, scope)
+        heldBy = scope
+      end
+    end
+    redis.call('ZREM', P .. 'run:' .. run .. ':waiting', chunk)
+  end
+  change('chunk', key, event, reason)
+  -- Nothing was reserved for it, so its settlement has nothing to return.
+  redis.call('HSET', key, 'reservation', 'reserved', 'accounts', '[]')
+  return heldBy
 end
 
 -- Puts what waits of a canceled run into archives that are never sent, so that every row of it is accounted for. At most
@@ -25,18 +49,8 @@ local function cancelWaiting(run, rowsMax, limit, at)
   local open = {}
   for _, chunk in ipairs(chunks) do
     local key = P .. 'chunk:' .. chunk
-    local segment, state = get(key, 'segment'), get(key, 'state')
-    if state == 'queued' then dequeue(chunk, key) end
-    if state == 'held' then
-      for _, scope in ipairs({ 'hold|' .. segment, 'run|' .. run, segment, segment .. '|' .. run }) do
-        if redis.call('ZSCORE', P .. 'stop:' .. scope .. ':held', chunk) then unhold(chunk, key, scope) end
-      end
-      redis.call('ZREM', runKey .. ':waiting', chunk)
-    end
-    change('chunk', key, 'cancel', 'canceled')
-    -- Nothing was reserved for it, so its settlement has nothing to return.
-    redis.call('HSET', key, 'reservation', 'reserved', 'accounts', '[]')
-    local priority = priorityOf(segment)
+    withdraw(chunk, key, 'cancel', 'canceled')
+    local priority = priorityOf(get(key, 'segment'))
     if open[priority] and num(P .. 'archive:' .. open[priority], 'rows') + num(key, 'rows') > rowsMax then
       cancelArchive(open[priority], at)
       open[priority] = nil
