@@ -5,6 +5,7 @@ export const longSuites = [
   'test/flow/recover.test.ts',
   'test/flow/home-sharing.test.ts',
   'test/flow/operator.test.ts',
+  'test/flow/replan.test.ts',
   'test/conformance/store-s3-faults.test.ts',
   'test/flow/doubt-operator.test.ts',
   'test/flow/verbs.test.ts',

@@ -52,6 +52,6 @@ function budgetText(stop: StopRecord, held: string): string {
   return [
     `segment ${stop.segment} is stopped (${stop.reason}): the budget of ${stop.target} has no room for ${held}`,
     `  their upper bound needs ${countText(stop.tokensHeld)} tokens, ${dollarText(stop.microUsdHeld)}; missing: ${missing.join(' and ') || 'nothing any more, it flows again by itself'}`,
-    `  make room: plimsoll budget set ${stop.target} --tokens N | --usd X, or wait for settlements`,
+    `  make room: plimsoll budget set ${stop.target} --tokens N | --usd X, or wait for settlements; what else would fit: plimsoll replan ${stop.segment}`,
   ].join('\n');
 }

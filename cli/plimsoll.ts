@@ -42,6 +42,7 @@ const verbs: Readonly<Record<string, () => Promise<Command>>> = {
   cancel: async () => (await import('./cancel.ts')).cancelCommand(exit),
   hold: async () => (await import('./hold.ts')).holdCommand(exit),
   resume: async () => (await import('./hold.ts')).resumeCommand(exit),
+  replan: async () => (await import('./replan.ts')).replanCommand(exit),
   doubts: async () => (await import('./doubts.ts')).doubtsCommand(exit),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(exit),
   recover: async () => (await import('./recover.ts')).recoverCommand(exit),

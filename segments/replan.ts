@@ -100,13 +100,13 @@ export class PlannedRows {
   }
 
   /** How many rows from the first on stay within both amounts, in the order of `places` or of the rows themselves. */
-  leading(room: { readonly tokens: number; readonly microUsd: number }, places?: ArrayLike<number>): number {
+  leading(room: { readonly tokens: number; readonly microUsd: number }, places?: ArrayLike<number>, count = places?.length ?? this.rows): number {
     const sum = { tokensExpected: 0, tokensMax: 0, microUsdMax: 0, pico: 0 };
-    for (let at = 0; at < this.rows; at += 1) {
+    for (let at = 0; at < count; at += 1) {
       this.#add(sum, places ? (places[at] ?? 0) : at);
       if (sum.tokensMax > room.tokens || sum.microUsdMax > room.microUsd) return at;
     }
-    return this.rows;
+    return count;
   }
 
   #add(sum: { tokensExpected: number; tokensMax: number; microUsdMax: number; pico: number }, place: number): void {

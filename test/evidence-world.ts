@@ -3,6 +3,7 @@ import type { RunEvidence } from '../segments/derive.ts';
 import type { SpooledObject } from '../segments/derive-rows.ts';
 import type { AcceptedDocument, IntentDocument, SealedArchive, SealedChunkRange } from '../segments/journal.ts';
 import type { ArchiveOutcome } from '../segments/outcome.ts';
+import type { ReplanDocument } from '../segments/replan-document.ts';
 import { archiveId } from '../segments/pack.ts';
 import { chunkId, intentId, noUsage, retryChunkId, type BatchId, type ChunkId, type RunKey, type SegmentName } from '../segments/segment.ts';
 
@@ -92,4 +93,44 @@ export function outcomeOf(sealed: SealedArchive, retried = 0): ArchiveOutcome {
 /** The object that carries the retried rows of an archive. */
 export function retrySpooled(archive: number, rows: number): SpooledObject {
   return spooled(1, rows, { attempt: 2, chunk: `${retryChunkId(archiveId(tag, archive), segment, 2)}.p0` as ChunkId });
+}
+
+/** A replan of a part `[place, from, to]` of a spool object: the first rows of it, as many as `successor` has, go on. */
+export function replanOf(evidence: RunEvidence, [place, from, to]: readonly [number, number, number], successor: SpooledObject | undefined): ReplanDocument {
+  const object = evidence.spool[place];
+  if (!object) throw new Error(`the spool has no object ${place}`);
+  const { footer, key } = object;
+  const chunk = (to - from + 1 === footer.rows ? footer.chunk : `${footer.chunk}.${from}-${to}`) as ChunkId;
+  return {
+    v: 1, replan: `${segment}.${place}0aa`, segment, by: 'ada', reason: 'a trend is enough', decidedAtMs: 5_000 + place, option: { sample: { rows: successor?.footer.rows ?? 0 } }, priceVersion: 'p',
+    chunks: [{
+      chunk, run, client: footer.client, attempt: footer.attempt, spoolKey: key, spoolRows: footer.rows, spoolParamsBytes: footer.paramsBytes, spoolIndexBytes: footer.indexBytes, from, to,
+      kept: successor ? [[0, successor.footer.rows - 1]] : [],
+      ...(successor ? { successor: { footer: successor.footer, spoolKey: successor.key } } : {}),
+    }],
+  };
+}
+
+/** What the settlement of a replan says: its rows are left out but for those that go on. */
+export function replanOutcomeOf({ replan, chunks }: ReplanDocument, archive: number): ArchiveOutcome {
+  let first = 0;
+  const parts = chunks.map(({ successor, kept: _kept, run: _run, ...place }) => {
+    const rows = place.to - place.from + 1;
+    const replanned = successor?.footer.rows ?? 0;
+    const part = { ...place, segment, firstIndex: first, replanned, notSampled: rows - replanned, successor };
+    first += rows;
+    return part;
+  });
+  const nothing = { succeeded: 0, retried: 0, deadLettered: 0, usage: noUsage, microUsd: 0, standardMicroUsd: 0, overBound: 0, accounts: [] };
+  return {
+    v: 1, archive: archiveId(tag, archive), run, dt: '2026-11-21', account: null, batch: null, rows: first, resultsKey: null, resultsBytes: 0, resultsSha256: '',
+    acceptedAtMs: 1_000, submittedAtMs: null, endedAtMs: 6_000, source: 'docs.jsonl', priceVersion: 'p', prices: {}, retried: [], dead: [],
+    chunks: parts.map(({ successor: _successor, ...part }) => ({ ...part, ...nothing })),
+    replan: {
+      replan,
+      replanned: parts.filter((part) => part.replanned > 0).map((part): readonly [number, number] => [part.firstIndex, part.firstIndex + part.replanned - 1]),
+      notSampled: parts.filter((part) => part.notSampled > 0).map((part): readonly [number, number] => [part.firstIndex + part.replanned, part.firstIndex + part.to - part.from]),
+      chunks: parts.flatMap((part) => part.successor?.footer.chunk ?? []),
+    },
+  };
 }

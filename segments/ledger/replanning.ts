@@ -185,7 +185,9 @@ async function writeSuccessor(
 
 async function carryOut({ ledger, archiveRowsMax, now }: ReplanningDependencies, document: ReplanDocument, chunks: readonly ReplannedChunk[]): Promise<AppliedReplan> {
   const { replan, segment, by } = document;
-  const { archives, taken } = await ledger.replanChunks({ replan, segment, by, chunks: chunks.map(({ chunk }) => chunk), rows: rowsOf(document), rowsMax: archiveRowsMax, nowMs: now() });
+  // An archive is of one run.
+  const byRun = [...chunks].sort((a, b) => (a.run < b.run ? -1 : a.run > b.run ? 1 : 0));
+  const { archives, taken } = await ledger.replanChunks({ replan, segment, by, chunks: byRun.map(({ chunk }) => chunk), rows: rowsOf(document), rowsMax: archiveRowsMax, nowMs: now() });
   const isTaken = new Set(taken);
   const rowsAll = (some: readonly ReplannedChunk[]): number => some.reduce((sum, each) => sum + each.to - each.from + 1, 0);
   const own = chunks.filter(({ chunk }) => isTaken.has(chunk));

@@ -11,6 +11,8 @@ import { noUsage, type BatchId, type IntentId } from '../../segments/segment.ts'
 import { intentOf, runEvidence, sealedOf } from '../evidence-world.ts';
 import { account, footerOf, input, ledgerForTest, limits, normal, nowMs, outcomeOf, partsAfter, runA, runB, snapshot, type LedgerWorld } from '../ledger-world.ts';
 
+const runC = 'run-c' as typeof runA;
+
 let world: LedgerWorld;
 beforeEach(async () => void (world = await ledgerForTest()));
 afterEach(async () => await world.close());
@@ -176,6 +178,20 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   expect(await ledger.cancelRun(runA, 1_000, nowMs)).toMatchObject({ kind: 'canceling', track: [going] });
   expect(await ledger.watchBatch(going, nowMs)).toMatchObject({ isCancelDue: true });
   expect(await ledger.readRun(runA)).toMatchObject({ state: 'canceling', rowsQueued: 0, rowsHeld: 0, chunksHeld: 0 });
+
+  // A replan of what is held and of what waits; a chunk that waits no more is left as it is.
+  await ledger.openRun({ run: runC, ...open, tag: '00000000c0' });
+  await ledger.setBudget({ target: 'all', tokens: 1, microUsd: undefined, window: 'total' }, 'operator', nowMs);
+  const [stopped, idle] = [await world.add(2, { run: runC }), await world.add(2, { run: runC })];
+  await ledger.stopOnBudget({ chunk: stopped, target: 'all', reason: 'budget_tokens', tokensNeeded: 10, microUsdNeeded: 20, nowMs });
+  expect((await ledger.listHeld(normal)).map(({ chunk }) => chunk)).toEqual([stopped]);
+  const replan = { replan: `${normal}.00aa`, segment: normal, by: 'ada', chunks: [stopped, idle, going as unknown as typeof idle], rows: { kept: 1, notSampled: 3 }, rowsMax: 3, nowMs };
+  const replaced = await ledger.replanChunks(replan);
+  expect(replaced).toMatchObject({ taken: [stopped, idle], gone: [going] });
+  expect(replaced.archives).toHaveLength(2);
+  expect(await ledger.readArchive(replaced.archives[0] ?? first.chunk as never)).toMatchObject({ state: 'ended', reason: 'replanned', replan: replan.replan });
+  expect((await ledger.readEvents(0, 1_000)).filter(({ type }) => type === 'segment.replanned')).toHaveLength(1);
+  expect(await ledger.readRun(runC)).toMatchObject({ rowsHeld: 0, chunksHeld: 0, rowsQueued: 0 });
 
   // A ledger that is found to be behind, and its rebuild.
   const standing = openStanding(redis, world.keys);

@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { deriveRun, type DerivedRun, type RunEvidence } from '../../segments/derive.ts';
 import { overlappingKeys } from '../../segments/derive-rows.ts';
 import { archiveId } from '../../segments/pack.ts';
-import { intentId } from '../../segments/segment.ts';
-import { acceptedOf, intentOf, outcomeOf, retrySpooled, runEvidence, sealedOf, spooled, tag } from '../evidence-world.ts';
+import { intentId, replannedChunkId } from '../../segments/segment.ts';
+import { acceptedOf, intentOf, outcomeOf, replanOf, replanOutcomeOf, retrySpooled, runEvidence, sealedOf, spooled, tag } from '../evidence-world.ts';
 
 const states = (run: DerivedRun): Record<string, string> => Object.fromEntries(run.archives.map((each) => [Number(each.archive.slice(-6)), each.state]));
 const waiting = (run: DerivedRun): string[] => run.chunks.filter((chunk) => chunk.archive === '').map((chunk) => `${chunk.chunk.slice(tag.length + 1)} ${chunk.state}`);
@@ -91,6 +91,45 @@ describe('the rows', () => {
     expect(waiting(settled)).toEqual(['000001.invoices.8k.normal.attempt-2.p0 queued']);
     const unsettled = deriveRun({ ...base, spool, sealed: [sealed], accepted: [acceptedOf(base, 1, 1)], intents: [intentOf(base, 1, 1)] });
     expect(waiting(unsettled)).toEqual([]);
+  });
+});
+
+describe('a replan (B6)', () => {
+  const base = runEvidence({ rows: [10, 4] });
+  const successor = spooled(1, 3, { chunk: replannedChunkId(tag, 'invoices.8k.normal.00aa', 0) });
+  /** The last six rows of the first chunk were held; three of them go on. */
+  const replan = replanOf(base, [0, 4, 9], successor);
+  const given: RunEvidence = { ...base, spool: [...base.spool, successor], replans: [replan] };
+
+  it('that has no outcome yet waits to be done again, cut as it was, and its new chunk does not exist', () => {
+    const derived = deriveRun(given);
+    expect(waiting(derived)).toEqual(['invoices.8k.normal.1-10.4-9 queued', 'invoices.8k.normal.1-10.0-3 queued', 'invoices.8k.normal.11-14 queued']);
+    expect(derived.replans).toMatchObject([{ replan: replan.replan, chunks: [{ from: 4, to: 9 }] }]);
+    expect(derived.accepted).toBe(14);
+  });
+
+  it('whose outcome is settled has its new chunk in the place of the old one', () => {
+    const derived = deriveRun({ ...given, outcomes: [replanOutcomeOf(replan, 3)] });
+    expect(states(derived)).toEqual({ 3: 'settled' });
+    expect(waiting(derived)).toEqual(['invoices.8k.normal.1-10.0-3 queued', 'invoices.8k.normal.00aa.replan-0 queued', 'invoices.8k.normal.11-14 queued']);
+    expect(derived).toMatchObject({ replans: [], accepted: 14, sums: { notSampled: 3, succeeded: 0, deadLettered: 0 } });
+    expect(derived.highWater.get('invoices.8k.normal|etl')).toBe(14);
+  });
+
+  it('of a chunk that an archive has taken before it could act is void', () => {
+    const derived = deriveRun({ ...given, sealed: [sealedOf(base, 1, [[0, 4, 6]])] });
+    expect(derived.replans).toEqual([]);
+    expect(waiting(derived)).toEqual(['invoices.8k.normal.1-10.0-3 queued', 'invoices.8k.normal.1-10.7-9 queued', 'invoices.8k.normal.11-14 queued']);
+  });
+
+  it('that was never written down leaves nothing but an object that nobody sends', () => {
+    expect(waiting(deriveRun({ ...given, replans: [] }))).toEqual(['invoices.8k.normal.1-10 queued', 'invoices.8k.normal.11-14 queued']);
+  });
+
+  it('of replanned rows refers to the chunk that carries them', () => {
+    const again = replanOf({ ...given, spool: given.spool }, [2, 0, 2], undefined);
+    const derived = deriveRun({ ...given, replans: [replan, again], outcomes: [replanOutcomeOf(replan, 3)] });
+    expect(derived.replans.map(({ chunks }) => chunks.map(({ chunk }) => chunk))).toEqual([[successor.footer.chunk]]);
   });
 });
 

@@ -5,6 +5,7 @@ import { priceTable } from '../../config/models.ts';
 import type { ChunkRow } from '../../segments/chunk.ts';
 import { estimateParams } from '../../segments/estimate.ts';
 import { editParams } from '../../segments/params-edit.ts';
+import type { ReplanOption } from '../../segments/replan-document.ts';
 import { PlannedRows, sampleSize, samplingOrder, termsUnder, turnaroundMax } from '../../segments/replan.ts';
 
 const find = (name: string) => priceTable().find(name);
@@ -26,13 +27,13 @@ function rowOf(params: Record<string, unknown>, id = 'doc'): ChunkRow {
 const request = (name: string, maxTokens: number, more: Record<string, unknown> = {}) => ({ model: name, max_tokens: maxTokens, messages: [{ role: 'user', content: 'x'.repeat(3_000) }], ...more });
 
 describe('the terms of a row', () => {
-  it.each([
+  it.each<[string, Record<string, unknown>, ReplanOption]>([
     ['a cheaper model', request('claude-sonnet-4-5', 500), { model: 'claude-haiku-4-5' }],
     ['fewer output tokens', request('claude-sonnet-4-5', 500), { maxTokens: 64 }],
     ['both, where the request marks the cache', request('claude-sonnet-4-5', 500, { cache_control: { type: 'ephemeral' } }), { model: 'claude-haiku-4-5', maxTokens: 64 }],
   ])('under %s are at least what the producer would reserve for the changed request, and close to it (V1)', (_name, params, option) => {
     const terms = termsUnder(rowOf(params), option, find);
-    const anew = rowOf({ ...params, ...(option.model === undefined ? {} : { model: option.model }), ...('maxTokens' in option ? { max_tokens: option.maxTokens } : {}) });
+    const anew = rowOf({ ...params, ...(option.model === undefined ? {} : { model: option.model }), ...(option.maxTokens === undefined ? {} : { max_tokens: option.maxTokens }) });
     expect(terms.out).toBe(anew.out);
     expect(terms.in).toBeGreaterThanOrEqual(anew.in - 8);
     expect(terms.usd / anew.usd).toBeGreaterThan(0.99);
