@@ -8,7 +8,7 @@ import type { ReplanOption } from '../segments/replan-document.ts';
 import type { SegmentName } from '../segments/segment.ts';
 import type { Installation } from './compose.ts';
 import { findRun, findTarget } from './names.ts';
-import { withCommon, withInstallation, type CommonOptions } from './options.ts';
+import { configOf, withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { applyRequest, planReplan, runsOf, type ReplanChoice, type ReplanPlan, type ReplanRequest, type ReplanResult } from './replanning.ts';
 import { countOf, countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 
@@ -49,7 +49,11 @@ Examples:
   plimsoll replan invoices.8k.high --json | jq '.choices[] | select(.fit == "now")'
 
 Exit codes: 0 ok, 2 usage, nothing held, or rows that cannot be sent like this`)
-    .action(async (name: string, options: ReplanOptions) => exit(await withInstallation(options, 'words', async (installation) => await replan(installation, name, options))));
+    .action(async (name: string, options: ReplanOptions) => {
+      // Here they are no defaults for prompts to come.
+      const { model: _model, maxTokens: _maxTokens, ...common } = options;
+      exit(await withInstallation(options, 'words', async (installation) => await replan(installation, name, options), configOf(common)));
+    });
 }
 
 async function replan(installation: Installation, name: string, options: ReplanOptions): Promise<ExitCode> {
@@ -113,9 +117,9 @@ function decisionOf({ apply, by, reason, budgetUsd }: ReplanOptions, option: Rep
 }
 
 async function segmentOf({ ledger, now }: Installation, name: string): Promise<SegmentName> {
-  const target = await findTarget(ledger, name, now());
+  const target = await findTarget(ledger, name.startsWith('segment:') ? name : `segment:${name}`, now());
   if (target.kind === 'segment') return target.segment;
-  throw usage(`${name} is a run`, name, `Name one of its held segments (plimsoll status), and add --run ${name} to leave other runs alone.`);
+  throw usage(`${name} is no segment`, name, 'plimsoll status names the segments that are held.');
 }
 
 function usage(message: string, where: string, hint: string): PlimsollError {

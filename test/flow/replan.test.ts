@@ -63,9 +63,9 @@ async function stopped(): Promise<readonly string[]> {
   return status.segments.filter((each) => each.rows_held > 0).map(({ segment }) => segment);
 }
 
-/** Lets the hour pass for the provider. */
-async function passTheHour(): Promise<void> {
-  const reply = await fetch(`${world.simulator.url}/_simulator/clock`, { method: 'POST', body: JSON.stringify({ advance_ms: 3_600_000 }) });
+/** From now on an hour of the provider is half a second. */
+async function hurryTheProvider(): Promise<void> {
+  const reply = await fetch(`${world.simulator.url}/_simulator/clock`, { method: 'POST', body: JSON.stringify({ time_scale: 7_200 }) });
   expect(reply.ok).toBe(true);
 }
 
@@ -81,27 +81,24 @@ it('a run under a budget stops within it, is replanned to a sample, finishes und
 
   let keptAll = 0;
   let leftOutAll = 0;
-  for (const [place, segment] of segments.entries()) {
+  for (const segment of segments) {
     const shown = json(await world.run(['replan', segment, '--json'])) as unknown as { rows_held: number; choices: Choice[]; limits: { target: string }[] };
     expect(shown.limits).toMatchObject([{ target: 'all', unit: 'micro_usd' }]);
     const [asItIs] = shown.choices;
     expect(asItIs).toMatchObject({ kind: 'as_it_is', rows: shown.rows_held, finish_ms_max: null });
-    expect(new Set(shown.choices.map(({ kind }) => kind))).toEqual(new Set(['as_it_is', 'max_tokens', 'sample', 'budget']));
+    expect(shown.choices.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['as_it_is', 'max_tokens', 'budget']));
+    for (const choice of shown.choices) expect(choice.cost_usd_expected).toBeLessThanOrEqual(choice.cost_usd_max);
     const option = ['--sample', '1', '--max-tokens', '32'];
     const asked = json(await world.run(['replan', segment, ...option, '--json'])) as unknown as { choices: Choice[] };
     expect(asked.choices).toMatchObject([{ kind: 'asked', rows: 1, rows_not_sampled: shown.rows_held - 1 }]);
     const applied = json(await world.run(['replan', segment, ...option, '--apply', '--by', 'ada', '--reason', 'the trend is enough', '--json']));
-    expect(applied).toMatchObject({ segment, by: 'ada', rows: 1, rows_not_sampled: shown.rows_held - 1, rows_gone: 0, is_resumed: place < 0 });
+    expect(applied).toMatchObject({ segment, by: 'ada', rows: 1, rows_not_sampled: shown.rows_held - 1, rows_gone: 0, is_resumed: false });
     keptAll += 1;
     leftOutAll += shown.rows_held - 1;
   }
 
-  const running = world.start(['run', join(world.folder, 'in.jsonl'), '--run-key', 'tight', '--json']);
-  await passTheHour();
-  // The replanned rows go into batches of their own, which take their hour, too.
-  const again = setInterval(() => void passTheHour(), 500);
-  const end = await running.ended;
-  clearInterval(again);
+  await hurryTheProvider();
+  const end = await world.run(['run', join(world.folder, 'in.jsonl'), '--run-key', 'tight', '--json']);
   expect({ code: end.code, stderr: end.stderr }).toMatchObject({ code: 3 });
   expect(json(end)).toMatchObject({ status: 'partial', counts: { accepted: rows, dead_lettered: 0, not_sampled: leftOutAll } });
 
