@@ -237,7 +237,7 @@ describe('the gathering of a run', () => {
     });
     expect(report.topics.map((topic) => [topic.topic, topic.succeeded])).toEqual([['contracts', 1], ['invoices', 3]]);
     expect(await documentOf(runReportKey(dt, run))).toEqual(report);
-    expect(await documentOf(runSuccessKey(dt, run))).toEqual({ run_key: run, status: 'partial', files: 6, rows: 8, succeeded: 4, dead_lettered: 2, rejected: 2, cost_usd_estimated: 0.000084, manifest: report.manifest });
+    expect(await documentOf(runSuccessKey(dt, run))).toEqual({ run_key: run, status: 'partial', files: 6, rows: 8, succeeded: 4, dead_lettered: 2, not_sampled: 0, rejected: 2, cost_usd_estimated: 0.000084, manifest: report.manifest });
     expect(await documentOf(runManifestKey(dt, run))).toMatchObject({ schema_version: 1, entries: expect.arrayContaining([expect.objectContaining({ topic: 'rejected', kind: 'errors', meta: expect.objectContaining({ record_count: 2 }) })]) });
   });
 

@@ -186,7 +186,7 @@ describe('the document of a run', () => {
 
   it('has the keys that scripts rely on, and a manifest when there is one', () => {
     expect(runDocument({ ...record, state: 'complete', result: 'partial' }, 'file:///lake')).toEqual({
-      run_key: run, status: 'partial', counts: { accepted: 10, rejected: 1, succeeded: 8, dead_lettered: 2 }, batches: 1,
+      run_key: run, status: 'partial', counts: { accepted: 10, rejected: 1, succeeded: 8, dead_lettered: 2, not_sampled: 0 }, batches: 1,
       usage: { input_tokens: 1, output_tokens: 2, cache_read_input_tokens: 3, cache_write_input_tokens: 4 }, cost_usd: 1.5, standard_cost_usd: 3,
       lake: 'file:///lake', manifest: `file:///lake/runs/dt=2026-11-21/${run}/manifest.json`,
     });
