@@ -120,7 +120,7 @@ it('a run under a budget stops within it, is replanned to a sample, finishes und
   expect(retried.stderr).not.toMatch(/sends/);
 });
 
-it('a replan that was interrupted, and a ledger that is lost after it, end in the same state', { timeout: 180_000 }, async () => {
+it('a replan whose decision is written down is carried out by a rebuild when Redis forgets it before any of it is settled', { timeout: 180_000 }, async () => {
   world = await openWorld({ batchMs: 100 }, { ...small, PLIMSOLL_BUDGETS: `{"topic:invoices": {"usd": "0.005"}}` });
   const source = world.write('in.jsonl', corpus(rows, 5));
   expect((await world.run(['run', source, '--run-key', 'tight', '--json'])).code).toBe(5);
