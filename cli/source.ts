@@ -35,6 +35,7 @@ export function producerSettings(
     openBytesMax: config.chunk.openBytesMax,
     lineBytesMax: config.input.lineBytesMax,
     expansionMax: config.input.expansionMax,
+    sectionBytes: config.input.sectionBytes,
     anthropicVersion: config.anthropic.version,
     price: prices,
     defaults: config.defaults,

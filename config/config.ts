@@ -62,7 +62,7 @@ export interface Config {
   readonly retry: { readonly attemptsMax: number };
   readonly sweep: { readonly intervalMs: number; readonly workspaceMs: number; readonly leaseMs: number };
   readonly work: { readonly concurrency: number };
-  readonly input: { readonly lineBytesMax: number; readonly nestingMax: number; readonly expansionMax: number };
+  readonly input: { readonly lineBytesMax: number; readonly nestingMax: number; readonly expansionMax: number; readonly sectionBytes: number };
   readonly export: { readonly partBytes: number; readonly gzipLevel: number };
   /** Topics whose archives are audited; `*` stands for all. */
   readonly audit: { readonly topics: readonly string[] };

@@ -76,7 +76,7 @@ export function toConfig(values: Values, chosen: ReadonlyMap<string, Given>, env
     retry: values.retry,
     sweep: { intervalMs: sweep.interval, workspaceMs: sweep.workspace, leaseMs: sweep.lease },
     work: values.work,
-    input: { lineBytesMax, nestingMax: input.nestingMax, expansionMax: input.expansionMax },
+    input: { lineBytesMax, nestingMax: input.nestingMax, expansionMax: input.expansionMax, sectionBytes: input.sectionBytes },
     export: values.export,
     audit: values.audit,
     s3: {

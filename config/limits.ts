@@ -68,6 +68,8 @@ export const ownLimits = {
   nestingMax: 512,
   /** Bytes that one compressed byte may turn into; deflate itself ends at 1,032 (zlib's technical notes; 2026-11-21). */
   expansionMax: 1_100,
+  /** Bytes of a source between two points where a restart can begin; more is no point at all. */
+  sectionBytesMax: 1_000_000_000_000,
   /** Bytes of unsealed chunks in one process. */
   openBytesMax: 4_000_000_000,
   /** Rows of one chunk: its index is held in memory while it is written. */

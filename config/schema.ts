@@ -109,6 +109,7 @@ export const schema = group('Settings of Plimsoll.', {
     lineBytesMax: unset(size('64B', providerLimits.requestBytesMax), 'Bytes of one line; by default 32,000,000, or what fits into one archive where that is less.', { example: 32_000_000 }),
     nestingMax: setting(integer(4, ownLimits.nestingMax), 64, 'Levels of JSON.'),
     expansionMax: setting(integer(1, ownLimits.expansionMax), 200, 'Bytes that one compressed byte may become; more is a gzip bomb.'),
+    sectionBytes: setting(size('1MB', ownLimits.sectionBytesMax), '1GB', 'Bytes of the source after which everything read is made durable, so that a restart begins there.'),
   }),
   export: group('The files that are handed on.', {
     partBytes: setting(size('1KB', ownLimits.exportPartBytesMax), '128MB', 'Uncompressed bytes of one file before a new part begins.'),

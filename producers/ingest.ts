@@ -3,19 +3,23 @@
  * that reads the source is `producer.ts`; this is what it does with a verdict.
  */
 import { invariant, PlimsollError } from '../segments/errors.ts';
-import { rejectsKey } from '../segments/lake.ts';
+import { rejectsKey, sectionKey } from '../segments/lake.ts';
 import type { RunRecord } from '../segments/ledger/ledger.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Fault } from './faults.ts';
 import type { Verdict } from './intake.ts';
+import type { IdLog } from './id-log.ts';
 import { closeJournal, openJournal } from './journal.ts';
-import type { RunOpening } from './journal.ts';
+import type { RunIngestion, RunOpening } from './journal.ts';
 import type { Line, LineReader } from './lines.ts';
 import type { Production, ProduceRequest } from './producer.ts';
 import { faultMessage, tooManyRejects } from './rejects.ts';
 import type { RejectsFile } from './rejects.ts';
 import { cutSha256, isBoundBroken, isGuarded } from './settings.ts';
 import { inputDiffers } from './same-input.ts';
+import type { InputGuard } from './same-input.ts';
+import { isSectionEnded, putSection } from './section.ts';
+import type { Section } from './section.ts';
 import { Spooler } from './spooler.ts';
 
 /** A request, and what the reading loop has made for it. */
@@ -24,26 +28,35 @@ export interface IngestRequest extends ProduceRequest {
   readonly uri: string;
   /** The run as the ledger knew it before the source was read; undefined: it did not. */
   readonly known: RunRecord | undefined;
+  /** The end of its ingest, when its source was read to the end before. */
+  readonly ingestion: RunIngestion | undefined;
   readonly reader: LineReader;
-  readonly gate: Promise<void>;
+  readonly guard: InputGuard;
   readonly rejects: RejectsFile;
+  readonly ids: IdLog;
+  /** The section behind which the reader begins; undefined: it begins with the source. */
+  readonly section: Section | undefined;
 }
 
 export class Ingest {
   readonly #request: IngestRequest;
   readonly #opening: RunOpening;
   readonly #spooler: Spooler;
-  #accepted = 0;
+  #accepted: number;
+  /** Sections that have ended. */
+  #sections: number;
 
   /**
    * Opens the run or takes it up again.
    * @throws PlimsollError `run_config_differs`, `run_canceled`, `run_busy`
    */
   static async open(request: IngestRequest): Promise<Ingest> {
-    const { runKey, settings, ledger, store, installationId, known, uri, now } = request;
+    const { runKey, settings, ledger, store, installationId, known, uri, reader, now } = request;
     const cut = cutSha256(settings);
-    const opening = await openJournal(store, { run: runKey, installationId, nowMs: now(), source: uri, cutSha256: cut });
+    const sectionBytes = Number.isFinite(reader.sectionBytes) ? reader.sectionBytes : undefined;
+    const opening = await openJournal(store, { run: runKey, installationId, nowMs: now(), source: uri, cutSha256: cut, sectionBytes });
     if (opening.cutSha256 !== cut) throw configDiffers(runKey);
+    if (opening.sectionBytes !== sectionBytes) throw openedElsewhere(runKey);
     const { tag, dt } = opening;
     const reply = await ledger.openRun({ run: runKey, tag, dt, source: opening.source, cutSha256: cut, nowMs: opening.openedAtMs });
     if (reply.run.cutSha256 !== cut) throw configDiffers(runKey);
@@ -55,10 +68,12 @@ export class Ingest {
   }
 
   private constructor(request: IngestRequest, opening: RunOpening, highWater: ReadonlyMap<string, number>) {
-    const { runKey, settings, ledger, store, wake, reader, gate, now } = request;
+    const { runKey, settings, ledger, store, wake, reader, guard, section, now } = request;
     const { chunkBytesMax, chunkRowsMax, openBytesMax } = settings;
     this.#request = request;
     this.#opening = opening;
+    this.#accepted = section?.accepted ?? 0;
+    this.#sections = section?.ordinal ?? 0;
     this.#spooler = new Spooler({
       run: runKey,
       tag: opening.tag,
@@ -73,7 +88,7 @@ export class Ingest {
       wake,
       now,
       position: () => reader.position(),
-      gate,
+      gate: guard.opened,
     });
   }
 
@@ -99,9 +114,33 @@ export class Ingest {
     if (isBoundBroken(settings, rejects.count, this.#rows, false)) throw await this.#refusal();
   }
 
+  /**
+   * Ends a section: everything before the reader becomes durable, then the journal says so (`section.ts`).
+   * @throws PlimsollError `lake_conflict`, and whatever a write failed with
+   */
+  async endSection(): Promise<void> {
+    const { runKey, store, reader, guard, rejects, ids } = this.#request;
+    this.#sections += 1;
+    // Chunks wait for the guard, and the guard for more of the source: this section has ended before.
+    if (!guard.isOpen) return await this.#passSection();
+    await this.#spooler.flush();
+    const end = { run: runKey, ordinal: this.#sections, place: reader.place(), accepted: this.#accepted, rejected: rejects.count, high: this.#spooler.durableRows };
+    if (await isSectionEnded(store, end)) return await this.#passSection();
+    await rejects.endSection(store, sectionKey(runKey, end.ordinal, 'rejects.jsonl.gz'));
+    await ids.publish(store, sectionKey(runKey, end.ordinal, 'ids'));
+    await putSection(store, end);
+  }
+
+  /** Goes on behind a section that is in the journal. */
+  async #passSection(): Promise<void> {
+    const { store, rejects, ids } = this.#request;
+    await rejects.endSection(store, undefined);
+    await ids.begin();
+  }
+
   /** Makes everything durable, ends the ingest of the run and wakes the packers. */
   async finish(): Promise<Production> {
-    const { runKey, settings, ledger, store, wake, reader, rejects, now } = this.#request;
+    const { runKey, settings, ledger, store, wake, reader, rejects, ingestion, now } = this.#request;
     if (isBoundBroken(settings, rejects.count, this.#rows, true)) throw await this.#refusal();
     await this.#spooler.flush();
     const accepted = this.#accepted;
@@ -109,7 +148,9 @@ export class Ingest {
     const key = rejected > 0 ? rejectsKey(this.#opening.dt, runKey) : undefined;
     if (key !== undefined) await rejects.publish(store, key);
     const input = reader.position();
-    await closeJournal(store, runKey, { accepted, rejected, input });
+    // Equal content under another etag is the same input; the journal keeps what it was called first.
+    const trail = ingestion ? ingestion.trail : reader.trail.objects > 0 ? reader.trail : undefined;
+    await closeJournal(store, runKey, { accepted, rejected, input, ...(trail && { trail }) });
     const flush = await ledger.flushRun({ run: runKey, accepted, rejected, input, nowMs: now() });
     const run = await ledger.readRun(runKey);
     invariant(run !== undefined, `the run ${runKey} has left the ledger while it was ingested`);

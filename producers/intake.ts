@@ -37,11 +37,13 @@ export class Intake {
   readonly #uri: string;
   readonly #rules: IntakeRules;
   readonly #outliner = new Outliner();
-  readonly #seen = new SeenIds();
+  readonly #seen: SeenIds;
 
-  constructor(uri: string, rules: IntakeRules) {
+  /** @param seen the ids of what was read before; none by default */
+  constructor(uri: string, rules: IntakeRules, seen = new SeenIds()) {
     this.#uri = uri;
     this.#rules = rules;
+    this.#seen = seen;
   }
 
   /** Judges one line that is not blank. The prompt's params are a slice of the line, valid as long as the line is. */

@@ -20,6 +20,8 @@ const openSchema = z.object({
   cutSha256: z.string(),
   /** The run whose dead letters this one sends once more; absent for any other run. */
   retryOf: z.string().optional(),
+  /** How long a section of its source is, at least, bytes; absent: the source is one section. */
+  sectionBytes: z.int().min(1).optional(),
 });
 
 const ingestedSchema = z.object({
@@ -28,6 +30,8 @@ const ingestedSchema = z.object({
   accepted: z.int(),
   rejected: z.int(),
   input: z.object({ bytes: z.int(), rows: z.int(), sha256: z.string() }),
+  /** The objects that its source was made of; absent for other sources. */
+  trail: z.object({ objects: z.int(), sha256: z.string() }).optional(),
 });
 
 /** `journal/runs/<run>/open.json`. */
@@ -51,10 +55,10 @@ export async function readIngestion(store: Store, run: RunKey): Promise<RunInges
  */
 export async function openJournal(
   store: Store,
-  opening: { readonly run: RunKey; readonly installationId: string; readonly nowMs: number; readonly source: string; readonly cutSha256: string; readonly retryOf?: RunKey },
+  opening: { readonly run: RunKey; readonly installationId: string; readonly nowMs: number; readonly source: string; readonly cutSha256: string; readonly retryOf?: RunKey; readonly sectionBytes?: number | undefined },
 ): Promise<RunOpening> {
-  const { run, installationId, nowMs, source, cutSha256, retryOf } = opening;
-  const fresh: RunOpening = { v: 1, run, tag: runTag(installationId, run), dt: dateOf(nowMs), openedAtMs: nowMs, source, cutSha256, ...(retryOf === undefined ? {} : { retryOf }) };
+  const { run, installationId, nowMs, source, cutSha256, retryOf, sectionBytes } = opening;
+  const fresh: RunOpening = { v: 1, run, tag: runTag(installationId, run), dt: dateOf(nowMs), openedAtMs: nowMs, source, cutSha256, ...(retryOf === undefined ? {} : { retryOf }), ...(sectionBytes === undefined ? {} : { sectionBytes }) };
   try {
     await putDocument(store, runOpenKey(run), fresh);
     return fresh;
@@ -71,12 +75,14 @@ export async function closeJournal(store: Store, run: RunKey, ingestion: Omit<Ru
   await putDocument(store, runIngestedKey(run), { v: 1, run, ...ingestion });
 }
 
-async function putDocument(store: Store, key: string, document: unknown): Promise<void> {
+/** Creates a document. @throws PlimsollError `lake_conflict` when another one is there */
+export async function putDocument(store: Store, key: string, document: unknown): Promise<void> {
   const bytes = Buffer.from(`${JSON.stringify(document)}\n`, 'utf8');
   await store.put(key, { blocks: [bytes], sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') });
 }
 
-async function readDocument<Document>(store: Store, key: string, schema: z.ZodType<Document>): Promise<Document | undefined> {
+/** Reads a document, or undefined when there is none. @throws PlimsollError `lake_conflict` when it is not what its key promises */
+export async function readDocument<Document>(store: Store, key: string, schema: z.ZodType<Document>): Promise<Document | undefined> {
   if (!(await store.head(key))) return undefined;
   const decoded = schema.safeParse(parseJson((await store.readWhole(key)).toString('utf8')));
   if (decoded.success) return decoded.data;

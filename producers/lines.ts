@@ -8,10 +8,15 @@
  *   N1  Every byte of the source is hashed once, in order, and belongs to exactly one line or is a newline.
  *   N2  A line is handed out only when its last byte was seen, with its 1-based row and the offset of its first byte.
  *   N3  Never more than `lineBytesMax` bytes are carried: the rest of a longer line is counted and dropped.
+ *   N4  A section ends behind the first newline at or behind `sectionBytes` bytes of it, wherever blocks end. The digest of
+ *       what follows begins with the digest of what went before, so it can be taken up there without reading it again:
+ *       of a source of one section it is the sha256 of its bytes.
  */
 import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
 import type { Checkpoint } from '../segments/ledger/ledger.ts';
+import { emptyTrail, follow } from './trail.ts';
+import type { ObjectIdentity, Trail } from './trail.ts';
 
 /** A place in one object of a source. */
 export interface LineOrigin {
@@ -38,6 +43,19 @@ export interface Line {
   readonly sizeBytes: number;
 }
 
+/** Where a reader stands between two lines. */
+export interface ReaderPlace extends Checkpoint {
+  /** The object that holds the last line, where a source is made of objects. */
+  readonly object: ObjectPlace | undefined;
+}
+
+/** A place in an object: bytes and lines of it that lie before. `trail` is of the objects that were begun, it included. */
+export interface ObjectPlace extends ObjectIdentity {
+  readonly byte: number;
+  readonly row: number;
+  readonly trail: Trail;
+}
+
 const newline = 0x0a;
 const carriageReturn = 0x0d;
 const nothing = Buffer.alloc(0);
@@ -47,19 +65,53 @@ export const keptBytes = 64 * 1024;
 
 /** Cuts a source into lines and knows how far it has come. */
 export class LineReader {
+  /** How long a section is, at least; `Infinity`: the source is one section. */
+  readonly sectionBytes: number;
   readonly #lineBytesMax: number;
-  readonly #hash: Hash = createHash('sha256');
+  #hash: Hash = createHash('sha256');
+  /** Bytes of the source from which on the next newline ends the section. */
+  #boundAt: number;
+  #isAtSectionEnd = false;
+  #resumedAt: ReaderPlace | undefined;
+  #trail: Trail = emptyTrail;
   #bytes = 0;
   #rows = 0;
   #lineOffset = 0;
   #carry: Buffer[] = [];
   #carryBytes = 0;
   #carryKept = 0;
-  #object: { readonly uri: string; readonly etag: string; readonly version: string | undefined; readonly rows: number; readonly bytes: number } | undefined;
+  /** `rows` and `bytes` of the source lie before it. */
+  #object: (ObjectIdentity & { readonly rows: number; readonly bytes: number }) | undefined;
   #watched: { readonly bytes: number; readonly tell: (sha256: string) => void } | undefined;
 
-  constructor(lineBytesMax: number) {
+  constructor(lineBytesMax: number, sectionBytes = Infinity) {
     this.#lineBytesMax = lineBytesMax;
+    this.sectionBytes = sectionBytes;
+    this.#boundAt = sectionBytes;
+  }
+
+  /** Whether the newest byte that was hashed is the last of a section (N4). */
+  get isAtSectionEnd(): boolean {
+    return this.#isAtSectionEnd;
+  }
+
+  /** The objects that were begun so far. */
+  get trail(): Trail {
+    return this.#trail;
+  }
+
+  /**
+   * Takes up a source at the end of a section: everything before it counts as hashed and handed out. Called before the
+   * first object is begun when reading starts there, or when exactly that much was hashed and nothing was cut.
+   */
+  resume(place: ReaderPlace): void {
+    const { bytes, rows, sha256, object } = place;
+    this.#bytes = bytes;
+    this.#rows = rows;
+    this.#lineOffset = bytes;
+    this.#resumedAt = place;
+    this.#startSection(Buffer.from(sha256, 'hex'));
+    if (this.#object && object) this.#object = { ...this.#object, rows: rows - object.row, bytes: bytes - object.byte };
   }
 
   /** Bytes hashed so far. */
@@ -73,8 +125,10 @@ export class LineReader {
   }
 
   /** Says that the next block is the first of an object; all lines before it are handed out. */
-  begin({ uri, etag, version }: { readonly uri: string; readonly etag: string; readonly version: string | undefined }): void {
-    this.#object = { uri, etag, version, rows: this.#rows, bytes: this.#bytes };
+  begin({ uri, etag, version }: ObjectIdentity): void {
+    const resumed = this.#object ? undefined : this.#resumedAt?.object;
+    this.#object = { uri, etag, version, rows: this.#rows - (resumed?.row ?? 0), bytes: this.#bytes - (resumed?.byte ?? 0) };
+    this.#trail = resumed?.trail ?? follow(this.#trail, { uri, etag });
   }
 
   /** Tells the digest of the first `bytes` bytes as soon as that many were hashed. */
@@ -85,11 +139,31 @@ export class LineReader {
 
   /** How much was hashed, how many lines were handed out, and the digest of it. */
   position(): Checkpoint {
-    return { bytes: this.#bytes, rows: this.#rows, sha256: this.#hash.copy().digest('hex') };
+    return { bytes: this.#bytes, rows: this.#rows, sha256: this.#digest() };
+  }
+
+  /** The same with the object in which it lies; all lines of what was hashed are handed out. */
+  place(): ReaderPlace {
+    const object = this.#object;
+    if (!object) return { ...this.position(), object: undefined };
+    const { uri, etag, version, rows, bytes } = object;
+    return { ...this.position(), object: { uri, etag, version, byte: this.#bytes - bytes, row: this.#rows - rows, trail: this.#trail } };
+  }
+
+  /** Divides a block where sections end (N4). Each part is to be hashed before the next one is asked for. */
+  *parts(block: Buffer): Generator<Buffer, void, void> {
+    for (let rest = block; rest.length > 0; ) {
+      const searchFrom = Math.max(0, this.#boundAt - this.#bytes - 1);
+      const at = searchFrom < rest.length ? rest.indexOf(newline, searchFrom) : -1;
+      const part = at < 0 ? rest : rest.subarray(0, at + 1);
+      yield part;
+      rest = rest.subarray(part.length);
+    }
   }
 
   /** Counts and hashes the next block (N1). A source that is only compared needs nothing else. */
   hash(block: Buffer): void {
+    if (this.#isAtSectionEnd) this.#startSection(this.#hash.digest());
     const watchedAt = this.#watched?.bytes ?? -1;
     if (watchedAt > this.#bytes && watchedAt <= this.#bytes + block.length) {
       const left = watchedAt - this.#bytes;
@@ -99,6 +173,7 @@ export class LineReader {
     } else {
       this.#update(block);
     }
+    this.#isAtSectionEnd = this.#bytes >= this.#boundAt && block[block.length - 1] === newline;
   }
 
   /** Yields the lines that a block completes (N2). Every block is first hashed, then cut, in this order. */
@@ -173,7 +248,18 @@ export class LineReader {
   #tellWatcher(): void {
     const watched = this.#watched;
     this.#watched = undefined;
-    watched?.tell(this.#hash.copy().digest('hex'));
+    watched?.tell(this.#digest());
+  }
+
+  /** Begins a section with the digest of everything before it. */
+  #startSection(before: Buffer): void {
+    this.#hash = createHash('sha256').update(before);
+    this.#boundAt = this.#bytes + this.sectionBytes;
+    this.#isAtSectionEnd = false;
+  }
+
+  #digest(): string {
+    return this.#resumedAt?.bytes === this.#bytes ? this.#resumedAt.sha256 : this.#hash.copy().digest('hex');
   }
 }
 

@@ -11,7 +11,8 @@
  *       is compared with the source at hand.
  *   A3  Under a bound on bad lines nothing is released before the whole source was judged; a file is judged before the
  *       run is opened, so that a refused file leaves its run key free for the mended one.
- *   A4  When `produce` returns or throws, no write of its own is under way.
+ *   A4  A run is read in sections, and a restart begins behind the last one that is durable (`section.ts`).
+ *   A5  When `produce` returns or throws, no write of its own is under way.
  */
 import type { Ledger, RunRecord } from '../segments/ledger/ledger.ts';
 import { rejectsKey } from '../segments/lake.ts';
@@ -19,13 +20,17 @@ import type { RunKey } from '../segments/segment.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import { inputDiffers, InputGuard, readDigest } from './same-input.ts';
+import { IdLog } from './id-log.ts';
 import { canceled, Ingest } from './ingest.ts';
 import { Intake } from './intake.ts';
 import { isBlank, LineReader } from './lines.ts';
 import type { Line } from './lines.ts';
 import { readIngestion, readOpening } from './journal.ts';
 import { RejectsFile, tooManyRejects } from './rejects.ts';
-import { intakeRules, isBoundBroken, isGuarded } from './settings.ts';
+import { isTrail, Resumption } from './resumption.ts';
+import { readLastSection } from './section.ts';
+import { SeenIds } from './seen-ids.ts';
+import { intakeRules, isBoundBroken, isGuarded, sectionBytes } from './settings.ts';
 import type { ProducerSettings } from './settings.ts';
 import { readSource, sourceUri } from './source.ts';
 import type { SourceLocation } from './source.ts';
@@ -77,16 +82,24 @@ export async function produce(request: ProduceRequest): Promise<Production> {
   // A resumed run has passed the check before it was opened; its own bound still holds at the end.
   if (!known && isGuarded(settings) && (source.kind === 'file' || source.kind === 'objects')) await checkSource(request);
 
-  const reader = new LineReader(settings.lineBytesMax);
-  const guard = new InputGuard(runKey, reader, known?.checkpoint, (await readIngestion(store, runKey))?.input);
-  // A run keeps the name that its source had when it was opened, whatever the file is called now.
-  const uri = (await readOpening(store, runKey))?.source ?? sourceUri(source);
+  // A run keeps the name and the sections that its source had when it was opened, whatever they would be now.
+  const opening = await readOpening(store, runKey);
+  const uri = opening?.source ?? sourceUri(source);
+  const reader = new LineReader(settings.lineBytesMax, opening ? opening.sectionBytes : (settings.sectionBytes ?? sectionBytes));
+  const section = known && opening?.sectionBytes !== undefined ? await readLastSection(store, runKey, await ledger.readHighWater(runKey)) : undefined;
+  const ingestion = await readIngestion(store, runKey);
+  const resumption = section && new Resumption(runKey, reader, section);
+  const start = resumption ? await resumption.begin(source) : { source, skipBytes: 0 };
+  const guard = new InputGuard(runKey, reader, known?.checkpoint, ingestion?.input, section?.place.bytes);
   const rejects = new RejectsFile(runKey, uri, settings.scratchDirectory);
-  const intake = new Intake(uri, intakeRules(settings));
+  const ids = new IdLog(runKey, settings.scratchDirectory);
+  const seen = new SeenIds(ids);
+  const intake = new Intake(uri, intakeRules(settings), seen);
   let ingest: Ingest | undefined;
+  const openRun = async (): Promise<Ingest> => await Ingest.open({ ...request, uri, known, ingestion, reader, guard, rejects, ids, section });
   // The run is opened by its first line, so that an empty source opens none.
   const takeFirst = async (line: Line): Promise<void> => {
-    ingest = await Ingest.open({ ...request, uri, known, reader, gate: guard.opened, rejects });
+    ingest = await openRun();
     await ingest.take(line, intake.judge(line));
   };
   const take = (line: Line): Promise<void> | undefined => {
@@ -94,16 +107,26 @@ export async function produce(request: ProduceRequest): Promise<Production> {
     return ingest ? ingest.take(line, intake.judge(line)) : takeFirst(line);
   };
   try {
-    for await (const block of readSource(source, settings.expansionMax, signal, (object) => reader.begin(object))) {
+    if (section) {
+      ingest = await openRun();
+      for (const key of section.idsKeys) await seen.load(store.read(key));
+      await rejects.restore(store, section.rejectsKeys, section.rejected);
+    }
+    for await (const block of readSource(start.source, settings.expansionMax, signal, (object) => reader.begin(object), start.skipBytes)) {
       signal.throwIfAborted();
-      reader.hash(block);
-      guard.check();
-      for (const line of reader.cut(block)) {
-        const taken = take(line);
-        if (taken) await taken;
+      for (const part of reader.parts(block)) {
+        reader.hash(part);
+        guard.check();
+        if (resumption?.isBefore()) continue;
+        for (const line of reader.cut(part)) {
+          const taken = take(line);
+          if (taken) await taken;
+        }
+        if (reader.isAtSectionEnd) await ingest?.endSection();
       }
       request.onProgress?.({ rows: reader.rows, rejected: rejects.count, bytes: reader.bytes });
     }
+    resumption?.end();
     for (const line of reader.end()) await take(line);
     guard.end();
     if (!ingest) throw emptySource(sourceUri(source));
@@ -114,13 +137,18 @@ export async function produce(request: ProduceRequest): Promise<Production> {
   } finally {
     await ingest?.settle();
     await rejects.discard();
+    await ids.discard();
   }
 }
 
-/** Compares the source with the input that a finished run has taken (A2). */
+/** Compares the source with the input that a finished run has taken (A2); objects that are the same need not be read for it. */
 async function findFinished(request: ProduceRequest, run: RunRecord): Promise<Production> {
-  const found = await readDigest(request.source, request.settings, request.signal);
-  if (found.bytes !== run.checkpoint.bytes || found.sha256 !== run.checkpoint.sha256) throw inputDiffers(run.run, run.checkpoint, found);
+  const { source, settings, store, signal } = request;
+  const trail = source.kind === 'objects' ? (await readIngestion(store, run.run))?.trail : undefined;
+  if (!(trail && source.kind === 'objects' && (await isTrail(source.objects(), trail)))) {
+    const found = await readDigest(source, settings, signal, (await readOpening(store, run.run))?.sectionBytes);
+    if (found.bytes !== run.checkpoint.bytes || found.sha256 !== run.checkpoint.sha256) throw inputDiffers(run.run, run.checkpoint, found);
+  }
   return {
     run,
     accepted: run.accepted,

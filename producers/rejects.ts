@@ -1,6 +1,7 @@
 /**
  * The rejects file: one JSON line for every line of the source that was refused, in the order of the source. It grows on
- * the scratch disk and goes to the lake in one piece, compressed, when the source was read to its end.
+ * the scratch disk and goes to the lake in one piece, compressed, when the source was read to its end. What a section has
+ * refused goes to the journal at the section's end, so that a restart behind it has these rows too.
  *
  * One real row:
  *   {"line":118,"byte_offset":402811,"column":42,"code":"invalid_json","message":"docs.jsonl:118:42: invalid JSON: expected
@@ -8,6 +9,7 @@
  *
  * Invariants
  *   R1  Equal sources give equal bytes: no clock, no random, fixed compression, so a repeated run meets its own object.
+ *       Each section is a gzip member of its own; readers of gzip take members that follow each other as one file.
  *   R2  `raw` is bounded to 64 KiB; a line that is not UTF-8 is kept as `raw_base64`, so nothing is lost by decoding it.
  */
 import { isUtf8 } from 'node:buffer';
@@ -16,7 +18,7 @@ import { closeSync, createReadStream, mkdirSync, openSync, writeSync } from 'nod
 import { rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream';
-import { createGzip } from 'node:zlib';
+import { createGunzip, createGzip } from 'node:zlib';
 import { errnoOf, invariant, PlimsollError } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Store } from '../segments/store/store.ts';
@@ -73,6 +75,9 @@ export class RejectsFile {
   #descriptor: number | undefined;
   #rows: string[] = [];
   #bufferedBytes = 0;
+  #writtenBytes = 0;
+  /** Where the sections end that have ended, in the file. */
+  readonly #sectionEnds: number[] = [];
   #count = 0;
 
   /** Nothing is created before the first reject. */
@@ -99,15 +104,32 @@ export class RejectsFile {
   /** Puts the file into the lake, compressed. @throws PlimsollError `lake_conflict`, `lake_full`, `lake_unavailable` */
   async publish(store: Pick<Store, 'put'>, key: string): Promise<void> {
     this.#close();
-    // Compressed twice rather than stored twice: the first pass learns size and digest, the second is the upload.
-    const hash = createHash('sha256');
-    let sizeBytes = 0;
-    for await (const block of this.#compressed()) {
-      hash.update(block);
-      sizeBytes += block.length;
-    }
-    await store.put(key, { blocks: this.#compressed(), sizeBytes, sha256: hash.digest('hex') });
+    await putTwice(store, key, () => this.#compressedSections());
     await this.discard();
+  }
+
+  /**
+   * Ends a section. With a key, what it has refused goes to the lake under it, if it has refused anything.
+   * @throws PlimsollError `lake_conflict`, `lake_full`, `lake_unavailable`
+   */
+  async endSection(store: Pick<Store, 'put'>, key: string | undefined): Promise<void> {
+    this.#write();
+    const from = this.#sectionEnds.at(-1) ?? 0;
+    const to = this.#writtenBytes;
+    if (to === from) return;
+    if (key !== undefined) await putTwice(store, key, () => this.#compressed(from, to));
+    this.#sectionEnds.push(to);
+  }
+
+  /** Takes over what earlier sections have refused: `count` rows in the objects that `endSection` has put under `keys`. */
+  async restore(store: Pick<Store, 'read'>, keys: readonly string[], count: number): Promise<void> {
+    for (const key of keys) {
+      const plain = createGunzip();
+      pipeline(store.read(key), plain, () => undefined);
+      for await (const block of plain as AsyncIterable<Buffer>) this.#append(block);
+      this.#sectionEnds.push(this.#writtenBytes);
+    }
+    this.#count += count;
   }
 
   /** Leaves the file on the scratch disk, plain, for the person who has to mend the source, and returns its path. */
@@ -123,28 +145,40 @@ export class RejectsFile {
     await rm(this.#path, { force: true });
   }
 
-  #compressed(): AsyncIterable<Buffer> {
+  async *#compressedSections(): AsyncGenerator<Buffer, void, void> {
+    let from = 0;
+    for (const to of [...this.#sectionEnds, this.#writtenBytes]) {
+      if (to > from) yield* this.#compressed(from, to);
+      from = to;
+    }
+  }
+
+  #compressed(from: number, to: number): AsyncIterable<Buffer> {
     // Gzip headers made by zlib carry no time, so equal rows give equal bytes (R1).
     const gzip = createGzip({ level: 6 });
     // The iteration over the result reports an error of either stream; the callback keeps it from being unhandled.
-    pipeline(createReadStream(this.#path), gzip, () => undefined);
+    pipeline(createReadStream(this.#path, { start: from, end: to - 1 }), gzip, () => undefined);
     return gzip as AsyncIterable<Buffer>;
   }
 
   #write(): void {
     if (this.#rows.length === 0) return;
+    this.#append(Buffer.from(this.#rows.join(''), 'utf8'));
+    this.#rows = [];
+    this.#bufferedBytes = 0;
+  }
+
+  #append(bytes: Buffer): void {
     try {
       if (this.#descriptor === undefined) {
         mkdirSync(dirname(this.#path), { recursive: true });
         this.#descriptor = openSync(this.#path, 'wx');
       }
-      const bytes = Buffer.from(this.#rows.join(''), 'utf8');
       for (let at = 0; at < bytes.length; ) at += writeSync(this.#descriptor, bytes, at);
     } catch (error) {
-      throw scratchError(error, this.#path);
+      throw scratchError(error, this.#path, 'the rejects file');
     }
-    this.#rows = [];
-    this.#bufferedBytes = 0;
+    this.#writtenBytes += bytes.length;
   }
 
   #close(): void {
@@ -166,12 +200,24 @@ export async function tooManyRejects(rejects: RejectsFile, rows: number, uri: st
   });
 }
 
-function scratchError(error: unknown, path: string): unknown {
+/** Puts what a function yields, each time the same. Made twice rather than stored twice: the first pass learns size and digest. */
+async function putTwice(store: Pick<Store, 'put'>, key: string, blocks: () => AsyncIterable<Buffer>): Promise<void> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const block of blocks()) {
+    hash.update(block);
+    sizeBytes += block.length;
+  }
+  await store.put(key, { blocks: blocks(), sizeBytes, sha256: hash.digest('hex') });
+}
+
+/** The error for a file on the scratch disk that cannot be written. */
+export function scratchError(error: unknown, path: string, what: string): unknown {
   const errno = errnoOf(error);
   if (errno === undefined) return error;
   const isFull = errno === 'ENOSPC' || errno === 'EDQUOT';
   return new PlimsollError(isFull ? 'lake_full' : 'lake_unavailable', {
-    message: isFull ? 'cannot write the rejects file: no room is left on the disk' : `cannot write the rejects file: ${errno}`,
+    message: isFull ? `cannot write ${what}: no room is left on the disk` : `cannot write ${what}: ${errno}`,
     where: path,
     hint: isFull ? 'Free some space and start the same run once more.' : 'Check that the scratch folder exists and that this user may write to it.',
     cause: error,

@@ -79,6 +79,8 @@ export function globPattern(glob: string): RegExp {
 function pinned(access: S3Access, { key, etag, version }: { readonly key: string; readonly etag: string; readonly version: string | undefined }): SourceObject {
   const uri = s3Uri(access.bucket, key);
   return {
+    uri,
+    etag,
     async open(): Promise<OpenedObject> {
       const found = await lookAtObject(access, key, version);
       if (!found) {
@@ -95,7 +97,12 @@ function pinned(access: S3Access, { key, etag, version }: { readonly key: string
           hint: 'Write new content under a new key, or start a run of its own with what is there now.',
         });
       }
-      return { uri, etag, version: found.version, blocks: readObject(access, key, { etag, version: found.version }) };
+      return {
+        uri,
+        etag,
+        version: found.version,
+        read: (start, end) => readObject(access, key, { start, etag, version: found.version, ...(end === undefined ? {} : { end }) }),
+      };
     },
   };
 }

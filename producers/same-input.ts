@@ -19,6 +19,7 @@ export class InputGuard {
   readonly #expected: Checkpoint | undefined;
   /** The run's source was read to its end before, so it must end where it ended then. */
   readonly #isWhole: boolean;
+  #isOpen = false;
   #found: string | undefined;
   #open: () => void = () => undefined;
   #refuse: (error: unknown) => void = () => undefined;
@@ -26,20 +27,29 @@ export class InputGuard {
   /**
    * @param checkpoint what the ledger remembers of a run that is being ingested
    * @param ingested the input of a run that was read to its end but not flushed
+   * @param verifiedBytes how much is verified in another way
    */
-  constructor(run: RunKey, reader: LineReader, checkpoint: Checkpoint | undefined, ingested: Checkpoint | undefined) {
+  constructor(run: RunKey, reader: LineReader, checkpoint: Checkpoint | undefined, ingested: Checkpoint | undefined, verifiedBytes = 0) {
     this.#run = run;
     this.#reader = reader;
     this.#isWhole = ingested !== undefined;
-    this.#expected = ingested ?? (checkpoint && checkpoint.bytes > 0 ? checkpoint : undefined);
+    this.#expected = ingested ?? (checkpoint && checkpoint.bytes > verifiedBytes ? checkpoint : undefined);
     this.opened = new Promise((resolve, reject) => {
-      this.#open = resolve;
+      this.#open = () => {
+        this.#isOpen = true;
+        resolve();
+      };
       this.#refuse = reject;
     });
     // Whoever waits at the gate gets the error; when nobody does, `check` and `end` have thrown it already.
     this.opened.catch(() => undefined);
     if (!this.#expected) this.#open();
     else reader.watch(this.#expected.bytes, (sha256) => this.#compare(sha256));
+  }
+
+  /** Whether chunks may be added. */
+  get isOpen(): boolean {
+    return this.#isOpen;
   }
 
   /** Called when a block was hashed, before it is cut. @throws PlimsollError `run_input_differs` */
@@ -67,12 +77,12 @@ export class InputGuard {
   }
 }
 
-/** Reads a source to its end for nothing but its size and digest. */
-export async function readDigest(source: SourceLocation, settings: ProducerSettings, signal: AbortSignal): Promise<Checkpoint> {
-  const reader = new LineReader(settings.lineBytesMax);
+/** Reads a source to its end for nothing but its size and digest, as a run has it that reads it in sections of that size. */
+export async function readDigest(source: SourceLocation, settings: ProducerSettings, signal: AbortSignal, sectionBytes?: number): Promise<Checkpoint> {
+  const reader = new LineReader(settings.lineBytesMax, sectionBytes);
   for await (const block of readSource(source, settings.expansionMax, signal)) {
     signal.throwIfAborted();
-    reader.hash(block);
+    for (const part of reader.parts(block)) reader.hash(part);
   }
   return reader.position();
 }

@@ -6,10 +6,12 @@
  *
  * Invariants
  *   D1  Memory is bounded: beyond `idsMax` ids the run is refused, not the process killed.
- *   D2  The tables are 256 shards by the first digest byte, so growing one copies a 256th of the whole.
+ *   D2  The tables are 256 shards by the last digest byte that is kept, so growing one copies a 256th of the whole.
  */
 import { hash } from 'node:crypto';
 import { PlimsollError } from '../segments/errors.ts';
+import { idBytes } from './id-log.ts';
+import type { IdLog } from './id-log.ts';
 
 /** At most this many ids in one run: 3 GB of tables. */
 export const idsMax = 50_000_000;
@@ -26,7 +28,13 @@ interface Shard {
 
 export class SeenIds {
   readonly #shards: Shard[] = Array.from({ length: 256 }, () => ({ words: new Uint32Array(shardSlots * slotWords), slots: shardSlots, used: 0 }));
+  readonly #log: Pick<IdLog, 'append'> | undefined;
   #count = 0;
+
+  /** @param log told of every id that is new */
+  constructor(log?: Pick<IdLog, 'append'>) {
+    this.#log = log;
+  }
 
   /** How many ids are remembered. */
   get count(): number {
@@ -44,7 +52,28 @@ export class SeenIds {
    */
   add(id: string, row: number): number | undefined {
     const digest = hash('sha256', id, 'buffer');
-    const shard = this.#shards[digest[31] ?? 0];
+    const first = this.#remember(digest, row);
+    if (first === undefined) this.#log?.append(digest, row);
+    return first;
+  }
+
+  /**
+   * Remembers the ids of an earlier section, as `IdLog` has written them. Blocks may end anywhere.
+   * @throws PlimsollError `input_rejected` beyond `idsMax` ids (D1)
+   */
+  async load(blocks: AsyncIterable<Buffer>): Promise<void> {
+    let carry: Buffer = Buffer.alloc(0);
+    for await (const block of blocks) {
+      const bytes = carry.length === 0 ? block : Buffer.concat([carry, block]);
+      const whole = bytes.length - (bytes.length % idBytes);
+      for (let at = 0; at < whole; at += idBytes) this.#remember(bytes.subarray(at, at + idBytes), bytes.readUInt32LE(at + 16) + bytes.readUInt32LE(at + 20) * 2 ** 32);
+      carry = Buffer.from(bytes.subarray(whole));
+    }
+  }
+
+  /** @param digest the sha256 of the id, or at least its first 16 bytes */
+  #remember(digest: Buffer, row: number): number | undefined {
+    const shard = this.#shards[digest[15] ?? 0];
     if (!shard) return undefined;
     if ((shard.used + 1) * 4 > shard.slots * 3) grow(shard);
     const words = [digest.readUInt32LE(0), digest.readUInt32LE(4), digest.readUInt32LE(8), digest.readUInt32LE(12)] as const;

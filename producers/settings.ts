@@ -36,7 +36,12 @@ export interface ProducerSettings {
   readonly scratchDirectory: string;
   /** How many times its size a compressed source may grow; undefined: the default of `source.ts`. */
   readonly expansionMax?: number;
+  /** How much of a source is read between two points where a restart can begin, at least, bytes; undefined: `sectionBytes`. */
+  readonly sectionBytes?: number;
 }
+
+/** A section of this size is judged in a few seconds, and its end costs a moment and a few short chunks. */
+export const sectionBytes = 1_000_000_000;
 
 export type BadRowsBound =
   | { readonly kind: 'none' }

@@ -4,9 +4,9 @@
  * reused: a block is valid until the next one is asked for.
  */
 import { open } from 'node:fs/promises';
-import { addAbortSignal, pipeline, Readable } from 'node:stream';
-import * as zlib from 'node:zlib';
+import { addAbortSignal, Readable } from 'node:stream';
 import { errnoOf, PlimsollError } from '../segments/errors.ts';
+import { decompress, expansionMax, isCompressed, magicBytes } from './decompress.ts';
 
 /** Where prompts come from. */
 export type SourceLocation =
@@ -19,6 +19,9 @@ export type SourceLocation =
 
 /** One object of a source. */
 export interface SourceObject {
+  readonly uri: string;
+  /** Of what was listed or announced; nothing else is opened. */
+  readonly etag: string;
   /** @throws PlimsollError `source_unreadable` when it is not there, `source_damaged` when it was replaced meanwhile */
   open(): Promise<OpenedObject>;
 }
@@ -28,23 +31,12 @@ export interface OpenedObject {
   readonly uri: string;
   readonly etag: string;
   readonly version: string | undefined;
-  readonly blocks: AsyncIterable<Buffer>;
+  /** The bytes as they are stored, from `start` on, up to but without `end`; nothing where the object has ended before. */
+  read(start: number, end?: number): AsyncIterable<Buffer>;
 }
 
 /** A shorter read halves the throughput (performance.md). */
 const blockBytes = 1024 * 1024;
-/**
- * How many times its size a compressed source may grow. Prompts that repeat a long instruction reach 100 honestly, which
- * is the cap that reliability.md 4.11 names; a bomb made for gzip grows 1,000 times, one for zstd far more.
- */
-export const expansionMax = 200;
-/** Growth is judged from here on: a smaller output does no harm, whatever it came from. */
-export const expansionJudgedBytes = 16 * 1024 * 1024;
-
-const gzipMagic = Buffer.from([0x1f, 0x8b]);
-const zstdMagic = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
-const magicBytes = 4;
-
 /** What a person would call the source; it stands in messages and in exported rows. */
 export function sourceUri(location: SourceLocation): string {
   if (location.kind === 'file') return location.path;
@@ -53,7 +45,8 @@ export function sourceUri(location: SourceLocation): string {
 
 /**
  * Yields the decompressed source. `onObject` is told of each object before its first block; a line never reaches from
- * one object into the next.
+ * one object into the next. `skipBytes` of the first object are left out: of a plain one they are not fetched, a
+ * compressed one is decompressed from its start.
  * @throws PlimsollError `source_unreadable` when it cannot be opened or read, `source_damaged` when its compression is
  *   broken, ends early, or grows beyond `growthMax` times; the signal's reason when it is aborted
  */
@@ -62,9 +55,10 @@ export async function* readSource(
   growthMax = expansionMax,
   signal?: AbortSignal,
   onObject: (object: OpenedObject) => void = () => undefined,
+  skipBytes = 0,
 ): AsyncGenerator<Buffer, void, void> {
   if (location.kind === 'objects') {
-    yield* readObjects(location.objects(), growthMax, signal, onObject);
+    yield* readObjects(location.objects(), growthMax, signal, onObject, skipBytes);
     return;
   }
   const uri = sourceUri(location);
@@ -78,20 +72,45 @@ async function* readObjects(
   growthMax: number,
   signal: AbortSignal | undefined,
   onObject: (object: OpenedObject) => void,
+  skipBytes: number,
 ): AsyncGenerator<Buffer, void, void> {
+  let skip = skipBytes;
   for await (const object of objects) {
     signal?.throwIfAborted();
     const opened = await object.open();
     onObject(opened);
-    let isFirst = true;
     let last = 0x0a;
-    for await (const block of readDecompressed(opened.uri, passed(opened.blocks), growthMax, signal)) {
-      const plain = isFirst && block.subarray(0, byteOrderMark.length).equals(byteOrderMark) ? block.subarray(byteOrderMark.length) : block;
-      isFirst = false;
-      last = plain.at(-1) ?? last;
-      if (plain.length > 0) yield plain;
+    for await (const block of skip > 0 ? readBehind(opened, skip, growthMax, signal) : readOpened(opened, growthMax, signal)) {
+      last = block.at(-1) ?? last;
+      yield block;
     }
+    skip = 0;
     if (last !== 0x0a) yield newlineBlock;
+  }
+}
+
+/** The decompressed object without its byte order mark; no block is empty. */
+async function* readOpened(opened: OpenedObject, growthMax: number, signal: AbortSignal | undefined): AsyncGenerator<Buffer, void, void> {
+  let isFirst = true;
+  for await (const block of readDecompressed(opened.uri, passed(opened.read(0)), growthMax, signal)) {
+    const plain = isFirst && block.subarray(0, byteOrderMark.length).equals(byteOrderMark) ? block.subarray(byteOrderMark.length) : block;
+    isFirst = false;
+    if (plain.length > 0) yield plain;
+  }
+}
+
+/** The same without its first `skip` bytes. */
+async function* readBehind(opened: OpenedObject, skip: number, growthMax: number, signal: AbortSignal | undefined): AsyncGenerator<Buffer, void, void> {
+  const head = await readHead(passed(opened.read(0, magicBytes)));
+  if (!isCompressed(head)) {
+    const markBytes = head.subarray(0, byteOrderMark.length).equals(byteOrderMark) ? byteOrderMark.length : 0;
+    yield* guarded(opened.uri, passed(opened.read(markBytes + skip)), signal);
+    return;
+  }
+  let left = skip;
+  for await (const block of readOpened(opened, growthMax, signal)) {
+    if (left < block.length) yield block.subarray(left);
+    left = Math.max(0, left - block.length);
   }
 }
 
@@ -101,20 +120,29 @@ async function* passed(blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, vo
 
 async function* readDecompressed(uri: string, raw: AsyncGenerator<Buffer, void, void>, growthMax: number, signal: AbortSignal | undefined): AsyncGenerator<Buffer, void, void> {
   try {
-    const head = await readHead(raw);
-    if (head.subarray(0, 2).equals(gzipMagic)) {
-      yield* decompress(uri, joined(head, raw), zlib.createGunzip({ chunkSize: blockBytes }), growthMax);
-    } else if (head.subarray(0, magicBytes).equals(zstdMagic)) {
-      yield* decompress(uri, joined(head, raw), zstdDecompressor(uri), growthMax);
-    } else {
-      if (head.length > 0) yield head;
-      yield* raw;
-    }
+    yield* guarded(uri, plainBlocks(uri, raw, growthMax), signal);
+  } finally {
+    await raw.return();
+  }
+}
+
+async function* plainBlocks(uri: string, raw: AsyncGenerator<Buffer, void, void>, growthMax: number): AsyncGenerator<Buffer, void, void> {
+  const head = await readHead(raw);
+  if (isCompressed(head)) {
+    yield* decompress(uri, head, joined(head, raw), growthMax);
+  } else {
+    if (head.length > 0) yield head;
+    yield* raw;
+  }
+}
+
+/** Says of a fault in reading what it means. */
+async function* guarded(uri: string, blocks: AsyncGenerator<Buffer, void, void>, signal: AbortSignal | undefined): AsyncGenerator<Buffer, void, void> {
+  try {
+    yield* blocks;
   } catch (error) {
     signal?.throwIfAborted();
     throw readError(error, uri);
-  } finally {
-    await raw.return();
   }
 }
 
@@ -183,58 +211,6 @@ async function readHead(raw: AsyncGenerator<Buffer, void, void>): Promise<Buffer
 async function* joined(head: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
   yield Buffer.from(head);
   for await (const block of rest) yield Buffer.from(block);
-}
-
-type Decompressor = zlib.Gunzip;
-
-async function* decompress(
-  uri: string,
-  compressed: AsyncIterable<Buffer>,
-  decompressor: Decompressor,
-  growthMax: number,
-): AsyncGenerator<Buffer, void, void> {
-  let sizeBytes = 0;
-  // The iteration below reports an error of either stream; the callback only keeps it from being unhandled.
-  pipeline(Readable.from(compressed), decompressor, () => undefined);
-  try {
-    for await (const block of decompressor as AsyncIterable<Buffer>) {
-      sizeBytes += block.length;
-      if (sizeBytes > expansionJudgedBytes && sizeBytes > decompressor.bytesWritten * growthMax) {
-        throw new PlimsollError('source_damaged', {
-          message: `${decompressor.bytesWritten} compressed bytes became ${sizeBytes}, more than ${growthMax} times as many: this looks like a decompression bomb`,
-          where: uri,
-          hint: 'If the file is what it should be, decompress it first and give the plain file.',
-        });
-      }
-      yield block;
-    }
-  } catch (error) {
-    if (error instanceof PlimsollError || !isCompressionError(error)) throw error;
-    throw new PlimsollError('source_damaged', {
-      message: `the compressed data is broken or ends early, after ${decompressor.bytesWritten} bytes of the file (${sizeBytes} decompressed)`,
-      where: uri,
-      hint: 'Fetch the file again and start the same run once more: what was read before the damage is kept and not sent twice.',
-      cause: error,
-    });
-  } finally {
-    decompressor.destroy();
-  }
-}
-
-function isCompressionError(error: unknown): boolean {
-  const code = errnoOf(error) ?? '';
-  return code.startsWith('Z_') || code.startsWith('ZSTD_');
-}
-
-function zstdDecompressor(uri: string): Decompressor {
-  // Node has it from 22.15 on; the type declarations are those of the oldest supported runtime.
-  const create: unknown = Reflect.get(zlib, 'createZstdDecompress');
-  if (typeof create === 'function') return create({ chunkSize: blockBytes }) as Decompressor;
-  throw new PlimsollError('source_unreadable', {
-    message: `the source is compressed with zstd, which Node ${process.versions.node} cannot read`,
-    where: uri,
-    hint: 'Use Node 22.15 or newer, or decompress it on the way in: zstd -dc FILE | plimsoll run - …',
-  });
 }
 
 const openFaults: Readonly<Record<string, { readonly message: string; readonly hint: string }>> = {

@@ -88,6 +88,11 @@ export class Spooler {
     return this.#added;
   }
 
+  /** The last row of each segment and client that is in the ledger, once `flush` has returned. */
+  get durableRows(): ReadonlyMap<string, number> {
+    return this.#durableRows;
+  }
+
   /** Whether the reader has to wait for `room()` before it adds more. */
   get isFull(): boolean {
     return this.#puts >= putsMax || this.#failure !== undefined;

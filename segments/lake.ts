@@ -50,6 +50,16 @@ export function runIngestedKey(run: RunKey): string {
   return `journal/runs/${run}/ingested.json`;
 }
 
+/** What the keys of a run's sections begin with: what is durable of a source that is still read. */
+export function sectionPrefix(run: RunKey): string {
+  return `journal/runs/${run}/sections/`;
+}
+
+/** The record that the nth section of a run's source is durable, from 1. `ids` and `rejects` are its parts, written before it. */
+export function sectionKey(run: RunKey, ordinal: number, part: 'json' | 'ids' | 'rejects.jsonl.gz' = 'json'): string {
+  return `${sectionPrefix(run)}${String(ordinal).padStart(6, '0')}.${part}`;
+}
+
 /** The record that an operator canceled a run. */
 export function runCanceledKey(run: RunKey): string {
   return `journal/runs/${run}/canceled.json`;

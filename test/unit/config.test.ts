@@ -25,7 +25,7 @@ describe('where settings come from', () => {
       retry: { attemptsMax: 3 },
       sweep: { intervalMs: 2_000, leaseMs: 6_000 },
       work: { concurrency: 2 },
-      input: { lineBytesMax: 32_000_000, nestingMax: 64, expansionMax: 200 },
+      input: { lineBytesMax: 32_000_000, nestingMax: 64, expansionMax: 200, sectionBytes: 1_000_000_000 },
       export: { partBytes: 128_000_000, gzipLevel: 1 },
       budgets: [],
       log: { level: 'info' },

@@ -31,6 +31,7 @@ export function settingsOf({ config, scratchDirectory }: Installation): Producer
     openBytesMax: config.chunk.openBytesMax,
     lineBytesMax: config.input.lineBytesMax,
     expansionMax: config.input.expansionMax,
+    sectionBytes: config.input.sectionBytes,
     anthropicVersion: config.anthropic.version,
     price: priceTable(),
     defaults: config.defaults,
