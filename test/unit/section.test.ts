@@ -164,7 +164,7 @@ describe.each([1, 900, 2_500])('with sections of %i bytes', (sectionBytes) => {
     const expected = await contentOf(whole);
     expect(Object.keys(expected).filter((key) => key.endsWith('.ids')).length).toBeGreaterThan(sectionBytes > 2_000 ? 0 : 2);
     // Every step of the second section's end, and of the rest as many as are worth their time.
-    const chosen = steps.filter((name, index) => name.includes('/000002.') || index % Math.ceil(steps.length / 20) === 0);
+    const chosen = steps.filter((name, index) => name.includes('/000002.') || index % Math.ceil(steps.length / 10) === 0);
     for (const doomed of new Set(chosen)) {
       const place = await open();
       place.step = (name) => {
