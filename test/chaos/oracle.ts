@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 
 /** What the provider did. */
@@ -55,20 +55,40 @@ export interface LakeRow {
   readonly reason: string | null;
 }
 
-/** Every row of results and errors. */
-export function readRows(lake: string): readonly LakeRow[] {
-  return ['results', 'errors'].flatMap((folder) =>
-    filesBelow(join(lake, folder)).flatMap((file) => gunzipSync(readFileSync(file)).toString('utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as LakeRow)),
-  );
+/** A lake as the oracle sees it: keys and bytes, nothing of the product. */
+export interface LakeView {
+  /** What the urls of manifests begin with. */
+  readonly uri: string;
+  keys(): readonly string[];
+  read(key: string): Buffer;
 }
 
-/** Breaches of the invariants that a finished run must keep; empty when all is well. */
-export function breaches(lake: string, run: string, ids: readonly string[], truthFile: string): string[] {
+/** The view of a lake in a folder. */
+export function folderView(lake: string): LakeView {
+  return {
+    uri: `file://${lake}`,
+    keys: () => ['results', 'errors', 'runs'].flatMap((folder) => filesBelow(join(lake, folder))).map((file) => relative(lake, file)),
+    read: (key) => readFileSync(join(lake, key)),
+  };
+}
+
+const isData = (key: string): boolean => key.startsWith('results/') || key.startsWith('errors/');
+
+/** Every row of results and errors of a lake in a folder. */
+export function readRows(lake: string): readonly LakeRow[] {
+  return rowsOf(folderView(lake));
+}
+
+/** Every row of results and errors. */
+export function rowsOf(lake: LakeView): readonly LakeRow[] {
+  return lake.keys().filter(isData).flatMap((key) => gunzipSync(lake.read(key)).toString('utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as LakeRow));
+}
+
+/** I1, I2: every prompt once, and nothing that nobody sent. */
+export function rowBreaches(rows: readonly LakeRow[], ids: readonly string[]): string[] {
   const found: string[] = [];
-  const rows = readRows(lake);
   const seen = new Map<string, number>();
   for (const row of rows) seen.set(row.id, (seen.get(row.id) ?? 0) + 1);
-  // I1, I2: every prompt once, and nothing that nobody sent.
   const missing = ids.filter((id) => !seen.has(id));
   const double = [...seen].filter(([, times]) => times > 1).map(([id]) => id);
   const wanted = new Set(ids);
@@ -76,32 +96,49 @@ export function breaches(lake: string, run: string, ids: readonly string[], trut
   if (missing.length > 0) found.push(`I1: ${missing.length} prompts are nowhere, first ${missing[0]}`);
   if (double.length > 0) found.push(`I1: ${double.length} prompts are there twice, first ${double[0]}`);
   if (invented.length > 0) found.push(`I2: ${invented.length} prompts are invented, first ${invented[0]}`);
+  return found;
+}
+
+/** Breaches of the invariants that a finished run must keep; empty when all is well. */
+export function breaches(lake: string, run: string, ids: readonly string[], truthFile: string): string[] {
+  const view = folderView(lake);
+  const found = rowBreaches(rowsOf(view), ids);
   const truth = readTruth(truthFile);
   // I4: no request was accepted twice.
   const twice = [...truth.billedTimes].filter(([, times]) => times > 1);
   if (twice.length > 0) found.push(`I4: ${twice.length} requests were billed twice, first ${twice[0]?.[0]}`);
   if (truth.retriedRequests > 0) found.push(`I4: the client library sent ${truth.retriedRequests} requests again`);
-  found.push(...manifestBreaches(lake, run));
+  found.push(...listingBreaches(view, run));
   return found;
 }
 
-/** I10: every exported file is listed once, with its size, digest and rows; `_SUCCESS` is there. */
+/** I10 of a lake in a folder. */
 export function manifestBreaches(lake: string, run: string): string[] {
+  return listingBreaches(folderView(lake), run);
+}
+
+/** I10: every exported file is listed once, with its size, digest and rows; `_SUCCESS` is there. */
+export function listingBreaches(lake: LakeView, run: string): string[] {
   const found: string[] = [];
-  const folder = filesBelow(join(lake, 'runs')).find((file) => file.endsWith(`/${run}/_SUCCESS`))?.replace(/\/_SUCCESS$/, '');
+  const keys = lake.keys();
+  const folder = keys.find((key) => key.endsWith(`/${run}/_SUCCESS`))?.replace(/\/_SUCCESS$/, '');
   if (folder === undefined) return [`I10: run ${run} has no _SUCCESS`];
-  const manifest = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')) as { entries: { url: string; meta: { content_length: number; record_count: number }; sha256: string }[] };
+  const manifest = JSON.parse(lake.read(`${folder}/manifest.json`).toString('utf8')) as { entries: { url: string; meta: { content_length: number; record_count: number }; sha256: string }[] };
   const listed = new Set<string>();
   for (const entry of manifest.entries) {
-    const path = new URL(entry.url).pathname;
-    listed.add(decodeURIComponent(path));
-    const bytes = readFileSync(decodeURIComponent(path));
-    if (bytes.length !== entry.meta.content_length) found.push(`I10: ${path} has ${bytes.length} bytes, its manifest says ${entry.meta.content_length}`);
-    if (createHash('sha256').update(bytes).digest('hex') !== entry.sha256) found.push(`I10: ${path} has another digest than its manifest`);
+    const key = decodeURIComponent(entry.url).slice(lake.uri.length + 1);
+    if (listed.has(key)) found.push(`I10: ${key} is listed twice`);
+    listed.add(key);
+    if (!keys.includes(key)) {
+      found.push(`I10: ${key} is listed and not there`);
+      continue;
+    }
+    const bytes = lake.read(key);
+    if (bytes.length !== entry.meta.content_length) found.push(`I10: ${key} has ${bytes.length} bytes, its manifest says ${entry.meta.content_length}`);
+    if (createHash('sha256').update(bytes).digest('hex') !== entry.sha256) found.push(`I10: ${key} has another digest than its manifest`);
     const count = gunzipSync(bytes).toString('utf8').trimEnd().split('\n').length;
-    if (count !== entry.meta.record_count) found.push(`I10: ${path} has ${count} rows, its manifest says ${entry.meta.record_count}`);
+    if (count !== entry.meta.record_count) found.push(`I10: ${key} has ${count} rows, its manifest says ${entry.meta.record_count}`);
   }
-  const files = ['results', 'errors'].flatMap((each) => filesBelow(join(lake, each))).filter((file) => file.includes(`/${run}-`));
-  for (const file of files) if (!listed.has(file)) found.push(`I10: ${file} is in no manifest`);
+  for (const key of keys) if (isData(key) && key.includes(`/${run}-`) && !listed.has(key)) found.push(`I10: ${key} is in no manifest`);
   return found;
 }

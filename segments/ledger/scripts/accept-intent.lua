@@ -37,8 +37,10 @@ redis.call('HSET', archiveKey, 'batch', q.batch, 'acceptedAtMs', int(q.nowMs))
 add(P .. 'run:' .. run, 'batches', 1)
 due('track', archive, q.pollAtMs)
 if get(P .. 'lane:' .. account, 'intent') == q.intent then freeLane(account, q.nowMs) end
--- A second submission of an archive is an event of its own: consumers drop what has an id that they know.
-local isSecond = redis.call('EXISTS', key .. ':foreign') == 1
+-- A second submission of an archive, by this intent or by one after it, is an event of its own: consumers drop what has
+-- an id that they know.
+redis.call('HSETNX', archiveKey, 'firstBatch', q.batch)
+local isSecond = get(archiveKey, 'firstBatch') ~= q.batch
 emit(archive .. ':submitted' .. (isSecond and ':' .. q.batch or ''), 'batch.submitted', archive, q.nowMs,
   { run_key = run, archive = archive, batch_id = q.batch, requests = num(archiveKey, 'rows') })
 return '{"isAccepted":true}'

@@ -4,17 +4,18 @@
  * `--until-broken` stops at the first broken one.
  */
 import { parseArgs } from 'node:util';
-import { playSeed } from './box.ts';
+import { Stage } from './box.ts';
 import { privateRedis } from './private-redis.ts';
 
 const { values } = parseArgs({ options: { seeds: { type: 'string', default: '200' }, seed: { type: 'string', default: '1' }, trace: { type: 'boolean', default: false }, 'until-broken': { type: 'boolean', default: false } } });
 const [count, first] = [Number(values.seeds), Number(values.seed)];
 const server = await privateRedis();
+const stage = new Stage(server.redis);
 const startedAt = performance.now();
 let [broken, doubts, turns] = [0, 0, 0];
 const struck = new Map<string, number>();
 for (let seed = first; seed < first + count; seed += 1) {
-  const verdict = await playSeed(seed, server.redis);
+  const verdict = await stage.play(seed);
   turns += verdict.turns;
   if (verdict.isInDoubt) doubts += 1;
   for (const fault of verdict.faults) {
@@ -29,6 +30,7 @@ for (let seed = first; seed < first + count; seed += 1) {
 }
 const seconds = (performance.now() - startedAt) / 1000;
 process.stdout.write(`${count} seeds from ${first}: ${broken} broken, ${doubts} in doubt, ${turns} turns, ${[...struck.values()].reduce((sum, times) => sum + times, 0)} faults at ${struck.size} points, ${seconds.toFixed(1)} s\n`);
+stage.close();
 await server.close();
 // Workers that were killed in a schedule leave their timers behind, as a crash leaves nothing to clear them.
 process.exit(broken > 0 ? 1 : 0);

@@ -10,7 +10,7 @@ export async function privateRedis(): Promise<{ readonly redis: Redis; close(): 
   const folder = mkdtempSync(join(tmpdir(), 'plimsoll-redis-'));
   const home = await openHome({ directory: folder, searchPath: process.env['PATH'] ?? '', install: true, announce: (line) => process.stderr.write(`${line}\n`) });
   if (home.redis.kind !== 'socket') throw new Error('a home without a named Redis has one on a socket');
-  const redis = new Redis({ path: home.redis.path, maxRetriesPerRequest: null });
+  const redis = new Redis({ path: home.redis.path, maxRetriesPerRequest: null, enableAutoPipelining: true });
   redis.on('error', () => undefined);
   // What a power cut would lose is not what these schedules are about.
   await redis.config('SET', 'appendonly', 'no');

@@ -1,0 +1,88 @@
+/**
+ * Makes what a stage waits for on a real machine happen at once while a seed is played: small files, compression, the next
+ * turn of the event loop. So between two port calls nothing but code runs, a schedule depends on its seed alone, and a
+ * seed costs no waiting. Load this before the product: the product binds these functions when it is loaded.
+ *
+ * Invariant Q1: outside of {@link playInstantly} every function is the one of the runtime.
+ */
+import { createRequire, syncBuiltinESMExports } from 'node:module';
+
+const load = createRequire(import.meta.url);
+const fs = load('node:fs') as typeof import('node:fs');
+const files = load('node:fs/promises') as typeof import('node:fs/promises');
+const zlib = load('node:zlib') as typeof import('node:zlib');
+
+let isPlaying = false;
+
+/** The part of a file handle that the stages use. */
+class InstantFile {
+  readonly fd: number;
+
+  constructor(path: string, flags: string) {
+    this.fd = fs.openSync(path, flags);
+  }
+
+  async appendFile(bytes: Buffer): Promise<void> {
+    fs.writeSync(this.fd, bytes);
+  }
+
+  async close(): Promise<void> {
+    fs.closeSync(this.fd);
+  }
+}
+
+/** Replaces an asynchronous function by its synchronous twin for as long as a seed is played. */
+function whilePlaying<Args extends readonly unknown[], Result>(real: (...args: Args) => Result, instant: (...args: Args) => Result): (...args: Args) => Result {
+  return (...args) => (isPlaying ? instant(...args) : real(...args));
+}
+
+type Loose = Record<string, (...args: never[]) => unknown>;
+const looseFiles = files as unknown as Loose;
+const looseZlib = zlib as unknown as Loose;
+const replace = (module: Loose, name: string, instant: (...args: never[]) => unknown): void => {
+  const real = module[name];
+  if (!real) throw new RangeError(`no function is named ${name}`);
+  module[name] = whilePlaying(real, instant);
+};
+replace(looseFiles, 'open', async (path: string, flags: string) => new InstantFile(path, flags));
+replace(looseFiles, 'mkdir', async (path: string, options: object) => fs.mkdirSync(path, options));
+replace(looseFiles, 'mkdtemp', async (prefix: string) => fs.mkdtempSync(prefix));
+replace(looseFiles, 'rm', async (path: string, options: object) => fs.rmSync(path, options));
+replace(looseZlib, 'deflateRaw', (bytes: Buffer, options: object, done: (error: Error | null, result?: Buffer) => void) => {
+  const result = zlib.deflateRawSync(bytes, { ...options, memLevel: 1, windowBits: 9, chunkSize: 16_384 });
+  queueMicrotask(() => done(null, result));
+});
+syncBuiltinESMExports();
+
+const realImmediate = globalThis.setImmediate;
+
+/** Resolves in the next turn of the real event loop: by then everything that waits for nothing else has run. */
+export async function realTurn(): Promise<void> {
+  await new Promise<void>((resolve) => void realImmediate(resolve));
+}
+
+/** What stands in for the intervals of the product. */
+export interface VirtualIntervals {
+  start(act: () => void, everyMs: number): object;
+  stop(interval: object): boolean;
+}
+
+/** Runs `play` with instant files and the given intervals. */
+export async function playInstantly<Result>(intervals: VirtualIntervals, play: () => Promise<Result>): Promise<Result> {
+  const { setInterval: realInterval, clearInterval: realClear } = globalThis;
+  const loose = globalThis as unknown as Record<string, unknown>;
+  isPlaying = true;
+  loose['setInterval'] = (act: () => void, everyMs: number) => intervals.start(act, everyMs);
+  loose['clearInterval'] = (interval: object | undefined) => {
+    if (interval !== undefined && !intervals.stop(interval)) realClear(interval as NodeJS.Timeout);
+  };
+  loose['setImmediate'] = (act: (...args: readonly unknown[]) => void, ...args: readonly unknown[]) => queueMicrotask(() => act(...args));
+  try {
+    return await play();
+  } finally {
+    isPlaying = false;
+    loose['setInterval'] = realInterval;
+    loose['clearInterval'] = realClear;
+    loose['setImmediate'] = realImmediate;
+  }
+}

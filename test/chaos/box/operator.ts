@@ -1,0 +1,102 @@
+/**
+ * The people of a schedule: limits, holds, a cancellation, and decisions on doubts that nobody else may end. They call
+ * the ledger as the verbs of the CLI do, and they know what they do: they look into the provider's books.
+ */
+import { parseCustomId } from '../../../segments/pack.ts';
+import { journalBudget, journalCancellation, journalHold } from '../../../segments/store/decisions.ts';
+import { landingWaitMs, type World } from './crew.ts';
+
+const limited = 'topic:a';
+
+export class Operator {
+  readonly #world: World;
+  #isRoomMade = false;
+  #heldUntil: number | undefined;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  async begin(): Promise<void> {
+    const { rig, ledger, clock } = this.#world;
+    if (rig.limit) await ledger.setBudget({ target: limited, ...rig.limit, window: 'total' }, 'config', clock.nowMs);
+  }
+
+  /** What they do in a round, apart from faults. */
+  async act(round: number): Promise<void> {
+    const { rig, ledger, store, run, clock } = this.#world;
+    const isOpened = (await ledger.readRun(run)) !== undefined;
+    if (rig.hold?.round === round && isOpened) {
+      this.#heldUntil = round + rig.hold.rounds;
+      await journalHold(store, { kind: 'run', run }, true, clock.nowMs);
+      await ledger.hold({ kind: 'run', run }, clock.nowMs);
+    }
+    if (this.#heldUntil !== undefined && round >= this.#heldUntil) {
+      this.#heldUntil = undefined;
+      await journalHold(store, { kind: 'run', run }, false, clock.nowMs);
+      await ledger.resume({ kind: 'run', run }, clock.nowMs);
+    }
+    if (rig.cancelRound !== undefined && round >= rig.cancelRound && isOpened) await this.#cancel();
+    if (rig.isRemote || this.#isDecider(round)) await this.#decideDoubts();
+  }
+
+  /** Nothing moves any more: what is left is held or in doubt. */
+  async isStill(): Promise<boolean> {
+    const { ledger, run } = this.#world;
+    const record = await ledger.readRun(run);
+    if (!record || record.state !== 'open' || record.rowsQueued > 0) return false;
+    const archives = await Promise.all((await ledger.listArchives(run)).map(async (id) => await ledger.readArchive(id)));
+    return archives.every((archive) => archive && ['in_doubt', 'exported', 'canceled'].includes(archive.state)) && record.chunksOpen > 0;
+  }
+
+  /** Raises the limit that keeps work back, or has somebody look at what a row has overrun; false: that is not what it waits for. */
+  async makeRoom(): Promise<boolean> {
+    const { rig, ledger, store, run, clock } = this.#world;
+    const record = await ledger.readRun(run);
+    if ((record?.archivesInDoubt ?? 0) > 0 || this.#heldUntil !== undefined) return true;
+    if (!rig.limit || (record?.rowsHeld ?? 0) === 0 || this.#isRoomMade) return false;
+    this.#isRoomMade = true;
+    const budget = { target: limited, tokens: rig.limit.tokens === undefined ? undefined : 1e12, microUsd: rig.limit.microUsd === undefined ? undefined : 1e12, window: 'total' };
+    await journalBudget(store, budget, clock.nowMs);
+    await ledger.setBudget(budget, 'operator', clock.nowMs);
+    return true;
+  }
+
+  /** As `plimsoll cancel` does. */
+  async #cancel(): Promise<void> {
+    const { rig, ledger, store, run, clock, wake } = this.#world;
+    const state = (await ledger.readRun(run))?.state;
+    if (state === 'canceling' || state === 'canceled' || state === 'complete') return;
+    await journalCancellation(store, run);
+    const canceled = await ledger.cancelRun(run, rig.limits.rowsMax, clock.nowMs);
+    for (const archive of canceled.settle) await wake.wake({ stage: 'settle', entity: archive, epoch: clock.nowMs });
+    for (const archive of canceled.track) await wake.wake({ stage: 'track', entity: archive, epoch: clock.nowMs });
+    await wake.wake({ stage: 'gather', entity: run, epoch: clock.nowMs });
+  }
+
+  #isDecider(round: number): boolean {
+    return this.#world.rig.rows % 7 === 0 && round % 5 === 4;
+  }
+
+  /** As `plimsoll doubts` does: a batch is adopted, its absence is stated only when its sender has ended and nothing can land. */
+  async #decideDoubts(): Promise<void> {
+    const { ledger, provider, clock, turns, wake } = this.#world;
+    for (const id of await ledger.listDoubts()) {
+      const archive = await ledger.readArchive(id);
+      const intent = archive?.intent === undefined ? undefined : await ledger.readIntent(archive.intent);
+      if (!archive || !intent) continue;
+      const own = provider.accepted.find((batch) => !batch.isForeign && !batch.isAgainstReply && parseCustomId(batch.customIds[0] ?? '')?.archive === id);
+      if (own && own.visibleAtMs <= clock.nowMs) {
+        if (await ledger.acceptIntent({ intent: intent.intent, batch: own.id, pollAtMs: clock.nowMs, nowMs: clock.nowMs })) await wake.wake({ stage: 'track', entity: id, epoch: clock.nowMs });
+        continue;
+      }
+      if (intent.state !== 'held') {
+        await ledger.holdIntent(intent.intent, 'operator', clock.nowMs);
+        continue;
+      }
+      const isSenderGone = turns.dead.has(intent.owner) || !provider.uploading.has(intent.owner);
+      const isWaited = clock.nowMs >= (intent.doubt?.sinceMs ?? clock.nowMs) + landingWaitMs;
+      if (own === undefined && isSenderGone && isWaited && (await ledger.absolveIntent({ intent: intent.intent, by: 'operator', reason: 'operator', scansMin: 3, landingWaitMs: 0, nowMs: clock.nowMs }))) await wake.wake({ stage: 'submit', entity: 'next', epoch: clock.nowMs });
+    }
+  }
+}
