@@ -6,18 +6,18 @@
  * one that still runs is left alone, because nobody can know whose it is.
  */
 import { PlimsollError } from '../segments/errors.ts';
-import { acceptedKey } from '../segments/lake.ts';
+import { decodeJournal } from '../segments/journal.ts';
+import { acceptedKey, sealedKey } from '../segments/lake.ts';
 import type { ArchiveRecord, Ledger } from '../segments/ledger/ledger.ts';
 import { rowMicroUsd, type ModelPrice } from '../segments/price.ts';
 import { checkResults } from '../segments/results.ts';
-import { addUsage, intentId, noUsage, type ArchiveId, type BatchId, type Usage } from '../segments/segment.ts';
+import { addUsage, intentId, noUsage, type BatchId, type Usage } from '../segments/segment.ts';
 import type { Log, Now } from '../segments/stage.ts';
-import { putDocument } from '../segments/store/document.ts';
+import { putDocument, readDocument } from '../segments/store/document.ts';
 import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import type { BatchSearch, Claude, ListedBatch } from './claude.ts';
-import { rangesOf } from './sealer.ts';
 import { archiveOf, windowOf } from './workspace.ts';
 
 export interface OrphanDependencies {
@@ -86,7 +86,7 @@ async function mayAdopt(ledger: Ledger, archive: ArchiveRecord): Promise<boolean
 
 async function bookLeak(dependencies: OrphanDependencies, archive: ArchiveRecord, orphan: ListedBatch, signal: AbortSignal): Promise<void> {
   const { ledger, claude, now, log } = dependencies;
-  const bill = await billOf(dependencies, archive.archive, orphan.batch, signal);
+  const bill = await billOf(dependencies, archive, orphan.batch, signal);
   if (bill === undefined) return log({ level: 'warn', event: 'orphan.not_readable', subject: orphan.batch, detail: { archive: archive.archive, code: 'results_incomplete' } });
   const isOverload = await wasOverloaded(dependencies, archive, orphan);
   const isBooked = await ledger.bookLeak({ account: claude.account, archive: archive.archive, batch: orphan.batch, rows: orphan.rows, ...bill, isOverload, nowMs: now() });
@@ -94,11 +94,13 @@ async function bookLeak(dependencies: OrphanDependencies, archive: ArchiveRecord
 }
 
 /** What a batch of an archive's rows was billed; undefined while its results are not the whole set. */
-async function billOf(dependencies: OrphanDependencies, archive: ArchiveId, batch: BatchId, signal: AbortSignal): Promise<{ readonly usage: Usage; readonly microUsd: number } | undefined> {
-  const { ledger, store, claude, priceOf } = dependencies;
-  const ranges = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(archive)));
-  const rows = (await Promise.all(ranges.map(async (range) => (await readSpoolRows(store, range)).rows))).flat();
-  const check = await checkResults(claude.readResults(batch, signal), { archive, rows: rows.length, shaOf: (index) => rows[index]?.sha ?? '' });
+async function billOf(dependencies: OrphanDependencies, archive: ArchiveRecord, batch: BatchId, signal: AbortSignal): Promise<{ readonly usage: Usage; readonly microUsd: number } | undefined> {
+  const { store, claude, priceOf } = dependencies;
+  // The manifest, not the ledger: an archive that was halved meanwhile has given its chunks away.
+  const key = sealedKey(archive.run, archive.archive);
+  const sealed = decodeJournal('sealed', key, await readDocument(store, key));
+  const rows = (await Promise.all(sealed.chunks.map(async (range) => (await readSpoolRows(store, range)).rows))).flat();
+  const check = await checkResults(claude.readResults(batch, signal), { archive: archive.archive, rows: rows.length, shaOf: (index) => rows[index]?.sha ?? '' });
   if (!check.isComplete) return undefined;
   let [usage, microUsd] = [noUsage, 0];
   for (const [index, row] of rows.entries()) {

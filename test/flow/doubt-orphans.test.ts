@@ -46,6 +46,21 @@ it('one that a 529 has made is booked to leak, told once, and from then on a 529
   expect(world.truth().creates).toBe(3);
 });
 
+it('one whose archive was halved meanwhile is booked by what was sealed', async () => {
+  world = await openDoubtWorld([overload, { fault: 'status', nth: 2, status: 400, error_type: 'invalid_request_error' }]);
+  const archive = await world.seal(3);
+  await world.submit();
+  world.advance(61_000);
+  await world.submit();
+  expect(await world.archive(archive)).toMatchObject({ state: 'canceled', reason: 'status_400' });
+  await endAll();
+  await world.sweep();
+  expect(leaks()).toBe(1);
+  const { billed } = world.truth();
+  const [, tokens] = await amounts(world.ledger, 'leak');
+  expect(tokens).toBe(billed.inputTokens + billed.outputTokens);
+});
+
 it('one that still runs is left alone, because nobody can know whose it is', async () => {
   world = await openDoubtWorld([overload]);
   const archive = await world.seal(3);

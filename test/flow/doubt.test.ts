@@ -105,6 +105,23 @@ describe('a create that was accepted and whose reply was lost', () => {
     expect(await batchEvents()).toEqual(['batch.in_doubt', 'batch.submitted', 'batch.disowned', 'batch.submitted']);
   });
 
+  it('has an event of its own for each submission, also when another attempt makes the second one', async () => {
+    world = await openDoubtWorld([{ fault: 'drop_after', nth: 1 }]);
+    const archive = await world.seal(2);
+    await world.submit();
+    const foreign = await world.postForeign(2);
+    expect(await world.look(archive)).toEqual({ kind: 'done' });
+    await world.end(foreign);
+    await world.finish(archive);
+    expect((await world.archive(archive)).state).toBe('in_doubt');
+    expect(await world.lookUntilDone(archive)).toBe(true);
+    await world.submit();
+    expect((await world.archive(archive)).state).toBe('accepted');
+    const told = (await world.ledger.readEvents(0, 100)).filter((event) => event.type === 'batch.submitted');
+    expect(told.map((event) => event.data['batch_id'])).toEqual([foreign, world.batches().at(-1)]);
+    expect(new Set(told.map((event) => event.id)).size).toBe(2);
+  });
+
   it('takes its own batch from the search for orphans, while it is bound to a stranger\'s that still runs', async () => {
     world = await openDoubtWorld([{ fault: 'accept_late', nth: 1, seconds: 1 }]);
     const archive = await world.seal(2);

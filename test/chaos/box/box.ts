@@ -8,13 +8,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { ledgerKeys } from '../../../segments/ledger/keys.ts';
-import type { Ledger } from '../../../segments/ledger/ledger.ts';
+import type { Ledger, RunRecord } from '../../../segments/ledger/ledger.ts';
 import { openRedisLedger } from '../../../segments/ledger/redis.ts';
 import { asRunKey } from '../../../segments/segment.ts';
 import type { Wake, WakeUp } from '../../../segments/wake.ts';
 import { runStage } from '../../../workers/worker.ts';
 import { VirtualClock } from './clock.ts';
-import { account, landingWaitMs, leaseMs, makeWorker, produceOnce, type BoxWorker, type World } from './crew.ts';
+import { leaseMs, makeWorker, produceOnce, type BoxWorker, type World } from './crew.ts';
 import { countEdges, readEdges } from './edges.ts';
 import { chanceOf } from './fates.ts';
 import { MemoryStore } from './memory-store.ts';
@@ -128,9 +128,9 @@ class Box {
         await this.#turns.drain((turn) => this.#afterTurn(turn));
         workers = workers.map((worker) => (this.#turns.dead.has(worker.name) ? this.#hire() : worker));
         this.#clock.pass(this.#wakes.size === 0 && !this.#isFaulty ? sweepMs * 3 : sweepMs);
-        await this.#sweep();
-        if (await this.#isOver()) break;
-        if (isProduced && (await this.#operator.isStill())) {
+        const record = await this.#sweep();
+        if (record?.state === 'complete' || record?.state === 'canceled') break;
+        if (isProduced && record?.state === 'open' && record.rowsQueued === 0 && (await this.#operator.isStill(record))) {
           if (this.#isFaulty) this.#calm();
           else if (!(await this.#operator.makeRoom())) break;
         }
@@ -229,10 +229,14 @@ class Box {
     if (!String(line.detail['message']).startsWith('WorkerDied')) this.#breaches.push(`a stage has a defect: ${String(line.detail['stage'])}: ${String(line.detail['message'])}`);
   }
 
-  async #sweep(): Promise<void> {
-    const { ledger, clock } = this.#world;
-    for (const due of await ledger.overdue(clock.nowMs, sweepMs * 2, 200)) this.#wakes.set(`${due.stage}|${due.entity}`, due);
-    if ((await ledger.resumeHeld(clock.nowMs)).length > 0 || (await ledger.nextSegment([])) !== undefined) this.#wakes.set('pack|all', { stage: 'pack', entity: 'all', epoch: 0 });
+  /** What the sweeper of a process does, and a look at the run. */
+  async #sweep(): Promise<RunRecord | undefined> {
+    const { ledger, clock, run } = this.#world;
+    const [overdue, resumed, segment, record] = await Promise.all([ledger.overdue(clock.nowMs, sweepMs * 2, 200), ledger.resumeHeld(clock.nowMs), ledger.nextSegment([]), ledger.readRun(run)]);
+    for (const due of overdue) this.#wakes.set(`${due.stage}|${due.entity}`, due);
+    if (resumed.length > 0 || segment !== undefined) this.#wakes.set('pack|all', { stage: 'pack', entity: 'all', epoch: 0 });
+    this.#operator.see(record);
+    return record;
   }
 
   /** Between two turns: money is looked at after whatever moves it (I7), and sometimes time passes. */
@@ -240,11 +244,4 @@ class Box {
     if (this.#isFaulty && this.#random.chance(0.01)) this.#clock.pass(500 + this.#random.int(4_000));
     return moneyCalls.has(turn.name) ? sampleBudgets(this.#redis, ledgerKeys(prefix).prefix).then((found) => void this.#breaches.push(...found)) : undefined;
   }
-
-  async #isOver(): Promise<boolean> {
-    const state = (await this.#world.ledger.readRun(this.#world.run))?.state;
-    return state === 'complete' || state === 'canceled';
-  }
 }
-
-export { account, landingWaitMs };

@@ -3,6 +3,7 @@
  * the ledger as the verbs of the CLI do, and they know what they do: they look into the provider's books.
  */
 import { parseCustomId } from '../../../segments/pack.ts';
+import type { RunRecord } from '../../../segments/ledger/ledger.ts';
 import { journalBudget, journalCancellation, journalHold } from '../../../segments/store/decisions.ts';
 import { landingWaitMs, type World } from './crew.ts';
 
@@ -12,9 +13,15 @@ export class Operator {
   readonly #world: World;
   #isRoomMade = false;
   #heldUntil: number | undefined;
+  #seen: RunRecord | undefined;
 
   constructor(world: World) {
     this.#world = world;
+  }
+
+  /** What they see of the run at the end of a round. */
+  see(record: RunRecord | undefined): void {
+    this.#seen = record;
   }
 
   async begin(): Promise<void> {
@@ -25,7 +32,7 @@ export class Operator {
   /** What they do in a round, apart from faults. */
   async act(round: number): Promise<void> {
     const { rig, ledger, store, run, clock } = this.#world;
-    const isOpened = (await ledger.readRun(run)) !== undefined;
+    const isOpened = this.#seen !== undefined;
     if (rig.hold?.round === round && isOpened) {
       this.#heldUntil = round + rig.hold.rounds;
       await journalHold(store, { kind: 'run', run }, true, clock.nowMs);
@@ -37,22 +44,20 @@ export class Operator {
       await ledger.resume({ kind: 'run', run }, clock.nowMs);
     }
     if (rig.cancelRound !== undefined && round >= rig.cancelRound && isOpened) await this.#cancel();
-    if (rig.isRemote || this.#isDecider(round)) await this.#decideDoubts();
+    if ((this.#seen?.archivesInDoubt ?? 0) > 0 && (rig.isRemote || this.#isDecider(round))) await this.#decideDoubts();
   }
 
   /** Nothing moves any more: what is left is held or in doubt. */
-  async isStill(): Promise<boolean> {
+  async isStill(record: RunRecord): Promise<boolean> {
     const { ledger, run } = this.#world;
-    const record = await ledger.readRun(run);
-    if (!record || record.state !== 'open' || record.rowsQueued > 0) return false;
     const archives = await Promise.all((await ledger.listArchives(run)).map(async (id) => await ledger.readArchive(id)));
     return archives.every((archive) => archive && ['in_doubt', 'exported', 'canceled'].includes(archive.state)) && record.chunksOpen > 0;
   }
 
   /** Raises the limit that keeps work back, or has somebody look at what a row has overrun; false: that is not what it waits for. */
   async makeRoom(): Promise<boolean> {
-    const { rig, ledger, store, run, clock } = this.#world;
-    const record = await ledger.readRun(run);
+    const { rig, ledger, store, clock } = this.#world;
+    const record = this.#seen;
     if ((record?.archivesInDoubt ?? 0) > 0 || this.#heldUntil !== undefined) return true;
     if (!rig.limit || (record?.rowsHeld ?? 0) === 0 || this.#isRoomMade) return false;
     this.#isRoomMade = true;
@@ -65,7 +70,7 @@ export class Operator {
   /** As `plimsoll cancel` does. */
   async #cancel(): Promise<void> {
     const { rig, ledger, store, run, clock, wake } = this.#world;
-    const state = (await ledger.readRun(run))?.state;
+    const state = this.#seen?.state;
     if (state === 'canceling' || state === 'canceled' || state === 'complete') return;
     await journalCancellation(store, run);
     const canceled = await ledger.cancelRun(run, rig.limits.rowsMax, clock.nowMs);

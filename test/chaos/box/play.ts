@@ -30,6 +30,7 @@ for (let seed = first; seed < first + count; seed += 1) {
 }
 const seconds = (performance.now() - startedAt) / 1000;
 process.stdout.write(`${count} seeds from ${first}: ${broken} broken, ${doubts} in doubt, ${turns} turns, ${[...struck.values()].reduce((sum, times) => sum + times, 0)} faults at ${struck.size} points, ${seconds.toFixed(1)} s\n`);
+if (process.env['BOXSTAT']) console.log((await server.redis.info('commandstats')).split('\n').filter(l=>/calls=\d{4}/.test(l)).join('\n'), (await server.redis.info('cpu')), process.cpuUsage());
 stage.close();
 await server.close();
 // Workers that were killed in a schedule leave their timers behind, as a crash leaves nothing to clear them.

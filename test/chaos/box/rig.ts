@@ -28,7 +28,7 @@ export const poisonText = 'poison';
 /** The rig of a seed. */
 export function rigOf(seed: number): Rig {
   const random = seeded(seed * 31 + 3);
-  const rows = 3 + random.int(22);
+  const rows = random.chance(0.15) ? 12 + random.int(20) : 2 + random.int(11);
   const isDownloadBadForEver = random.chance(0.05);
   return {
     rows,
