@@ -1,37 +1,87 @@
 /**
- * Plays many seeds of the one-process tier: `node --import tsx test/chaos/box/play.ts --seeds 1000 [--seed 1]`.
- * It prints every broken seed with its faults and ends with a count; a seed is replayed by `--seeds 1 --seed N --trace`;
- * `--until-broken` stops at the first broken one.
+ * Plays many seeds of the one-process tier.
+ *
+ *   npm run chaos:box -- --seeds 50000 --seed 1 --jobs 2 --log FILE   plays what the log does not hold yet, and goes on
+ *   npm run chaos:box -- --summary FILE                               says what the log shows
+ *   npm run chaos:box -- --seeds 1 --seed N --trace                   replays a seed, call by call
+ *
+ * It prints every broken seed with its faults, and ends with 1 when there is one; `--until-broken` stops at the first.
  */
+import { fork, type ChildProcess } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { Stage } from './box.ts';
+import { appendBlock, isGood, missingBlocks, readLog, summaryOf, type Block } from './campaign.ts';
+import { commitOf, playBlock } from './player.ts';
 import { privateRedis } from './private-redis.ts';
 
-const { values } = parseArgs({ options: { seeds: { type: 'string', default: '200' }, seed: { type: 'string', default: '1' }, trace: { type: 'boolean', default: false }, 'until-broken': { type: 'boolean', default: false } } });
-const [count, first] = [Number(values.seeds), Number(values.seed)];
-const server = await privateRedis();
-const stage = new Stage(server.redis);
-const startedAt = performance.now();
-let [broken, doubts, turns] = [0, 0, 0];
-const struck = new Map<string, number>();
-for (let seed = first; seed < first + count; seed += 1) {
-  const verdict = await stage.play(seed);
-  turns += verdict.turns;
-  if (verdict.isInDoubt) doubts += 1;
-  for (const fault of verdict.faults) {
-    const point = fault.replace(/^\S+-\d+ /, '');
-    struck.set(point, (struck.get(point) ?? 0) + 1);
-  }
-  if (values.trace) process.stdout.write(`${verdict.trace.join('\n')}\n${verdict.faults.join('\n')}\n`);
-  if (verdict.breaches.length === 0) continue;
-  broken += 1;
-  process.stdout.write(`seed ${seed}: ${verdict.breaches.slice(0, 4).join('; ')}\n  after ${verdict.faults.join(', ')}\n`);
-  if (values['until-broken']) break;
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '200' }, seed: { type: 'string', default: '1' }, jobs: { type: 'string', default: '1' },
+    log: { type: 'string' }, summary: { type: 'string' }, trace: { type: 'boolean', default: false }, 'until-broken': { type: 'boolean', default: false },
+  },
+});
+const [count, first, jobs] = [Number(values.seeds), Number(values.seed), Number(values.jobs)];
+/** Seeds of a block: so many are lost when a campaign is broken off. */
+const blockSeeds = 50;
+const played: Block[] = [];
+
+function note(block: Block): void {
+  played.push(block);
+  if (values.log !== undefined) appendBlock(values.log, block);
+  for (const each of block.broken) process.stdout.write(`seed ${each.seed}: ${each.breaches.slice(0, 4).join('; ')}\n  after ${each.faults.join(', ')}\n`);
 }
-const seconds = (performance.now() - startedAt) / 1000;
-process.stdout.write(`${count} seeds from ${first}: ${broken} broken, ${doubts} in doubt, ${turns} turns, ${[...struck.values()].reduce((sum, times) => sum + times, 0)} faults at ${struck.size} points, ${seconds.toFixed(1)} s\n`);
-if (process.env['BOXSTAT']) console.log((await server.redis.info('commandstats')).split('\n').filter(l=>/calls=\d{4}/.test(l)).join('\n'), (await server.redis.info('cpu')), process.cpuUsage());
-stage.close();
-await server.close();
-// Workers that were killed in a schedule leave their timers behind, as a crash leaves nothing to clear them.
-process.exit(broken > 0 ? 1 : 0);
+
+/** Plays blocks in processes of their own, each with its Redis. */
+async function playInProcesses(blocks: readonly { readonly first: number; readonly count: number }[]): Promise<void> {
+  let next = 0;
+  let isStopping = false;
+  process.on('SIGINT', () => {
+    isStopping = true;
+    process.stderr.write('Ends after the blocks that are under way; the same command goes on from there.\n');
+  });
+  const runPlayer = async (): Promise<void> => {
+    const player: ChildProcess = fork(new URL('./player.ts', import.meta.url), { execArgv: ['--import', 'tsx', '--max-semi-space-size=32'] });
+    await new Promise<void>((resolve, reject) => {
+      player.on('message', (said: Block | 'ready') => {
+        if (said !== 'ready') note(said);
+        const block = isStopping || (values['until-broken'] && played.some((each) => each.broken.length > 0)) ? undefined : blocks[next];
+        next += 1;
+        player.send(block ?? 'end');
+      });
+      player.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`a player ended with ${code}`))));
+    });
+  };
+  await Promise.all(Array.from({ length: Math.min(jobs, blocks.length) }, runPlayer));
+}
+
+/** Plays seeds in this process, one by one: for one seed that is looked at, or until one is broken. */
+async function playHere(): Promise<void> {
+  const server = await privateRedis();
+  const stage = new Stage(server.redis);
+  for (let seed = first; seed < first + count; seed += 1) {
+    if (values.trace) {
+      const verdict = await stage.play(seed);
+      process.stdout.write(`${verdict.trace.join('\n')}\n${verdict.faults.join('\n')}\n${verdict.breaches.join('\n')}\n`);
+      continue;
+    }
+    note(await playBlock(stage, seed, 1, commitOf()));
+    if (played.at(-1)?.broken.length !== 0) break;
+  }
+  stage.close();
+  await server.close();
+}
+
+if (values.summary !== undefined) {
+  const blocks = readLog(values.summary);
+  process.stdout.write(summaryOf(blocks));
+  process.exitCode = isGood(blocks) ? 0 : 1;
+} else {
+  const startedAt = performance.now();
+  const known = values.log === undefined ? [] : readLog(values.log);
+  if (values.trace || values['until-broken']) await playHere();
+  else await playInProcesses(missingBlocks(known, first, count, blockSeeds));
+  const sum = (of: (block: Block) => number): number => played.reduce((total, block) => total + of(block), 0);
+  const broken = sum((block) => block.broken.length);
+  process.stdout.write(`${sum((block) => block.count)} seeds from ${first}: ${broken} broken, ${sum((block) => block.doubts)} in doubt, ${sum((block) => block.turns)} port calls, ${((performance.now() - startedAt) / 1000).toFixed(1)} s, ${(sum((block) => block.cpuMs) / Math.max(1, sum((block) => block.count))).toFixed(0)} ms of processor per seed without Redis\n`);
+  process.exitCode = broken > 0 ? 1 : 0;
+}

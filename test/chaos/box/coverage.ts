@@ -1,0 +1,46 @@
+/** What a campaign of seeds has to reach, by name; and what this tier cannot reach by design, with the reason. */
+import { deadLetterReasons } from '../../../segments/outcome.ts';
+import { allEdges } from './edges.ts';
+import { createClasses, createFaults, rowClasses } from './provider.ts';
+import { callFates } from './turns.ts';
+
+/** Calls of the ports that stages and producers make. */
+const ledgerCalls = [
+  'absolveIntent', 'acceptIntent', 'addChunk', 'admit', 'armIntent', 'bookLeak', 'claim', 'closeArchive', 'completeRun', 'deferPoll', 'disownBatch', 'doubtIntent', 'endArchive', 'expireLane',
+  'exportArchive', 'fenceIntent', 'flushArchives', 'flushDue', 'flushRun', 'halveArchive', 'holdIntent', 'listArchives', 'nextSegment', 'noteLook', 'noteStranger', 'oldestQueued', 'openRun',
+  'prepareIntent', 'readArchive', 'readArchiveChunks', 'readChunk', 'readChunks', 'readClaims', 'readHighWater', 'readIntent', 'readRun', 'refuseIntent', 'rejectArchive', 'release', 'renewLane',
+  'resumeHeld', 'sealArchive', 'sendIntent', 'settle', 'split', 'stopOnBudget', 'watchBatch',
+] as const;
+const storeCalls = ['head', 'put', 'putFile', 'readWhole'] as const;
+const claudeCalls = ['cancelBatch', 'createBatch', 'firstResult', 'listBatches', 'probe', 'retrieveBatch'] as const;
+
+/** Every named fault point. What the failure of a create means is the provider's to say, so it only crashes and stops. */
+const points: readonly string[] = [
+  ...[...ledgerCalls.map((name) => `ledger.${name}`), ...storeCalls.map((name) => `store.${name}`), ...claudeCalls.map((name) => `claude.${name}`)].flatMap((call) =>
+    callFates.filter((fate) => call !== 'claude.createBatch' || fate.startsWith('crash') || fate.startsWith('stop')).map((fate) => `point ${call} ${fate}`),
+  ),
+  ...createFaults.map((fault) => `point provider.${fault}`),
+  'point wake.lost',
+];
+
+/** What is out of reach here, and why. The tier of real processes or a suite of its own has it. */
+export const unreachable: Readonly<Record<string, string>> = {
+  'edge intent armed accept': 'only after Redis was set back between gate and reply',
+  'edge intent prepared accept': 'only after Redis was set back during an upload',
+  'edge intent prepared doubt': 'only after Redis was set back: the lake knows an intent that the ledger does not',
+  'edge intent armed doubt': 'only after Redis was started anew during an upload',
+  'reason submission_in_doubt': 'no stage gives it: a doubt is ended by proof or by a person, never by a dead letter',
+};
+
+/** Every name that a campaign must reach. */
+export const wanted: readonly string[] = [
+  ...points,
+  ...allEdges.map((edge) => `edge ${edge}`),
+  ...deadLetterReasons.map((reason) => `reason ${reason}`),
+  ...createClasses.map((name) => `create ${name}`),
+  ...rowClasses.map((kind) => `row ${kind}`),
+  'leak booked',
+].filter((name) => !(name in unreachable));
+
+/** How often each name must be reached (reliability.md 7). */
+export const timesWanted = 30;
