@@ -6,6 +6,8 @@
  *   M1  A manifest is a function of the outcome document and the results: no clock, and keys in a fixed order.
  *   M2  Tokens and money are the ledger's, summed over the chunks' outcomes; the lines in `costs` add up to them.
  */
+import { z } from 'zod';
+import { PlimsollError } from '../segments/errors.ts';
 import { archiveManifestKey } from '../segments/lake.ts';
 import type { ArchiveOutcome } from '../segments/outcome.ts';
 import { microUsdToUsd } from '../segments/price.ts';
@@ -143,10 +145,24 @@ function countReasons(reasons: readonly string[]): Readonly<Record<string, numbe
   return Object.fromEntries(counts);
 }
 
-/** Reads the manifest of an exported archive. @throws PlimsollError `lake_missing` when it was not committed */
+/** What the report of a run adds up. */
+const shape = z.looseObject({ entries: z.array(z.looseObject({ url: z.string(), sha256: z.string() })), topics: z.array(z.looseObject({ topic: z.string() })), counts: z.looseObject({}) });
+
+/** Reads the manifest of an exported archive. @throws PlimsollError `lake_missing` when it was not committed, `ledger_corrupt` */
 export async function readArchiveManifest(store: Store, dt: string, run: RunKey, archive: ArchiveId): Promise<ArchiveManifest> {
-  const bytes = await store.readWhole(archiveManifestKey(dt, run, archive));
-  const manifest = JSON.parse(bytes.toString('utf8')) as ArchiveManifest;
+  const key = archiveManifestKey(dt, run, archive);
+  const bytes = await store.readWhole(key);
+  let manifest: ArchiveManifest;
+  try {
+    manifest = shape.parse(JSON.parse(bytes.toString('utf8'))) as unknown as ArchiveManifest;
+  } catch (cause) {
+    throw new PlimsollError('ledger_corrupt', {
+      message: 'the manifest of an exported archive is not one',
+      where: key,
+      hint: 'Somebody changed or damaged it; restore it from a copy of the lake. The manifest of its run was not written.',
+      cause,
+    });
+  }
   // Manifests of before replans were counted name no such rows: they have none.
   const none = { not_sampled: 0, replanned: 0 };
   return { ...manifest, counts: { ...none, ...manifest.counts }, topics: manifest.topics.map((topic) => ({ ...none, ...topic })) };

@@ -276,8 +276,19 @@ export function indexOffset(footer: Pick<ChunkFooter, 'rows' | 'paramsBytes'>): 
 export function decodeIndex(section: Uint8Array, rows: number, paramsBytes: number): readonly ChunkRow[] {
   const lines = Buffer.from(section.buffer, section.byteOffset, section.byteLength).toString('utf8').split('\n');
   if (lines.pop() !== '' || lines.length !== rows) throw new RangeError(`index has ${lines.length} lines, expected ${rows}`);
-  const decoded = lines.map((line) => JSON.parse(line) as ChunkRow);
+  const decoded = lines.map((line, index) => rowOf(line, index));
   const sum = decoded.reduce((total, row) => total + row.bytes, 0);
   if (sum !== paramsBytes) throw new RangeError(`index covers ${sum} params bytes, expected ${paramsBytes}`);
   return decoded;
+}
+
+function rowOf(line: string, index: number): ChunkRow {
+  let row: Partial<ChunkRow> | null | undefined;
+  try {
+    row = JSON.parse(line) as Partial<ChunkRow> | null;
+  } catch {
+    // Said below.
+  }
+  if (typeof row !== 'object' || row === null || !Number.isSafeInteger(row.bytes)) throw new RangeError(`index line ${index + 1} does not describe a row`);
+  return row as ChunkRow;
 }

@@ -2,6 +2,7 @@
  * Outcomes: what became of each prompt of an archive, and the closed lists of final statuses and reasons that consumers
  * see. A reason outside the list is a defect, so there is no `unknown`.
  */
+import { z } from 'zod';
 import { PlimsollError } from './errors.ts';
 import type { CalibrationSample } from './calibration.ts';
 import type { ModelPrice } from './price.ts';
@@ -150,17 +151,35 @@ export function sizeOfRanges(ranges: IndexRanges): number {
   return ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0);
 }
 
+const amount = z.int().min(0);
+const tokens = z.looseObject({ inputTokens: amount, outputTokens: amount, cacheReadInputTokens: amount, cacheWriteInputTokens: amount, cacheWrite1hInputTokens: amount });
+
+/** What an export and a rebuild rely on; documents of other versions may hold more. */
+const shape = z.looseObject({
+  v: z.number(), archive: z.string(), run: z.string(), dt: z.string(), rows: amount,
+  chunks: z.array(z.looseObject({ chunk: z.string(), from: amount, to: amount, firstIndex: amount, succeeded: amount, retried: amount, deadLettered: amount, microUsd: amount, usage: tokens })),
+  retried: z.array(z.tuple([amount, amount])),
+  dead: z.array(z.looseObject({ index: amount, reason: z.enum(deadLetterReasons) })),
+});
+
 /**
  * Decodes an outcome document and checks what an export relies on.
- * @throws PlimsollError `ledger_corrupt` when its rows do not add up.
+ * @throws PlimsollError `ledger_corrupt` when it is no outcome, or its rows do not add up.
  */
 export function decodeOutcome(bytes: Uint8Array): ArchiveOutcome {
-  const outcome = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')) as ArchiveOutcome;
-  const fault = faultOf(outcome);
-  if (fault === undefined) return outcome;
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
+  } catch {
+    // What is no JSON is no outcome either; the schema says so.
+  }
+  const decoded = shape.safeParse(value);
+  const outcome = decoded.success ? (decoded.data as unknown as ArchiveOutcome) : undefined;
+  const fault = outcome ? faultOf(outcome) : 'it does not have the shape of an outcome';
+  if (outcome && fault === undefined) return outcome;
   throw new PlimsollError('ledger_corrupt', {
     message: `the outcome of an archive contradicts itself: ${fault}`,
-    where: `outcome of ${String(outcome.archive)}`,
+    where: `outcome of ${outcome?.archive ?? 'an archive'}`,
     hint: 'Nothing was exported from it. Keep the object and report it; it was written by the settling stage.',
   });
 }

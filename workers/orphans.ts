@@ -65,7 +65,7 @@ async function judgeOrphan(dependencies: OrphanDependencies, orphan: ListedBatch
   if (!archive) return await ledger.noteStranger({ account: claude.account, batch: orphan.batch, archive: named, createdAtMs: orphan.createdAtMs, nowMs: now() });
   // Its reply may be on the way, or has just come.
   if (archive.state === 'submitting' || archive.batch === orphan.batch) return;
-  if (archive.intent !== undefined && (await mayAdopt(ledger, archive))) {
+  if (archive.intent !== undefined && (await mayAdopt(dependencies, archive, signal))) {
     const pollAtMs = now() + pollMinMs;
     if (!(await ledger.acceptIntent({ intent: archive.intent, batch: orphan.batch, pollAtMs, nowMs: now() }))) return;
     log({ level: 'info', event: 'batch.adopted', subject: orphan.batch, detail: { archive: archive.archive, intent: archive.intent, isProven: true } });
@@ -77,11 +77,16 @@ async function judgeOrphan(dependencies: OrphanDependencies, orphan: ListedBatch
   await bookLeak(dependencies, archive, orphan, signal);
 }
 
-/** In doubt, or bound to another batch on time and count alone. */
-async function mayAdopt(ledger: Ledger, archive: ArchiveRecord): Promise<boolean> {
+/**
+ * In doubt, or bound to another batch on time and count alone. One that has ended and holds the archive's rows keeps it:
+ * then there are two of them, and the results of the first may have been read already.
+ */
+async function mayAdopt({ ledger, claude }: OrphanDependencies, archive: ArchiveRecord, signal: AbortSignal): Promise<boolean> {
   if (archive.state === 'in_doubt') return true;
-  if (archive.intent === undefined || (archive.state !== 'accepted' && archive.state !== 'ended')) return false;
-  return (await ledger.readIntent(archive.intent))?.state === 'adopted';
+  if (archive.intent === undefined || archive.batch === undefined || (archive.state !== 'accepted' && archive.state !== 'ended')) return false;
+  if ((await ledger.readIntent(archive.intent))?.state !== 'adopted') return false;
+  const first = await claude.firstResult(archive.batch, signal);
+  return first === undefined || archiveOf(first) !== archive.archive;
 }
 
 async function bookLeak(dependencies: OrphanDependencies, archive: ArchiveRecord, orphan: ListedBatch, signal: AbortSignal): Promise<void> {

@@ -26,6 +26,20 @@ function optionalCount(fields: Fields, name: string): number | undefined {
   return value === undefined ? undefined : Number(value);
 }
 
+/** The JSON of a field that a script has written. @throws PlimsollError `ledger_corrupt` */
+function jsonOf(fields: Fields, name: string, standard: string, key: string): unknown {
+  try {
+    return JSON.parse(text(fields, name) ?? standard);
+  } catch (cause) {
+    throw new PlimsollError('ledger_corrupt', {
+      message: `the field ${name} of the ledger is not JSON`,
+      where: key,
+      hint: 'Someone changed the ledger by hand. Rebuild it from the lake: plimsoll recover',
+      cause,
+    });
+  }
+}
+
 function stateOf(noun: Noun, fields: Fields, key: string): string {
   const state = fields['state'] ?? '';
   if (statesOf(noun).includes(state)) return state;
@@ -106,18 +120,18 @@ export function decodeChunk(chunk: ChunkId, fields: Fields): ChunkRecord {
     tokensMax: count(fields, 'tokensMax'),
     microUsdMax: count(fields, 'microUsdMax'),
     archive: text(fields, 'archive') as ArchiveId | undefined,
-    ...(text(fields, 'accounts') === undefined ? {} : { accounts: accountsOf(fields) }),
-    ...(text(fields, 'estimated') === undefined ? {} : { estimated: estimatedOf(fields) }),
+    ...(text(fields, 'accounts') === undefined ? {} : { accounts: accountsOf(fields, `chunk:${chunk}`) }),
+    ...(text(fields, 'estimated') === undefined ? {} : { estimated: estimatedOf(fields, `chunk:${chunk}`) }),
   };
 }
 
-function estimatedOf(fields: Fields): EstimatedReservation {
-  return { accounts: JSON.parse(fields['estimated'] ?? '[]') as string[], tokens: count(fields, 'tokensEstimated'), microUsd: count(fields, 'microUsdEstimated') };
+function estimatedOf(fields: Fields, key: string): EstimatedReservation {
+  return { accounts: jsonOf(fields, 'estimated', '[]', key) as string[], tokens: count(fields, 'tokensEstimated'), microUsd: count(fields, 'microUsdEstimated') };
 }
 
 /** cjson writes an empty list as an object. */
-function accountsOf(fields: Fields): readonly string[] {
-  const names: unknown = JSON.parse(fields['accounts'] ?? '[]');
+function accountsOf(fields: Fields, key: string): readonly string[] {
+  const names = jsonOf(fields, 'accounts', '[]', key);
   return Array.isArray(names) ? (names as string[]) : [];
 }
 
@@ -165,11 +179,11 @@ export function decodeIntent(intent: IntentId, fields: Fields): IntentRecord {
     sentAtMs: optionalCount(fields, 'sentAtMs'),
     owner: fields['owner'] ?? '',
     batch: text(fields, 'batch') as BatchId | undefined,
-    doubt: text(fields, 'doubtedAtMs') === undefined ? undefined : doubtOf(fields),
+    doubt: text(fields, 'doubtedAtMs') === undefined ? undefined : doubtOf(fields, `intent:${intent}`),
   };
 }
 
-function doubtOf(fields: Fields): DoubtRecord {
+function doubtOf(fields: Fields, key: string): DoubtRecord {
   return {
     sinceMs: count(fields, 'doubtedAtMs'),
     fencedAtMs: optionalCount(fields, 'fencedAtMs'),
@@ -178,7 +192,7 @@ function doubtOf(fields: Fields): DoubtRecord {
     lookedAtMs: optionalCount(fields, 'lookedAtMs'),
     scans: count(fields, 'scans'),
     heldAtMs: optionalCount(fields, 'heldAtMs'),
-    candidates: JSON.parse(text(fields, 'candidates') ?? '[]') as readonly DoubtCandidate[],
+    candidates: jsonOf(fields, 'candidates', '[]', key) as readonly DoubtCandidate[],
   };
 }
 
@@ -246,6 +260,6 @@ export function decodeEvent(id: string, flat: readonly string[]): OutboxEvent {
     type: fields['type'] ?? '',
     subject: fields['subject'] ?? '',
     timeMs: count(fields, 'time'),
-    data: JSON.parse(fields['data'] ?? '{}') as Record<string, unknown>,
+    data: jsonOf(fields, 'data', '{}', `events ${id}`) as Record<string, unknown>,
   };
 }

@@ -141,13 +141,13 @@ export async function readFooter(store: Store, { key, sizeBytes }: StoredObject)
 }
 
 function decodeFooter(key: string, line: string): ChunkFooter {
-  let footer: Partial<ChunkFooter>;
+  let footer: Partial<ChunkFooter> | null;
   try {
-    footer = JSON.parse(line) as Partial<ChunkFooter>;
+    footer = JSON.parse(line) as Partial<ChunkFooter> | null;
   } catch {
     throw damaged(key);
   }
-  const isWhole = footer.v === 1 && footer.chunk !== undefined && footer.segment !== undefined && footer.client !== undefined && Number.isInteger(footer.rows) && Number.isInteger(footer.firstRow) && Number.isInteger(footer.lastRow);
+  const isWhole = footer !== null && footer.v === 1 && footer.chunk !== undefined && footer.segment !== undefined && footer.client !== undefined && Number.isInteger(footer.rows) && Number.isInteger(footer.firstRow) && Number.isInteger(footer.lastRow);
   if (!isWhole) throw damaged(key);
   return footer as ChunkFooter;
 }

@@ -41,6 +41,13 @@ const bugs: readonly Bug[] = [
   { name: 'a sealed archive is not put in line', file: lua('seal-archive'), find: 'queueSealed(q.archive, q.nowMs)', replace: '' },
   { name: 'an ended batch is not due to be settled', file: lua('end-archive'), find: "due('settle', q.archive, q.nowMs)", replace: '' },
   { name: 'an archive in line is taken twice', file: lua('prepare-intent'), find: "redis.call('ZREM', P .. 'sealed', archive)", replace: '' },
+  { name: 'a sender that is only stopped counts as finished', file: 'workers/fence.ts', find: "isGone ? 'finished' : 'alive'", replace: "'finished'" },
+  { name: 'a sender that nobody can see counts as finished', file: 'workers/fence.ts', find: "isGone === undefined ? 'unknown'", replace: "isGone === undefined ? 'finished'" },
+  { name: 'the gate does not look at the lane', file: lua('send-intent'), find: "if get(lane, 'intent') ~= q.intent or get(lane, 'owner') ~= q.owner then return '{\"isOpen\":false}' end", replace: '' },
+  { name: 'results of a stranger are taken for ours', file: 'workers/settler.ts', find: "return 'not_ours';", replace: 'void 0;' },
+  { name: 'a leak is not booked', file: lua('book-leak'), find: "add(account, 'tokensSpent'", replace: "add(account, 'tokensForgotten'" },
+  { name: 'a canceled run is sent all the same', file: lua('prelude'), find: "if get(P .. 'run:' .. get(key, 'run'), 'state') == 'canceling' then return cancelArchive(archive, at) end", replace: '' },
+  { name: 'answers are joined one row off', file: 'exporters/topic.ts', find: 'const source = answers.lineOf(index, row.sha);', replace: 'const source = answers.lineOf(index ^ 1, row.sha);' },
 ];
 
 const { values } = parseArgs({ options: { seeds: { type: 'string', default: '500' }, only: { type: 'string' } } });
@@ -48,6 +55,12 @@ const root = resolve(import.meta.dirname, '../..');
 let survivors = 0;
 for (const bug of bugs.filter((each) => values.only === undefined || each.name.includes(values.only))) {
   const folder = mkdtempSync(join(tmpdir(), 'plimsoll-bug-'));
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  // The bug is planted in a copy, so the checkout is whole whatever happens; the copy goes too.
+  process.once('SIGINT', () => {
+    remove();
+    process.exit(130);
+  });
   try {
     for (const room of ['segments', 'config', 'producers', 'workers', 'exporters', 'local', 'cli', 'test', 'package.json', 'tsconfig.json']) cpSync(join(root, room), join(folder, room), { recursive: true });
     symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
@@ -67,7 +80,8 @@ for (const bug of bugs.filter((each) => values.only === undefined || each.name.i
       process.stdout.write(`SURVIVED     ${bug.name}: ${played.stdout.trim().split('\n').at(-1) ?? ''} ${played.stderr.slice(0, 300)}\n`);
     }
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    remove();
+    process.removeAllListeners('SIGINT');
   }
 }
 process.stdout.write(`${bugs.length} bugs, ${survivors} not caught, commit ${execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()}\n`);

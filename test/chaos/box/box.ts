@@ -16,7 +16,7 @@ import { runStage } from '../../../workers/worker.ts';
 import { VirtualClock } from './clock.ts';
 import { leaseMs, makeWorker, produceOnce, type BoxWorker, type World } from './crew.ts';
 import { countEdges, readEdges } from './edges.ts';
-import { chanceOf } from './fates.ts';
+import { aimOf, chanceOf, type Aim } from './fates.ts';
 import { MemoryStore } from './memory-store.ts';
 import { Operator } from './operator.ts';
 import { MemoryProvider } from './provider.ts';
@@ -83,6 +83,9 @@ class Box {
   #isFaulty = true;
   #workers = 0;
   #faultsLeft: number;
+  readonly #aim: Aim | undefined;
+  #aimedCalls = 0;
+  #isCaused = false;
 
   constructor(seed: number, redis: Redis, ledger: Ledger, clock: VirtualClock, scratch: string) {
     this.#seed = seed;
@@ -91,6 +94,7 @@ class Box {
     this.#clock = clock;
     this.#turns = new Turns(seeded(seed * 7 + 1), () => clock.nowMs);
     const rig = rigOf(seed);
+    this.#aim = aimOf(seed);
     this.#faultsLeft = rig.faultsMax;
     const provider = new MemoryProvider(seeded(seed * 13 + 5), () => clock.nowMs, {
       ...rig.plan,
@@ -162,13 +166,15 @@ class Box {
   /** What was stopped goes on, and the search for orphans has its time: then nothing may be left open. */
   async #settleDown(workers: readonly BoxWorker[]): Promise<void> {
     this.#calm();
-    await this.#turns.drain((turn) => this.#afterTurn(turn));
-    for (let look = 0; look < 8; look += 1) {
+    let hands = workers;
+    for (let look = 0; look < 12; look += 1) {
+      await this.#turns.drain((turn) => this.#afterTurn(turn));
+      hands = hands.map((worker) => (this.#turns.dead.has(worker.name) ? this.#hire() : worker));
+      const isLeaky = this.#world.provider.accepted.some((batch) => batch.isAgainstReply);
+      if (!hands.some((worker) => this.#turns.isStopped(worker.name)) && look >= (isLeaky ? 8 : 1)) return;
       this.#clock.pass(12_000);
       await this.#sweep();
-      for (const worker of workers.slice(0, 1)) this.#wakeSome(worker);
-      await this.#turns.drain((turn) => this.#afterTurn(turn));
-      if (this.#world.provider.accepted.every((batch) => !batch.isAgainstReply)) break;
+      for (const worker of hands) this.#wakeSome(worker);
     }
   }
 
@@ -183,6 +189,11 @@ class Box {
   }
 
   #fate(worker: string, name: string): CallFate {
+    const aimed = this.#aimedFate(name);
+    if (aimed !== undefined) {
+      this.#faults.push(`${worker} ${name} ${aimed}`);
+      return aimed;
+    }
     if (!this.#isFaulty || this.#faultsLeft <= 0 || !this.#random.chance(chanceOf(name))) return 'run';
     // What the failure of a create means is the provider's to decide; and nothing sends it again.
     const fates = name === 'claude.createBatch' ? callFates.filter((each) => !each.startsWith('fail') && each !== 'resend') : callFates;
@@ -190,6 +201,18 @@ class Box {
     this.#faultsLeft -= 1;
     this.#faults.push(`${worker} ${name} ${fate}`);
     return fate;
+  }
+
+  /** The fault that this seed is about strikes once, and once what leads to it. */
+  #aimedFate(name: string): CallFate | undefined {
+    const before = this.#aim?.before;
+    if (before?.call === name && !this.#isCaused) {
+      this.#isCaused = true;
+      return before.fate;
+    }
+    if (this.#aim?.call !== name) return undefined;
+    this.#aimedCalls += 1;
+    return this.#aimedCalls === this.#aim.nth ? this.#aim.fate : undefined;
   }
 
   #wake(): Wake {

@@ -14,14 +14,15 @@ const ledgerCalls = [
 const storeCalls = ['head', 'put', 'putFile', 'readWhole'] as const;
 const claudeCalls = ['cancelBatch', 'createBatch', 'firstResult', 'listBatches', 'probe', 'retrieveBatch'] as const;
 
-/** Every named fault point. What the failure of a create means is the provider's to say, so it only crashes and stops. */
-const points: readonly string[] = [
-  ...[...ledgerCalls.map((name) => `ledger.${name}`), ...storeCalls.map((name) => `store.${name}`), ...claudeCalls.map((name) => `claude.${name}`)].flatMap((call) =>
-    callFates.filter((fate) => call !== 'claude.createBatch' || fate.startsWith('crash') || fate.startsWith('stop')).map((fate) => `point ${call} ${fate}`),
-  ),
-  ...createFaults.map((fault) => `point provider.${fault}`),
-  'point wake.lost',
-];
+/** Every call with every fate. What the failure of a create means is the provider's to say, so it only crashes and stops. */
+export const callPoints: readonly { readonly call: string; readonly fate: (typeof callFates)[number] }[] = [
+  ...ledgerCalls.map((name) => `ledger.${name}`),
+  ...storeCalls.map((name) => `store.${name}`),
+  ...claudeCalls.map((name) => `claude.${name}`),
+].flatMap((call) => callFates.filter((fate) => call !== 'claude.createBatch' || fate.startsWith('crash') || fate.startsWith('stop')).map((fate) => ({ call, fate })));
+
+/** Every named fault point. */
+const points: readonly string[] = [...callPoints.map(({ call, fate }) => `point ${call} ${fate}`), ...createFaults.map((fault) => `point provider.${fault}`), 'point wake.lost'];
 
 /** What is out of reach here, and why. The tier of real processes or a suite of its own has it. */
 export const unreachable: Readonly<Record<string, string>> = {

@@ -2,6 +2,8 @@
  * How likely a call is to meet a fault. Every call of a stage may; those that a run makes once or never are struck more
  * often than those that it makes all the time, or their crash points would hardly be reached.
  */
+import { callPoints } from './coverage.ts';
+import type { CallFate } from './turns.ts';
 
 /** Calls that a schedule makes in special situations only. */
 const rare: ReadonlySet<string> = new Set([
@@ -17,4 +19,30 @@ const grave: ReadonlySet<string> = new Set(['claude.createBatch', 'ledger.sendIn
 export function chanceOf(name: string): number {
   if (rare.has(name)) return 0.12;
   return grave.has(name) ? 0.06 : 0.015;
+}
+
+/** One fault that a seed is about: the nth call of this name meets this fate, with whatever must go wrong before it. */
+export interface Aim {
+  readonly call: string;
+  readonly fate: Exclude<CallFate, 'run'>;
+  readonly nth: number;
+  readonly before: { readonly call: string; readonly fate: Exclude<CallFate, 'run'> } | undefined;
+}
+
+/** What must have gone wrong before a call is made at all. */
+const causes: Readonly<Record<string, Aim['before']>> = {
+  'ledger.fenceIntent': { call: 'ledger.sendIntent', fate: 'crash_after' },
+  'ledger.expireLane': { call: 'ledger.armIntent', fate: 'crash_after' },
+  'ledger.closeArchive': { call: 'ledger.flushRun', fate: 'stop_before' },
+  'ledger.renewLane': { call: 'claude.createBatch', fate: 'stop_before' },
+};
+
+/** Every second seed is aimed at one point, in turn, so that a campaign reaches all of them. */
+export function aimOf(seed: number): Aim | undefined {
+  if (seed % 2 === 0) return undefined;
+  const ordinal = (seed - 1) / 2;
+  const point = callPoints[ordinal % callPoints.length];
+  if (!point) return undefined;
+  const isOften = chanceOf(point.call) < 0.1;
+  return { ...point, nth: isOften ? 1 + (Math.floor(ordinal / callPoints.length) % 4) : 1, before: causes[point.call] };
 }

@@ -85,12 +85,13 @@ export class Operator {
 
   /** As `plimsoll doubts` does: a batch is adopted, its absence is stated only when its sender has ended and nothing can land. */
   async #decideDoubts(): Promise<void> {
-    const { ledger, provider, clock, turns, wake } = this.#world;
+    const { rig, ledger, provider, clock, turns, wake } = this.#world;
     for (const id of await ledger.listDoubts()) {
       const archive = await ledger.readArchive(id);
       const intent = archive?.intent === undefined ? undefined : await ledger.readIntent(archive.intent);
       if (!archive || !intent) continue;
       const own = provider.accepted.find((batch) => !batch.isForeign && !batch.isAgainstReply && parseCustomId(batch.customIds[0] ?? '')?.archive === id);
+      if (rig.decidesLate && intent.state !== 'held') continue;
       if (own && own.visibleAtMs <= clock.nowMs) {
         if (await ledger.acceptIntent({ intent: intent.intent, batch: own.id, pollAtMs: clock.nowMs, nowMs: clock.nowMs })) await wake.wake({ stage: 'track', entity: id, epoch: clock.nowMs });
         continue;

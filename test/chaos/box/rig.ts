@@ -1,6 +1,7 @@
 /** What a seed is about: sizes, limits, operators, and which faults its world has. A function of the seed alone. */
 import { entryOverheadBytes, envelopeBytes } from '../../../segments/pack.ts';
 import type { PackLimits } from '../../../segments/ledger/ledger.ts';
+import { aimOf } from './fates.ts';
 import { createFaults, type CreateFault, type ProviderPlan } from './provider.ts';
 import { seeded, type Random } from './random.ts';
 
@@ -12,6 +13,8 @@ export interface Rig {
   readonly isStrict: boolean;
   /** A process cannot see whether another one still lives, so doubts are left to a person. */
   readonly isRemote: boolean;
+  /** Nobody decides a doubt before it is held. */
+  readonly decidesLate: boolean;
   /** Round in which an operator cancels the run; undefined: nobody does. */
   readonly cancelRound: number | undefined;
   /** Round in which an operator holds the run, and for how many rounds. */
@@ -25,8 +28,34 @@ export interface Rig {
 /** What the poisoned row says; the provider refuses every batch that holds it. */
 export const poisonText = 'poison';
 
+/** What a world needs so that a call is made in it at all. */
+const traits: Readonly<Record<string, { readonly rig?: Partial<Rig>; readonly plan?: Partial<Rig['plan']> }>> = {
+  'ledger.absolveIntent': { plan: { createFaultRate: 0.7, createFaults: ['swallowed'], strangerRate: 0 } },
+  'ledger.noteLook': { plan: { createFaultRate: 0.7, createFaults: ['swallowed', 'late'] } },
+  'ledger.doubtIntent': { plan: { createFaultRate: 0.7, createFaults: ['swallowed', 'reply_lost', 'error_500'] } },
+  'ledger.disownBatch': { plan: { createFaultRate: 0.8, createFaults: ['swallowed', 'late'], strangerRate: 1 } },
+  'ledger.noteStranger': { plan: { createFaultRate: 0.8, createFaults: ['swallowed', 'late'], strangerRate: 1 } },
+  'claude.firstResult': { plan: { createFaultRate: 0.8, createFaults: ['swallowed', 'late'], strangerRate: 1 } },
+  'ledger.bookLeak': { plan: { createFaultRate: 0.6, createFaults: ['overloaded_but_made'], badDownloadRate: 0, isDownloadBadForEver: false } },
+  'ledger.holdIntent': { rig: { isRemote: true, decidesLate: true, cancelRound: undefined, faultsMax: 2 }, plan: { createFaultRate: 0.9, createFaults: ['swallowed'], strangerRate: 0 } },
+  'ledger.rejectArchive': { plan: { poison: { text: poisonText, status: 413 } } },
+  'ledger.halveArchive': { plan: { poison: { text: poisonText, status: 400 } } },
+  'ledger.split': { plan: { poison: { text: poisonText, status: 400 } } },
+  'ledger.stopOnBudget': { rig: { limit: { tokens: 400, microUsd: undefined } } },
+  'ledger.refuseIntent': { plan: { createFaultRate: 0.7, createFaults: ['refused_429', 'refused_401', 'drop_mid'] } },
+  'claude.cancelBatch': { rig: { cancelRound: 6 }, plan: { batchMs: 20_000, createFaultRate: 0 } },
+};
+
 /** The rig of a seed. */
 export function rigOf(seed: number): Rig {
+  const aim = aimOf(seed);
+  const rig = rigByChance(seed);
+  const trait = aim && traits[aim.call];
+  const linger = aim?.call === 'ledger.closeArchive' ? { limits: { ...rig.limits, lingerMs: 500 } } : {};
+  return { ...rig, ...trait?.rig, ...linger, plan: { ...rig.plan, ...trait?.plan } };
+}
+
+function rigByChance(seed: number): Rig {
   const random = seeded(seed * 31 + 3);
   const rows = random.chance(0.15) ? 12 + random.int(20) : 2 + random.int(11);
   const isDownloadBadForEver = random.chance(0.05);
@@ -36,6 +65,7 @@ export function rigOf(seed: number): Rig {
     limit: random.chance(0.4) ? limitOf(random) : undefined,
     isStrict: random.chance(0.12),
     isRemote: random.chance(0.2),
+    decidesLate: random.chance(0.5),
     cancelRound: random.chance(0.12) ? random.int(14) : undefined,
     hold: random.chance(0.1) ? { round: random.int(6), rounds: 1 + random.int(6) } : undefined,
     deadlineMs: random.chance(0.15) ? 4_000 + random.int(20_000) : undefined,

@@ -39,7 +39,7 @@ export async function judgeWorld(world: World, round: number): Promise<{ readonl
   const count = (name: string, times = 1): void => void (coverage[name] = (coverage[name] ?? 0) + times);
   const record = await ledger.readRun(run);
   const isEnded = record?.state === 'complete' || record?.state === 'canceled';
-  if (!isEnded) found.push(`I14: the run is ${record?.state ?? 'gone'} after ${round} rounds, ${record?.archivesInDoubt ?? 0} archives in doubt`);
+  if (!isEnded) found.push(`I14: the run is ${record?.state ?? 'gone'} after ${round} rounds, ${record?.rowsHeld ?? 0} rows held, left over: ${await leftOver(world)}`);
   const own = provider.accepted.filter((batch) => !batch.isForeign);
 
   // I4: the batches that the provider accepted, by the archive that their ids name. One that was made although the reply
@@ -95,6 +95,12 @@ export async function judgeWorld(world: World, round: number): Promise<{ readonl
     if (isEnded && archive !== undefined && !exported.has(archive)) found.push(`I12: ${archive} was exported and no event tells it`);
   }
   return { breaches: found, coverage };
+}
+
+/** Archives that have not ended, with their states. */
+async function leftOver({ ledger, run }: World): Promise<string> {
+  const archives = await Promise.all((await ledger.listArchives(run)).map(async (id) => await ledger.readArchive(id)));
+  return archives.filter((each) => each && !['exported', 'canceled'].includes(each.state)).map((each) => `${each?.archive} ${each?.state}${each?.reason === undefined ? '' : ` (${each.reason})`} by ${each?.intent ?? 'nobody'} ${each?.batch ?? ''}`).join(', ');
 }
 
 function archiveOf(batch: Accepted): string {
