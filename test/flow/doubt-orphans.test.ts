@@ -61,6 +61,25 @@ it('one whose archive was halved meanwhile is booked by what was sealed', async 
   expect(tokens).toBe(billed.inputTokens + billed.outputTokens);
 });
 
+it('of two that both hold the rows of an archive, the first that was proven stays, and the other is a leak', async () => {
+  world = await openDoubtWorld([overload, { fault: 'reply_lost', nth: 2 }]);
+  const archive = await world.seal(3);
+  await world.submit();
+  world.advance(61_000);
+  await world.submit();
+  expect((await world.archive(archive)).state).toBe('in_doubt');
+  await endAll();
+  expect(await world.look(archive)).toEqual({ kind: 'done' });
+  const { batch } = await world.archive(archive);
+  expect(batch).toBeDefined();
+  await world.sweep();
+  expect(await world.archive(archive)).toMatchObject({ state: 'accepted', batch });
+  await world.finish(archive);
+  expect((await world.archive(archive)).state).toBe('settled');
+  await world.sweep();
+  expect(leaks()).toBe(1);
+});
+
 it('one that still runs is left alone, because nobody can know whose it is', async () => {
   world = await openDoubtWorld([overload]);
   const archive = await world.seal(3);

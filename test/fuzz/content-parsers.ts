@@ -22,7 +22,7 @@ import type { Parser } from './run.ts';
 
 const bytesOf = (value: unknown): Buffer => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
 
-const lineBytesMax = 200_000;
+const lineBytesMax = 100_000;
 const rules = {
   contextClasses: [{ name: '8k', tokensMax: 8_000 }, { name: '200k', tokensMax: 200_000 }],
   defaults: { topic: 'default', priority: 'normal', client: 'default', model: 'claude-haiku-4-5', maxTokens: 64 },
@@ -162,8 +162,8 @@ function script(bytes: Buffer): string {
 export const contentParsers: readonly Parser[] = [
   { name: 'jsonl line', share: 5, samples: lines, feed: judgeAll },
   { name: 'jsonl file', share: 1, samples: [Buffer.concat(lines.flatMap((line) => [line, Buffer.from('\n')]))], feed: judgeAll },
-  { name: 'gzip source', share: 1, samples: [gzipSync(Buffer.concat(lines)), gzipSync(Buffer.alloc(30_000, 97)), Buffer.concat([gzipSync('a\n'), gzipSync('b\n')])], feed: readAll },
-  { name: 'settings file', share: 0.5, samples: [bytesOf(yaml)], feed: config },
+  { name: 'gzip source', share: 0.7, samples: [gzipSync(Buffer.concat(lines)), gzipSync(Buffer.alloc(30_000, 97)), Buffer.concat([gzipSync('a\n'), gzipSync('b\n')])], feed: readAll },
+  { name: 'settings file', share: 0.2, samples: [bytesOf(yaml)], feed: config },
   { name: 'quantities', share: 2, samples: ['duration=15m', 'size=256MB', 'integer=1_000', 'usd=12.50', 'run=nightly-2026-11-21', 'target=topic:invoices'].map(bytesOf), feed: quantities },
   { name: 'storage notice', share: 2, samples: [bytesOf({ Records: [record] }), bytesOf(bridged), bytesOf({ Type: 'Notification', Message: JSON.stringify({ Records: [record] }) })], feed: (bytes) => (readNotice(bytes.toString('utf8')), 'taken') },
   { name: 'result lines', share: 4, samples: [bytesOf(results)], feed: readResults },

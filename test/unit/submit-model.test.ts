@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { lifecycle } from '../../segments/lifecycle.ts';
-import { allParts, explore, type Setting, type Verdict } from '../submit-model.ts';
+import { allParts, explore, type Setting, type Verdict } from '../submit-model/explore.ts';
 
 /** One archive, two workers, two crashes, pauses. */
 const one: Setting = { parts: allParts, archives: [3], workers: 2, crashes: 2, setBacks: 0, pauses: true, intentsMax: 2 };

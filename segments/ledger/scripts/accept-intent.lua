@@ -20,8 +20,9 @@ if q.isTentative then
   for _, other in ipairs(rivals) do
     if other ~= '' and other ~= q.intent and num(P .. 'intent:' .. other, 'rows') == num(key, 'rows') then return '{"isAccepted":false}' end
   end
-elseif target('intent', key, 'disown') and target('archive', archiveKey, 'disown') then
-  -- What was adopted before on weaker evidence gives way to a proof.
+elseif get(key, 'isTentative') == '1' and target('intent', key, 'disown') and target('archive', archiveKey, 'disown') then
+  -- What was adopted before on weaker evidence gives way to a proof. Of two batches that both hold its rows the first that
+  -- was proven stays: its acceptance is in the journal, and its results may have been read.
   disown(q.intent, q.nowMs)
 end
 local event = target('intent', key, 'accept') and 'accept' or (target('intent', key, 'adopt') and 'adopt')
@@ -31,7 +32,7 @@ local run = get(archiveKey, 'run')
 if get(archiveKey, 'state') == 'in_doubt' then leaveDoubt(archive, q.nowMs) end
 change('intent', key, event)
 change('archive', archiveKey, event)
-redis.call('HSET', key, 'batch', q.batch)
+redis.call('HSET', key, 'batch', q.batch, 'isTentative', q.isTentative and '1' or '')
 if event == 'adopt' then redis.call('SADD', P .. 'adoptions', q.intent) end
 redis.call('HSET', archiveKey, 'batch', q.batch, 'acceptedAtMs', int(q.nowMs))
 add(P .. 'run:' .. run, 'batches', 1)

@@ -34,11 +34,16 @@ const causes: Readonly<Record<string, Aim['before']>> = {
   'ledger.fenceIntent': { call: 'ledger.sendIntent', fate: 'crash_after' },
   'ledger.expireLane': { call: 'ledger.armIntent', fate: 'crash_after' },
   'ledger.closeArchive': { call: 'ledger.flushRun', fate: 'stop_before' },
+  'ledger.holdIntent': { call: 'ledger.sendIntent', fate: 'crash_after' },
   'ledger.renewLane': { call: 'claude.createBatch', fate: 'stop_before' },
 };
 
+/** Every so many seeds one is about a strict run that is canceled before it has let its chunks go. */
+export const strictCancelEvery = 50;
+
 /** Every second seed is aimed at one point, in turn, so that a campaign reaches all of them. */
 export function aimOf(seed: number): Aim | undefined {
+  if (seed % strictCancelEvery === 0) return { call: 'ledger.flushRun', fate: 'stop_before', nth: 1, before: undefined };
   if (seed % 2 === 0) return undefined;
   const ordinal = (seed - 1) / 2;
   const point = callPoints[ordinal % callPoints.length];

@@ -1,7 +1,7 @@
 /** What a seed is about: sizes, limits, operators, and which faults its world has. A function of the seed alone. */
 import { entryOverheadBytes, envelopeBytes } from '../../../segments/pack.ts';
 import type { PackLimits } from '../../../segments/ledger/ledger.ts';
-import { aimOf } from './fates.ts';
+import { aimOf, strictCancelEvery } from './fates.ts';
 import { createFaults, type CreateFault, type ProviderPlan } from './provider.ts';
 import { seeded, type Random } from './random.ts';
 
@@ -37,7 +37,7 @@ const traits: Readonly<Record<string, { readonly rig?: Partial<Rig>; readonly pl
   'ledger.noteStranger': { plan: { createFaultRate: 0.8, createFaults: ['swallowed', 'late'], strangerRate: 1 } },
   'claude.firstResult': { plan: { createFaultRate: 0.8, createFaults: ['swallowed', 'late'], strangerRate: 1 } },
   'ledger.bookLeak': { plan: { createFaultRate: 0.6, createFaults: ['overloaded_but_made'], badDownloadRate: 0, isDownloadBadForEver: false } },
-  'ledger.holdIntent': { rig: { isRemote: true, decidesLate: true, cancelRound: undefined, faultsMax: 2 }, plan: { createFaultRate: 0.9, createFaults: ['swallowed'], strangerRate: 0 } },
+  'ledger.holdIntent': { rig: { isRemote: true, decidesLate: true, cancelRound: undefined, faultsMax: 2 }, plan: { createFaultRate: 0, strangerRate: 0 } },
   'ledger.rejectArchive': { plan: { poison: { text: poisonText, status: 413 } } },
   'ledger.halveArchive': { plan: { poison: { text: poisonText, status: 400 } } },
   'ledger.split': { plan: { poison: { text: poisonText, status: 400 } } },
@@ -52,7 +52,8 @@ export function rigOf(seed: number): Rig {
   const rig = rigByChance(seed);
   const trait = aim && traits[aim.call];
   const linger = aim?.call === 'ledger.closeArchive' ? { limits: { ...rig.limits, lingerMs: 500 } } : {};
-  return { ...rig, ...trait?.rig, ...linger, plan: { ...rig.plan, ...trait?.plan } };
+  const strict = seed % strictCancelEvery === 0 ? { isStrict: true, cancelRound: 1 } : {};
+  return { ...rig, ...trait?.rig, ...linger, ...strict, plan: { ...rig.plan, ...trait?.plan } };
 }
 
 function rigByChance(seed: number): Rig {
