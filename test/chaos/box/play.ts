@@ -58,17 +58,20 @@ async function playInProcesses(blocks: readonly { readonly first: number; readon
 async function playHere(): Promise<void> {
   const server = await privateRedis();
   const stage = new Stage(server.redis);
-  for (let seed = first; seed < first + count; seed += 1) {
-    if (values.trace) {
-      const verdict = await stage.play(seed);
-      process.stdout.write(`${verdict.trace.join('\n')}\n${verdict.faults.join('\n')}\n${verdict.breaches.join('\n')}\n`);
-      continue;
+  try {
+    for (let seed = first; seed < first + count; seed += 1) {
+      if (values.trace) {
+        const verdict = await stage.play(seed);
+        process.stdout.write(`${verdict.trace.join('\n')}\n${verdict.faults.join('\n')}\n${verdict.breaches.join('\n')}\n`);
+        continue;
+      }
+      note(await playBlock(stage, seed, 1, commitOf()));
+      if (played.at(-1)?.broken.length !== 0) break;
     }
-    note(await playBlock(stage, seed, 1, commitOf()));
-    if (played.at(-1)?.broken.length !== 0) break;
+  } finally {
+    stage.close();
+    await server.close();
   }
-  stage.close();
-  await server.close();
 }
 
 if (values.summary !== undefined) {

@@ -42,7 +42,12 @@ if (process.send) {
   };
   process.on('message', (asked: { readonly first: number; readonly count: number } | 'end') => {
     if (asked === 'end') return void end();
-    void playBlock(stage, asked.first, asked.count, commit).then((block) => process.send?.(block));
+    void playBlock(stage, asked.first, asked.count, commit).then((block) => process.send?.(block), async (error: unknown) => {
+      process.stderr.write(`${String(error)}\n`);
+      stage.close();
+      await server.close();
+      process.exit(1);
+    });
   });
   process.on('disconnect', () => void end());
   // A terminal's Ctrl-C reaches children too: the parent ends them.
