@@ -10,7 +10,8 @@
  *   O2  The outcome is decided once: a rerun takes the one in the lake, whatever settings and prices say by then.
  *   O3  Everything is durable in the lake before the ledger is settled; a crash before that repeats it harmlessly.
  *   O4  A row that can succeed goes round again with its own bytes, as attempt + 1, at most `attemptsMax` times.
- *   O5  Results that hold none of an adopted archive's rows are never booked, kept or exported: the adoption was wrong.
+ *   O5  Results that hold none of an archive's rows are never booked, kept or exported, unless a reply named their batch:
+ *       the adoption was wrong, or is undone already and this process has slept.
  */
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
@@ -146,7 +147,10 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
   // They are there already when an earlier try died after bringing them.
   if (await store.head(key)) return await checkResults(store.read(key), expected);
 
-  const isAdopted = archive.intent !== undefined && (await ledger.readIntent(archive.intent))?.state === 'adopted';
+  // Only a reply or earlier results prove whose the batch is. This process may have been stopped since it read the archive:
+  // the adoption may be undone by now, and a stranger's results must not be written down for it (O5).
+  const intent = archive.intent === undefined ? undefined : await ledger.readIntent(archive.intent);
+  const isProven = intent?.state === 'accepted' && intent.batch === archive.batch;
   const { counts } = await claude.retrieveBatch(archive.batch, signal);
   let isEachWhole = true;
   for (let download = 1; ; download += 1) {
@@ -154,7 +158,7 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
     try {
       const { check, isWhole } = await downloadResults(path, claude.readResults(archive.batch, signal), expected, counts);
       if (!isWhole) isEachWhole = false;
-      if (isAdopted && check.faultCounts.row_foreign > 0 && check.faultCounts.row_missing === rows.length && check.faultCounts.check_mismatch === 0) return 'not_ours';
+      if (!isProven && check.faultCounts.row_foreign > 0 && check.faultCounts.row_missing === rows.length && check.faultCounts.check_mismatch === 0) return 'not_ours';
       if (!check.isComplete && !isEachWhole && download === downloadsMax) {
         throw new PlimsollError('results_incomplete', {
           message: `the results of ${archive.batch} are not complete after ${downloadsMax} downloads, and some of them broke off`,

@@ -6,8 +6,9 @@ import { privateRedis } from './box/private-redis.ts';
 
 /** `npm run chaos:box -- --seeds N --seed S` plays more. */
 const seeds = 200;
-/** Seeds that were broken once. They showed an archive that changed for ever between two batches that both held its rows. */
-const onceBroken = [83, 873, 1039, 1657, 1667];
+/** Seeds that were broken once. They showed an archive that changed for ever between two batches that both held its rows,
+ *  and a settler that had slept and wrote down a stranger's results for an adoption that was undone meanwhile (100737). */
+const onceBroken = [83, 1039, 1667, 100_737];
 
 let server: Awaited<ReturnType<typeof privateRedis>>;
 let stage: Stage;

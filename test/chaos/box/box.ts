@@ -93,6 +93,7 @@ class Box {
     this.#random = seeded(seed);
     this.#clock = clock;
     this.#turns = new Turns(seeded(seed * 7 + 1), () => clock.nowMs);
+    clock.processes = this.#turns;
     const rig = rigOf(seed);
     this.#aim = aimOf(seed);
     this.#faultsLeft = rig.faultsMax;
@@ -107,7 +108,7 @@ class Box {
     });
     const run = asRunKey(`seed-${seed}`);
     if (!run) throw new RangeError('not a run key');
-    this.#world = { rig, run, ledger, store: new MemoryStore(), provider, clock, turns: this.#turns, wake: this.#wake(), scratch, faultsOf: (name) => ({ turns: this.#turns, worker: name, fate: (call) => this.#fate(name, call), stoppedUntilMs: () => clock.nowMs + 2_000 + this.#random.int(25_000) }) };
+    this.#world = { rig, run, ledger, store: new MemoryStore(), provider, clock, turns: this.#turns, wake: this.#wake(), scratch, faultsOf: (name) => ({ turns: this.#turns, worker: name, fate: (call) => this.#fate(name, call), stoppedUntilMs: () => clock.nowMs + rig.stoppedMs + this.#random.int(25_000) }) };
     this.#operator = new Operator(this.#world);
   }
 
@@ -120,7 +121,7 @@ class Box {
     let round = 0;
     try {
       for (; round < roundsMax; round += 1) {
-        if (round > faultyRoundsMax) this.#calm();
+        if (round > faultyRoundsMax + this.#world.rig.stoppedMs / sweepMs) this.#calm();
         if (!isProduced) {
           const name = `producer-${round}`;
           this.#turns.start(name, async () => {

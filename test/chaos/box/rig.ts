@@ -1,7 +1,7 @@
 /** What a seed is about: sizes, limits, operators, and which faults its world has. A function of the seed alone. */
 import { entryOverheadBytes, envelopeBytes } from '../../../segments/pack.ts';
 import type { PackLimits } from '../../../segments/ledger/ledger.ts';
-import { aimOf, strictCancelEvery } from './fates.ts';
+import { aimOf, isZombieSeed, strictCancelEvery } from './fates.ts';
 import { createFaults, type CreateFault, type ProviderPlan } from './provider.ts';
 import { seeded, type Random } from './random.ts';
 
@@ -22,6 +22,8 @@ export interface Rig {
   /** Rows must be answered within this time; undefined: whenever. */
   readonly deadlineMs: number | undefined;
   readonly faultsMax: number;
+  /** How long a process is stopped at least: longer than its leases, sometimes longer than everybody's patience. */
+  readonly stoppedMs: number;
   readonly plan: Omit<ProviderPlan, 'createFault'> & { readonly createFaultRate: number; readonly createFaults: readonly CreateFault[] };
 }
 
@@ -52,6 +54,10 @@ export function rigOf(seed: number): Rig {
   const rig = rigByChance(seed);
   const trait = aim && traits[aim.call];
   const linger = aim?.call === 'ledger.closeArchive' ? { limits: { ...rig.limits, lingerMs: 500 } } : {};
+  if (isZombieSeed(seed) && aim?.call === 'ledger.sendIntent') {
+    const plan = { ...rig.plan, createFaultRate: 0, strangerRate: 0, poison: undefined };
+    return { ...rig, stoppedMs: 70_000, isRemote: seed % 80 >= 40, decidesLate: true, cancelRound: undefined, hold: undefined, limit: undefined, faultsMax: 1, plan };
+  }
   const strict = seed % strictCancelEvery === 0 ? { isStrict: true, cancelRound: 1 } : {};
   return { ...rig, ...trait?.rig, ...linger, ...strict, plan: { ...rig.plan, ...trait?.plan } };
 }
@@ -71,6 +77,7 @@ function rigByChance(seed: number): Rig {
     hold: random.chance(0.1) ? { round: random.int(6), rounds: 1 + random.int(6) } : undefined,
     deadlineMs: random.chance(0.15) ? 4_000 + random.int(20_000) : undefined,
     faultsMax: random.int(9),
+    stoppedMs: 2_000,
     plan: {
       createFaultRate: 0.2,
       createFaults: random.chance(0.3) ? ['reply_lost', 'late', 'swallowed'] : createFaults,

@@ -45,6 +45,7 @@ export class Turns {
   #busy: { readonly turn: Turn; readonly ended: Promise<void> } | undefined;
   readonly #living = new Map<string, number>();
   readonly #stopped = new Map<string, number>();
+  #running: string | undefined;
   #isOver = false;
   readonly dead = new Set<string>();
   /** Calls that were given a turn, in order; what a seed is replayed by. */
@@ -54,6 +55,11 @@ export class Turns {
   constructor(random: Random, now: () => number) {
     this.#random = random;
     this.#now = now;
+  }
+
+  /** Whose code runs between two turns. */
+  get running(): string | undefined {
+    return this.#running;
   }
 
   /** Runs a task of a worker; it may be abandoned when the worker dies. */
@@ -123,6 +129,7 @@ export class Turns {
         this.#waiting.splice(this.#waiting.indexOf(next), 1);
         this.#busy = { turn: next.turn, ended: new Promise((resolve) => (this.#end = resolve)) };
         this.trace.push(next.turn);
+        this.#running = next.turn.worker;
         next.go();
         continue;
       }
