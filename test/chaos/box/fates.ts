@@ -43,13 +43,13 @@ export const strictCancelEvery = 50;
 
 /** Every so many seeds one is about a sender that is stopped at the gate until everybody else has given it up. */
 export function isZombieSeed(seed: number): boolean {
-  return seed % 20 === 10;
+  return seed % 10 === 6;
 }
 
 /** Every second seed is aimed at one point, in turn, so that a campaign reaches all of them. */
 export function aimOf(seed: number): Aim | undefined {
   if (seed % strictCancelEvery === 0) return { call: 'ledger.flushRun', fate: 'stop_before', nth: 1, before: undefined };
-  if (isZombieSeed(seed)) return { call: 'ledger.sendIntent', fate: seed % 40 === 10 ? 'stop_before' : 'stop_after', nth: 1, before: undefined };
+  if (isZombieSeed(seed)) return { call: 'ledger.sendIntent', fate: seed % 30 === 6 ? 'stop_before' : 'stop_after', nth: 1, before: undefined };
   if (seed % 2 === 0) return undefined;
   const ordinal = (seed - 1) / 2;
   const point = callPoints[ordinal % callPoints.length];

@@ -56,7 +56,7 @@ export function rigOf(seed: number): Rig {
   const linger = aim?.call === 'ledger.closeArchive' ? { limits: { ...rig.limits, lingerMs: 500 } } : {};
   if (isZombieSeed(seed) && aim?.call === 'ledger.sendIntent') {
     const plan = { ...rig.plan, createFaultRate: 0, strangerRate: 0, poison: undefined };
-    return { ...rig, stoppedMs: 70_000, isRemote: seed % 80 >= 40, decidesLate: true, cancelRound: undefined, hold: undefined, limit: undefined, faultsMax: 1, plan };
+    return { ...rig, stoppedMs: 70_000, isRemote: seed % 20 === 6, decidesLate: true, cancelRound: undefined, hold: undefined, limit: undefined, faultsMax: 1, plan };
   }
   const strict = seed % strictCancelEvery === 0 ? { isStrict: true, cancelRound: 1 } : {};
   return { ...rig, ...trait?.rig, ...linger, ...strict, plan: { ...rig.plan, ...trait?.plan } };
