@@ -30,6 +30,7 @@ const documents: { readonly [Kind in keyof JournalDocuments]: object } = {
   refusal: { v: 1, intent, archive, run, reason: 'status_400', left: ['c'], right: ['d'] },
   budget: { v: 1, target: 'topic:a', tokens: 5, window: 'total', setAtMs: 1 },
   hold: { v: 1, scope: 'run:nightly', isHeld: true, setAtMs: 1 },
+  replan: { v: 1, replan: 'r1', segment: 'invoices.8k.high', by: 'operator', reason: 'budget_tokens', decidedAtMs: 1, option: {}, priceVersion: '1', chunks: [] },
   completion: { run_key: run, status: 'succeeded', completed_at: '2026-11-21T04:00:00.000Z', counts: { succeeded: 2, dead_lettered: 0, rejected: 0 }, cost_usd_estimated: '0.1' },
 };
 
