@@ -55,7 +55,7 @@ function judgeAll(bytes: Buffer): string {
 
 async function readAll(bytes: Buffer): Promise<string> {
   const object = { uri: 's3://b/k', etag: 'e', version: undefined, rows: 0, bytes: 0 };
-  const source = { kind: 'objects', uri: 's3://b/k', objects: async function* () { yield { ...object, sizeBytes: bytes.length, open: async () => ({ ...object, blocks: (async function* () { yield bytes; })() }) }; } } as unknown as Parameters<typeof readSource>[0];
+  const source = { kind: 'objects', uri: 's3://b/k', objects: async function* () { yield { ...object, sizeBytes: bytes.length, open: async () => ({ ...object, read: async function* (from: number, length?: number) { yield bytes.subarray(from, length === undefined ? undefined : from + length); } }) }; } } as unknown as Parameters<typeof readSource>[0];
   let read = 0;
   for await (const block of readSource(source, 200)) {
     read += block.length;
