@@ -25,8 +25,8 @@ const lua = (file: string): string => `segments/ledger/scripts/${file}.lua`;
 
 const bugs: readonly Bug[] = [
   { name: 'a reservation does not look at the limit', file: lua('admit'), find: 'if lacksTokens or lacksMoney then', replace: 'if false then' },
-  { name: 'an admission reserves nothing', file: lua('admit'), find: "add(accountKey, 'tokensReserved', tokens)", replace: "add(accountKey, 'tokensReserved', 0)" },
-  { name: 'a settlement returns no reservation', file: lua('settle'), find: "add(account, 'tokensReserved', -num(key, 'tokensMax'))", replace: "add(account, 'tokensReserved', 0)" },
+  { name: 'an admission reserves nothing', file: lua('admit'), find: "add(accountKey, 'tokensReserved', tokensTaken)", replace: "add(accountKey, 'tokensReserved', 0)" },
+  { name: 'a settlement returns no reservation', file: lua('settle'), find: "add(account, 'tokensReserved', -tokensTaken)", replace: "add(account, 'tokensReserved', 0)" },
   { name: 'a settlement books no spending', file: lua('settle'), find: "add(account, 'tokensSpent', tokens)", replace: "add(account, 'tokensSpent', 0)" },
   { name: 'what is in doubt is posted again at once', file: 'workers/submitter.ts', find: 'await ledger.doubtIntent(intent, outcome.reason, now(), outcome.reason === journaledBefore ? undefined : now());', replace: 'await ledger.refuseIntent({ intent, reason: outcome.reason, pauseUntilMs: undefined, nowMs: now() });' },
   { name: 'a sender that died behind the gate counts as refused', file: lua('prelude/doubt'), find: "if get(key, 'state') == 'sent' then\n    doubt(intent, 'owner_lost', at)\n    return 'in_doubt', 0\n  end", replace: "if get(key, 'state') == 'sent' then redis.call('HSET', key, 'state', 'armed') end" },
@@ -52,7 +52,7 @@ const bugs: readonly Bug[] = [
   { name: 'results of a stranger are taken for ours', file: 'workers/settler.ts', find: "return 'not_ours';", replace: 'void 0;' },
   { name: 'a leak is not booked', file: lua('book-leak'), find: "add(account, 'tokensSpent'", replace: "add(account, 'tokensForgotten'" },
   { name: 'a canceled run is sent all the same', file: lua('prelude/lane'), find: "if get(P .. 'run:' .. get(key, 'run'), 'state') == 'canceling' then return cancelArchive(archive, at) end", replace: '' },
-  { name: 'answers are joined one row off', file: 'exporters/topic.ts', find: 'const source = answers.lineOf(index, row.sha);', replace: 'const source = answers.lineOf(index ^ 1, row.sha);' },
+  { name: 'answers are joined one row off', file: 'exporters/topic.ts', find: 'const source = answers.lineOf(index, row.sha, true);', replace: 'const source = answers.lineOf(index ^ 1, row.sha, true);' },
 ];
 
 /** Writes one edit into a copy; false when its text is not there exactly once. */

@@ -6,7 +6,6 @@
  * Invariant Q1: outside of {@link playInstantly} every function is the one of the runtime.
  */
 import { createRequire, syncBuiltinESMExports } from 'node:module';
-import { Readable } from 'node:stream';
 
 const load = createRequire(import.meta.url);
 const fs = load('node:fs') as typeof import('node:fs');
@@ -49,10 +48,12 @@ replace(looseFiles, 'open', async (path: string, flags: string) => new InstantFi
 replace(looseFiles, 'mkdir', async (path: string, options: object) => fs.mkdirSync(path, options));
 replace(looseFiles, 'mkdtemp', async (prefix: string) => fs.mkdtempSync(prefix));
 replace(looseFiles, 'rm', async (path: string, options: object) => fs.rmSync(path, options));
-replace(fs as unknown as Loose, 'createReadStream', (path: string, options?: { readonly start?: number; readonly end?: number }) =>
-  Readable.from([fs.readFileSync(path).subarray(options?.start ?? 0, (options?.end ?? Infinity) + 1)]));
-const realDeflate = zlib.deflateRawSync;
-replace(looseZlib, 'deflateRawSync', (bytes: Buffer, options: object) => realDeflate(bytes, { ...options, memLevel: 1, windowBits: 9, chunkSize: 16_384 }));
+// The memory that large blocks need would cost more than the few rows of a schedule.
+const deflate = zlib.deflateRawSync;
+replace(looseZlib, 'deflateRawSync', (bytes: Buffer, options: object) => deflate(bytes, { ...options, memLevel: 1, windowBits: 9, chunkSize: 16_384 }));
+replace(fs as unknown as Loose, 'createReadStream', async function* (path: string) {
+  yield fs.readFileSync(path);
+});
 syncBuiltinESMExports();
 
 const realImmediate = globalThis.setImmediate;

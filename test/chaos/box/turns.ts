@@ -34,8 +34,8 @@ interface Waiting {
   readonly bury: (error: WorkerDied) => void;
 }
 
-/** Real event loop turns without any progress after which a task waits for something that never comes. */
-const patienceTurns = 20_000;
+/** Real time without any progress after which a task waits for something that never comes. */
+const patienceMs = 10_000;
 
 export class Turns {
   readonly #random: Random;
@@ -113,7 +113,7 @@ export class Turns {
 
   /** Gives turns until no task lives that is not stopped. `onTurn` looks at the world after a turn. */
   async drain(onTurn: (turn: Turn) => Promise<void> | undefined): Promise<void> {
-    let idleTurns = 0;
+    let progressAt = performance.now();
     for (;;) {
       const busy = this.#busy;
       if (busy) {
@@ -125,7 +125,7 @@ export class Turns {
       const able = this.#waiting.filter((each) => !this.isStopped(each.turn.worker));
       const next = able.length === 0 ? undefined : able[this.#random.int(able.length)];
       if (next) {
-        idleTurns = 0;
+        progressAt = performance.now();
         this.#waiting.splice(this.#waiting.indexOf(next), 1);
         this.#busy = { turn: next.turn, ended: new Promise((resolve) => (this.#end = resolve)) };
         this.trace.push(next.turn);
@@ -134,8 +134,7 @@ export class Turns {
         continue;
       }
       if (![...this.#living].some(([worker, tasks]) => tasks > 0 && !this.isStopped(worker))) return;
-      idleTurns += 1;
-      if (idleTurns > patienceTurns) throw new Error('a task waits for something that never comes');
+      if (performance.now() - progressAt > patienceMs) throw new Error('a task waits for something that never comes');
     }
   }
 
