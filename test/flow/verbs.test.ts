@@ -54,8 +54,8 @@ describe('a run that is planned, applied, replayed and retried', () => {
     const end = await world.run(['plan', source, '--out', join(world.folder, 'plan.json')], { PLIMSOLL_HOME: elsewhere, PLIMSOLL_CONFIG: settings, REDIS_URL: 'redis://127.0.0.1:1' });
     expect(end.code, end.stderr).toBe(0);
     expect(end.stdout.trimEnd().split('\n').at(-1)).toMatch(/^Plan: 60 requests in 3 batches, est\. \$0\.\d{4} \(max \$0\.\d{4}\), 0 lines rejected\.$/);
-    expect(end.stdout).toMatch(/topic:invoices, usd, total +\$0\.0020 .* holds a part/);
-    expect(end.stdout).toMatch(/all, tokens, total +90,000 .* fits +fits/);
+    expect(end.stdout).toMatch(/topic:invoices, usd, total, strict +\$0\.0020 .* holds a part/);
+    expect(end.stdout).toMatch(/all, tokens, total, strict +90,000 .* fits +fits/);
     expect(existsSync(elsewhere)).toBe(false);
     const plan = JSON.parse(readFileSync(join(world.folder, 'plan.json'), 'utf8')) as { source: string; input: { rows: number }; segments: { rows: number; tokens_expected: number; tokens_max: number }[] };
     expect(plan).toMatchObject({ source, input: { rows: 60 } });

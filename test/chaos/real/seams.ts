@@ -143,8 +143,7 @@ undici.fetch = async (input, init = {}) => {
   const url = new URL(String(input));
   const operation = claudeOperation(init.method?.toUpperCase() ?? 'GET', url.pathname, url.searchParams);
   const fault = (): Error => new TypeError('fetch failed', { cause: errnoError('ECONNRESET', 'the connection was reset') });
-  const given = operation === 'create' && isAsync(init.body) ? { ...init, body: uploaded(init.body) } : init;
-  const reply = await through(`claude.${operation}`, url.pathname, async () => await fetched(input, given), fault);
+  const reply = await through(`claude.${operation}`, url.pathname, async () => await fetched(input, init), fault);
   if (operation !== 'results' || reply.body === null || !wanted.has('claude.results:midway')) return reply;
   const body = reply.body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>({
     async transform(block, controller) {
@@ -160,18 +159,51 @@ undici.fetch = async (input, init = {}) => {
   return reply;
 };
 
-function isAsync(body: unknown): body is AsyncIterable<Uint8Array> {
-  return typeof body === 'object' && body !== null && Symbol.asyncIterator in body;
+// The create call has a transport of its own.
+type Give = (error?: Error | null) => void;
+interface Upload {
+  destroyed: boolean;
+  write(block: Uint8Array, given?: Give): boolean;
+  end(): unknown;
+  emit(event: string, ...parts: readonly unknown[]): boolean;
+  destroy(error?: Error): unknown;
 }
-
-async function* uploaded(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const block of body) {
-    const strike = dueAt('claude.create:midway');
-    const broken = strike && (await suffer(strike, '', () => errnoError('EPIPE', 'broken pipe')));
-    if (broken) throw broken;
-    yield block;
-  }
-  // The transport asks for more only after it has written the last byte.
-  const strike = dueAt('claude.create:sent');
-  if (strike) await suffer(strike, '', () => errnoError('EPIPE', 'broken pipe'));
-}
+const http = require('node:http') as { request(address: URL, options: { method?: string }): Upload };
+const requested = http.request;
+http.request = (address, options) => {
+  const request = requested(address, options);
+  const isCreate = address instanceof URL && claudeOperation(options.method?.toUpperCase() ?? 'GET', address.pathname, address.searchParams) === 'create';
+  if (!isCreate) return request;
+  const { write, end, emit } = request;
+  const fault = (): Error => errnoError('EPIPE', 'broken pipe');
+  const strikeAt = async (point: string): Promise<void> => {
+    const strike = dueAt(`claude.create:${point}`);
+    const broken = strike && (await suffer(strike, address.pathname, fault));
+    if (broken) request.destroy(broken);
+  };
+  // In order: a block stands behind what struck before it.
+  let line = strikeAt('before');
+  request.write = (block, given) => {
+    line = line.then(async () => {
+      await strikeAt('midway');
+      if (request.destroyed) given?.(fault());
+      else write.call(request, block, given);
+    });
+    return true;
+  };
+  // The product ends the request when the last byte is written.
+  request.end = () => {
+    line = line.then(async () => {
+      if (!request.destroyed) end.call(request);
+      await strikeAt('sent');
+    });
+    return request;
+  };
+  request.emit = (event, ...parts) => {
+    if (event !== 'response' || !wanted.has('claude.create:after')) return emit.call(request, event, ...parts);
+    void strikeAt('after').then(() => request.destroyed || emit.call(request, event, ...parts));
+    return true;
+  };
+  return request;
+};
+syncBuiltinESMExports();
