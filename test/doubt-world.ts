@@ -14,7 +14,7 @@ import { makeAdopter, type AdopterDependencies } from '../workers/adopter.ts';
 import { openClaude } from '../workers/anthropic.ts';
 import { OpenCalls } from '../workers/fence.ts';
 import { makeSealer } from '../workers/sealer.ts';
-import { makeSettler } from '../workers/settler.ts';
+import { makeSettler, type SettlerDependencies } from '../workers/settler.ts';
 import { makeSubmitter, type SubmitterDependencies } from '../workers/submitter.ts';
 import { makeTracker } from '../workers/tracker.ts';
 import { readTruth, type Truth } from './chaos/oracle.ts';
@@ -39,7 +39,7 @@ export interface DoubtWorld {
   lookUntilDone(archive: ArchiveId, looks?: number, given?: Partial<AdopterDependencies>): Promise<boolean>;
   sweep(): Promise<void>;
   /** Tracks and settles an archive whose batch has ended. */
-  finish(archive: ArchiveId): Promise<void>;
+  finish(archive: ArchiveId, given?: Partial<SettlerDependencies>): Promise<void>;
   archive(archive: ArchiveId): Promise<ArchiveRecord>;
   intent(archive: ArchiveId, ordinal?: number): Promise<IntentRecord>;
   advance(ms: number): void;
@@ -117,10 +117,11 @@ export async function openDoubtWorld(faults: readonly FaultRule[] = []): Promise
       return false;
     },
     sweep: async () => void (await adopter({}).handle(`workspace|${account}`, never)),
-    async finish(archive) {
+    async finish(archive, given = {}) {
       await makeTracker({ ...shared, claude, pollMinMs: 100, pollMaxMs: 1_000 }).handle(archive, never);
       await makeSettler({
         ...shared, claude, attemptsMax: 3, chunkBytesMax: 1_000_000, chunkRowsMax: 1_000, priceOf, priceVersion: 'test-1', scratchDirectory: join(lake.directory, 'scratch'),
+        ...given,
       }).handle(archive, never);
     },
     async archive(archive) {

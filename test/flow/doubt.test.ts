@@ -1,7 +1,7 @@
 /** An archive whose create has no reply that proves anything: its batch is found, or it is proven that there is none. */
 import { afterEach, describe, expect, it } from 'vitest';
 import type { FaultRule } from '../../local/simulator/simulator.ts';
-import { acceptedKey } from '../../segments/lake.ts';
+import { acceptedKey, outcomeKey } from '../../segments/lake.ts';
 import type { ArchiveId } from '../../segments/segment.ts';
 import { landingWaitMs, openDoubtWorld, type DoubtWorld } from '../doubt-world.ts';
 import { account, amounts } from '../ledger-world.ts';
@@ -103,6 +103,21 @@ describe('a create that was accepted and whose reply was lost', () => {
     await world.finish(archive);
     expect((await world.archive(archive)).state).toBe('settled');
     expect(await batchEvents()).toEqual(['batch.in_doubt', 'batch.submitted', 'batch.disowned', 'batch.submitted']);
+  });
+
+  it("is not given a stranger's results by a settler that slept while the adoption was undone (O5)", async () => {
+    world = await openDoubtWorld([{ fault: 'drop_after', nth: 1 }]);
+    const archive = await world.seal(2);
+    await world.submit();
+    const foreign = await world.postForeign(2);
+    expect(await world.look(archive)).toEqual({ kind: 'done' });
+    const remembered = { ...(await world.archive(archive)), state: 'ended' as const };
+    await world.end(foreign);
+    await world.finish(archive);
+    expect((await world.archive(archive)).state).toBe('in_doubt');
+    await world.finish(archive, { ledger: { ...world.ledger, readArchive: async () => remembered } });
+    expect(await world.journal(outcomeKey('nightly' as never, archive))).toBe(false);
+    expect((await world.archive(archive)).state).toBe('in_doubt');
   });
 
   it('has an event of its own for each submission, also when another attempt makes the second one', async () => {

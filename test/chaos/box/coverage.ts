@@ -7,7 +7,7 @@ import { callFates } from './turns.ts';
 /** Calls of the ports that stages and producers make. */
 const ledgerCalls = [
   'absolveIntent', 'acceptIntent', 'addChunk', 'admit', 'armIntent', 'bookLeak', 'claim', 'closeArchive', 'completeRun', 'deferPoll', 'disownBatch', 'doubtIntent', 'endArchive', 'expireLane',
-  'exportArchive', 'fenceIntent', 'flushArchives', 'flushDue', 'flushRun', 'halveArchive', 'holdIntent', 'listArchives', 'nextSegment', 'noteLook', 'noteStranger', 'oldestQueued', 'openRun',
+  'exportArchive', 'fenceIntent', 'flushArchives', 'flushDue', 'flushRun', 'halveArchive', 'holdIntent', 'listArchives', 'nextQueued', 'nextSegment', 'noteLook', 'noteStranger', 'openRun',
   'prepareIntent', 'readArchive', 'readArchiveChunks', 'readChunk', 'readChunks', 'readClaims', 'readHighWater', 'readIntent', 'readRun', 'refuseIntent', 'rejectArchive', 'release', 'renewLane',
   'resumeHeld', 'sealArchive', 'sendIntent', 'settle', 'split', 'stopOnBudget', 'watchBatch',
 ] as const;
