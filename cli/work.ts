@@ -2,7 +2,8 @@
 import { Command } from 'commander';
 import type { ExitCode } from '../segments/errors.ts';
 import { explainAccountFault } from './account-fault.ts';
-import { connectClaude, startStages } from './compose.ts';
+import { startStages } from './compose.ts';
+import { connectClaude } from './provider.ts';
 import { configOf, withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { tell } from './terminal.ts';
 

@@ -17,6 +17,11 @@ export interface RedisBinary {
   readonly libraryPath: string;
 }
 
+/** The environment that a server runs in; its messages are in English, whatever the machine speaks. */
+export function serverEnvironment({ libraryPath }: RedisBinary): Readonly<Record<string, string>> {
+  return { LC_ALL: 'C', ...(libraryPath === '' ? {} : { LD_LIBRARY_PATH: libraryPath }) };
+}
+
 /** `platform` as Node spells it, `cache` the cache folder of the home. */
 export interface InstallOptions {
   readonly platform: NodeJS.Platform;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Launch } from './launch.ts';
 import { pollUntil } from './poll.ts';
 import { judgeLiveness } from './process-identity.ts';
+import { serverEnvironment } from './install.ts';
 import { findRedisBinary, type SearchOptions } from './redis-binary.ts';
 import { greetRedis } from './redis-greeting.ts';
 import { joinServer, ServerFailure, type ServerKind } from './server.ts';
@@ -28,7 +29,7 @@ export async function joinPrivateRedis(options: SearchOptions): Promise<string> 
     launch: async () => {
       await refuseForeignServer(socketPath);
       const binary = await findRedisBinary(options);
-      const env = { LC_ALL: 'C', ...(binary.libraryPath === '' ? {} : { LD_LIBRARY_PATH: binary.libraryPath }) };
+      const env = serverEnvironment(binary);
       const launch: Launch = { command: binary.command, args: serverArguments(folder, socketPath), env };
       return launch;
     },

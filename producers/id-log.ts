@@ -8,12 +8,12 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import type { Hash } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { RunKey } from '../segments/segment.ts';
 import type { Store } from '../segments/store/store.ts';
-import { scratchError } from './rejects.ts';
+import { appendScratch, createScratch } from './scratch-file.ts';
 
 /** Bytes of one id. */
 export const idBytes = 24;
@@ -74,15 +74,8 @@ export class IdLog {
   #write(): void {
     if (this.#buffered === 0) return;
     const bytes = this.#buffer.subarray(0, this.#buffered);
-    try {
-      if (this.#descriptor === undefined) {
-        mkdirSync(dirname(this.#path), { recursive: true });
-        this.#descriptor = openSync(this.#path, 'wx');
-      }
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.#descriptor, bytes, at);
-    } catch (error) {
-      throw scratchError(error, this.#path, 'the ids of a section');
-    }
+    this.#descriptor ??= createScratch(this.#path, 'the ids of a section');
+    appendScratch(this.#descriptor, bytes, this.#path, 'the ids of a section');
     this.#hash.update(bytes);
     this.#sizeBytes += bytes.length;
     this.#buffered = 0;

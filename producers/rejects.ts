@@ -14,17 +14,18 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { createHash, randomUUID } from 'node:crypto';
-import { closeSync, createReadStream, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, createReadStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream';
 import { createGunzip, createGzip } from 'node:zlib';
-import { errnoOf, invariant, PlimsollError } from '../segments/errors.ts';
+import { invariant, PlimsollError } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Fault } from './faults.ts';
 import { keptBytes } from './lines.ts';
 import type { Line } from './lines.ts';
+import { appendScratch, createScratch } from './scratch-file.ts';
 
 const bufferedBytes = 256 * 1024;
 
@@ -169,15 +170,8 @@ export class RejectsFile {
   }
 
   #append(bytes: Buffer): void {
-    try {
-      if (this.#descriptor === undefined) {
-        mkdirSync(dirname(this.#path), { recursive: true });
-        this.#descriptor = openSync(this.#path, 'wx');
-      }
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.#descriptor, bytes, at);
-    } catch (error) {
-      throw scratchError(error, this.#path, 'the rejects file');
-    }
+    this.#descriptor ??= createScratch(this.#path, 'the rejects file');
+    appendScratch(this.#descriptor, bytes, this.#path, 'the rejects file');
     this.#writtenBytes += bytes.length;
   }
 
@@ -209,17 +203,4 @@ async function putTwice(store: Pick<Store, 'put'>, key: string, blocks: () => As
     sizeBytes += block.length;
   }
   await store.put(key, { blocks: blocks(), sizeBytes, sha256: hash.digest('hex') });
-}
-
-/** The error for a file on the scratch disk that cannot be written. */
-export function scratchError(error: unknown, path: string, what: string): unknown {
-  const errno = errnoOf(error);
-  if (errno === undefined) return error;
-  const isFull = errno === 'ENOSPC' || errno === 'EDQUOT';
-  return new PlimsollError(isFull ? 'lake_full' : 'lake_unavailable', {
-    message: isFull ? `cannot write ${what}: no room is left on the disk` : `cannot write ${what}: ${errno}`,
-    where: path,
-    hint: isFull ? 'Free some space and start the same run once more.' : 'Check that the scratch folder exists and that this user may write to it.',
-    cause: error,
-  });
 }

@@ -13,6 +13,7 @@ import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { serverEnvironment } from '../../../local/install.ts';
 import { findRedisBinary, type SearchOptions } from '../../../local/redis-binary.ts';
 import { pollUntil } from '../../../local/poll.ts';
 import { greetRedis } from '../../../local/redis-greeting.ts';
@@ -33,7 +34,7 @@ export interface RedisProgram {
 export async function findRedisProgram(folder: string): Promise<RedisProgram> {
   const search: SearchOptions = { directory: folder, searchPath: process.env['PATH'] ?? '', install: true, announce: (line) => void process.stderr.write(`${line}\n`) };
   const binary = await findRedisBinary(search);
-  const env = { LC_ALL: 'C', ...(binary.libraryPath === '' ? {} : { LD_LIBRARY_PATH: binary.libraryPath }) };
+  const env = serverEnvironment(binary);
   const library = join(folder, 'fsync-log.so');
   try {
     execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', library, join(import.meta.dirname, 'fsync-log.c'), '-ldl'], { stdio: 'pipe' });
