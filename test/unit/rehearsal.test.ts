@@ -3,8 +3,12 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { tmpdir } from 'node:os';
 import { configOf } from '../../cli/options.ts';
 
-// A folder without a settings file.
-beforeEach(() => vi.spyOn(process, 'cwd').mockReturnValue(tmpdir()));
+// A folder without a settings file, and no setting from the shell that runs the tests: `PLIMSOLL_TEST_MOTO` is for the
+// tests alone, and the configuration would refuse it as a name it does not know.
+beforeEach(() => {
+  vi.spyOn(process, 'cwd').mockReturnValue(tmpdir());
+  for (const name of Object.keys(process.env)) if (name.startsWith('PLIMSOLL_')) vi.stubEnv(name, undefined);
+});
 afterEach(() => {
   vi.restoreAllMocks();
   vi.unstubAllEnvs();
