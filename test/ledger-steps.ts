@@ -142,6 +142,11 @@ const split = (at: number, leading: number, isPacked: boolean, process: Process)
   return step(`split ${state} ${at} ${leading}`, process, (book) => pick(book, at, state, 2) !== undefined, async (book, ledger) => {
     const [id, chunk] = pick(book, at, state, 2) ?? [undefined, undefined];
     if (!id) return;
+    // A packer that saw it queued comes too late for a packed one, and changes nothing.
+    if (isPacked) {
+      await ledger.split(id, ...partsAfter(1, chunk.from, chunk.to), book.nowMs);
+      return;
+    }
     const parts = partsAfter(1 + (leading % (rowsOf(chunk) - 1)), chunk.from, chunk.to);
     const { estimated } = chunk;
     const [left, right] = parts.map(({ from, to }) => ({ ...chunk, from, to }));

@@ -255,7 +255,7 @@ class Submitter {
       const record = await ledger.readChunk(chunks[0]);
       invariant(record !== undefined, `${chunks[0]} of ${archive.archive} is in the ledger`);
       const { rows } = await readSpoolRows(store, record);
-      await ledger.split(record.chunk, ...partsOf(record, rows, Math.floor(rows.length / 2)), now());
+      await ledger.split(record.chunk, ...partsOf(record, rows, Math.floor(rows.length / 2)), now(), intent);
       chunks = await ledger.readArchiveChunks(archive.archive);
     }
     const left = chunks.slice(0, Math.floor(chunks.length / 2));

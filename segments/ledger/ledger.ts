@@ -53,8 +53,11 @@ export interface Ledger {
   nextQueued(segment: SegmentName): Promise<QueuedChunk | undefined>;
   /** Reserves for a chunk in every account that applies and puts it into an open archive (G1, G2). */
   admit(chunk: ChunkId, limits: PackLimits, isFillEnough: boolean, nowMs: number): Promise<Admission>;
-  /** Replaces a chunk by two children whose sums add up to its own. */
-  split(chunk: ChunkId, left: ChunkPart, right: ChunkPart, nowMs: number): Promise<readonly QueuedChunk[]>;
+  /**
+   * Replaces a queued chunk by two children whose sums add up to its own; with `refused`, a packed one, while the archive
+   * of that intent is still to be halved. A chunk that has moved on meanwhile is left as it is.
+   */
+  split(chunk: ChunkId, left: ChunkPart, right: ChunkPart, nowMs: number, refused?: IntentId): Promise<readonly QueuedChunk[]>;
   /** Stops a segment on an account without room and holds the chunk. */
   stopOnBudget(request: {
     readonly chunk: ChunkId;

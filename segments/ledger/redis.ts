@@ -63,8 +63,8 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
       return { chunk: chunk as ChunkId, segment, epoch: Number(await redis.hget(keys.of(`chunk:${chunk}`), 'epoch')) };
     },
     admit: async (chunk, limits, isFillEnough, nowMs) => (await inWindows('admit', { chunk, limits, isFillEnough, nowMs })) as Admission,
-    split: async (chunk, left, right, nowMs) =>
-      (await call('split', { chunk, left: partOf(chunk, left), right: partOf(chunk, right), nowMs })) as QueuedChunk[],
+    split: async (chunk, left, right, nowMs, refused) =>
+      (await call('split', { chunk, left: partOf(chunk, left), right: partOf(chunk, right), refused, nowMs })) as QueuedChunk[],
     async cancelRun(run, rowsMax, nowMs) {
       const settle = new Set<ArchiveId>();
       for (;;) {

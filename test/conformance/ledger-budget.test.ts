@@ -1,7 +1,7 @@
 /** The ledger port against a real Redis: accounts, windows, stops, splits, settlement (G1, G2). A row is 10 tokens and 20 micro-USD. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Budget } from '../../segments/ledger/ledger.ts';
-import type { ChunkId, SegmentName } from '../../segments/segment.ts';
+import type { BatchId, ChunkId, SegmentName } from '../../segments/segment.ts';
 import { amounts, footerOf, ledgerForTest, limits, normal, nowMs, outcomeOf, partsAfter, runA, runB, settlementOf, snapshot, twice, type LedgerWorld } from '../ledger-world.ts';
 
 let world: LedgerWorld;
@@ -240,15 +240,39 @@ describe('a split', () => {
     const other = await world.add(2);
     const archive = await world.pack(chunk);
     await world.pack(other);
-    expect(await world.ledger.split(chunk, ...partsAfter(4, 0, 9), nowMs)).toEqual([]);
-    expect(await world.ledger.readArchiveChunks(archive)).toEqual([`${chunk}.0-3`, `${chunk}.4-9`, other]);
-    expect(await amounts(world.ledger, 'all')).toEqual([120, 0, 240, 0]);
     await world.flush(runA);
     await world.seal(runA);
-    await world.accept('msgbatch_1');
+    const { intent } = await world.send();
+    expect(await world.ledger.split(chunk, ...partsAfter(4, 0, 9), nowMs, intent)).toEqual([]);
+    expect(await world.ledger.readArchiveChunks(archive)).toEqual([`${chunk}.0-3`, `${chunk}.4-9`, other]);
+    expect(await amounts(world.ledger, 'all')).toEqual([120, 0, 240, 0]);
+    await world.ledger.acceptIntent({ intent, batch: 'msgbatch_1' as BatchId, pollAtMs: nowMs, nowMs });
     await world.finish(archive, 9);
     expect(await amounts(world.ledger, 'all')).toEqual([0, 27, 0, 27]);
     expect(await world.ledger.readRun(runA)).toMatchObject({ succeeded: 12, chunksOpen: 0 });
+  });
+
+  it('by a packer that has slept leaves a chunk alone that is packed, or canceled, by now', async () => {
+    const [packed, canceled] = [await world.add(10), await world.add(10)];
+    const archive = await world.pack(packed);
+    expect(await world.ledger.split(packed, ...partsAfter(4, 0, 9), nowMs)).toEqual([]);
+    expect(await world.ledger.readArchiveChunks(archive)).toEqual([packed]);
+    await world.flush(runA);
+    await world.ledger.cancelRun(runA, 100, nowMs);
+    expect(await world.ledger.readChunk(canceled)).toMatchObject({ state: 'packed', reason: 'canceled' });
+    const before = await snapshot(world);
+    expect(await world.ledger.split(canceled, ...partsAfter(4, 0, 9), nowMs)).toEqual([]);
+    expect(await snapshot(world)).toEqual(before);
+  });
+
+  it('for an archive whose refusal was overtaken leaves it whole', async () => {
+    const chunk = await world.add(10);
+    const archive = await world.pack(chunk);
+    await world.flush(runA);
+    await world.seal(runA);
+    const { intent } = await world.accept('msgbatch_1');
+    expect(await world.ledger.split(chunk, ...partsAfter(4, 0, 9), nowMs, intent)).toEqual([]);
+    expect(await world.ledger.readArchiveChunks(archive)).toEqual([chunk]);
   });
 
   it.each([

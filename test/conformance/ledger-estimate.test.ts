@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { mergeSamples, samplesOf } from '../../segments/calibration.ts';
 import { openRestore } from '../../segments/ledger/restore.ts';
-import type { ArchiveId, ChunkId, SegmentName } from '../../segments/segment.ts';
+import type { ArchiveId, BatchId, ChunkId, SegmentName } from '../../segments/segment.ts';
 import { amounts, footerOf, ledgerForTest, normal, nowMs, outcomeOf, partsAfter, snapshot, type LedgerWorld } from '../ledger-world.ts';
 
 let world: LedgerWorld;
@@ -61,12 +61,13 @@ describe('a budget in estimate mode', () => {
     const chunk = await add(7);
     const archive = await world.pack(chunk);
     expect((await amounts(world.ledger, 'all'))[0]).toBe(16);
-    await world.ledger.split(chunk, ...partsAfter(3, 0, 6), nowMs);
-    const parts = await world.ledger.readChunks(await world.ledger.readArchiveChunks(archive));
-    expect(parts.map((part) => part.estimated?.tokens)).toEqual([6, 10]);
     await world.ledger.closeArchive(archive, 'linger', nowMs);
     await world.sealOne(archive);
-    await world.accept('msgbatch_split');
+    const { intent } = await world.send();
+    await world.ledger.split(chunk, ...partsAfter(3, 0, 6), nowMs, intent);
+    const parts = await world.ledger.readChunks(await world.ledger.readArchiveChunks(archive));
+    expect(parts.map((part) => part.estimated?.tokens)).toEqual([6, 10]);
+    await world.ledger.acceptIntent({ intent, batch: 'msgbatch_split' as BatchId, pollAtMs: nowMs, nowMs });
     await world.finish(archive, 3);
     expect(await amounts(world.ledger, 'all')).toEqual([0, 206, 0, 206]);
   });

@@ -151,8 +151,9 @@ describe("the provider's queue", () => {
     await refuse((await take()).intent);
     expect(await laneRows()).toBe(0);
     const chunk = (await world.ledger.readArchiveChunks(archive))[0];
-    if (chunk) await world.ledger.split(chunk, ...partsAfter(1, 0, 3), nowMs);
-    const halves = await world.ledger.halveArchive((await world.send()).intent, (await world.ledger.readArchiveChunks(archive)).slice(0, 1), 'status_400', nowMs);
+    const { intent } = await world.send();
+    if (chunk) await world.ledger.split(chunk, ...partsAfter(1, 0, 3), nowMs, intent);
+    const halves = await world.ledger.halveArchive(intent, (await world.ledger.readArchiveChunks(archive)).slice(0, 1), 'status_400', nowMs);
     expect(await laneRows()).toBe(0);
     for (const half of halves) await world.sealOne(half);
     await world.ledger.rejectArchive((await world.send()).intent, 'status_400', nowMs);
@@ -288,7 +289,7 @@ describe('an archive that is refused whole', () => {
     const [chunk] = await world.ledger.readArchiveChunks(archive);
     if (!chunk) throw new Error('the archive is empty');
     const { intent } = await world.send();
-    await world.ledger.split(chunk, ...partsAfter(2, 0, 5), nowMs);
+    await world.ledger.split(chunk, ...partsAfter(2, 0, 5), nowMs, intent);
     const [left, right] = await world.ledger.readArchiveChunks(archive);
     if (!left || !right) throw new Error('there are no halves');
     const [halves, again] = await twice(async () => await world.ledger.halveArchive(intent, [left], 'status_413', nowMs));

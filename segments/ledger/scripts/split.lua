@@ -1,10 +1,20 @@
 -- Replaces a chunk by two children that cover its rows, queued or packed as it was.
--- request  {chunk, left, right, nowMs}; a part is {chunk, from, to, paramsBytes, tokensExpected, tokensMax, microUsdMax}
+-- request  {chunk, left, right, refused?, nowMs}; a part is {chunk, from, to, paramsBytes, tokensExpected, tokensMax, microUsdMax}.
+--          `refused`: the intent of the archive that holds the chunk and is to be halved; without it the chunk must be queued
 -- returns  [{chunk, segment, epoch}] the children that are queued
 -- Atomic because rows must belong to exactly one chunk that is alive. The parts' bounds add up to the parent's, so a
 -- reservation that the parent holds is carried on without touching the accounts (G2).
 local key = P .. 'chunk:' .. q.chunk
 if not target('chunk', key, 'split') then return '[]' end
+-- The caller has looked at the rows since: by now the chunk may be in an archive whose members are journaled, or whose
+-- outcome is written down, and neither may change any more. Only an archive that is refused whole is still divided.
+if q.refused then
+  local intentKey = P .. 'intent:' .. q.refused
+  local archive = get(intentKey, 'archive')
+  if get(key, 'archive') ~= archive or not target('intent', intentKey, 'refuse') or not target('archive', P .. 'archive:' .. archive, 'halve') then return '[]' end
+elseif get(key, 'state') ~= 'queued' then
+  return '[]'
+end
 for _, field in ipairs({ 'paramsBytes', 'tokensMax', 'microUsdMax' }) do
   if q.left[field] + q.right[field] ~= num(key, field) then error('the parts of ' .. q.chunk .. ' do not add up in ' .. field) end
 end
