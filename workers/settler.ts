@@ -11,7 +11,8 @@
  *   O3  Everything is durable in the lake before the ledger is settled; a crash before that repeats it harmlessly.
  *   O4  A row that can succeed goes round again with its own bytes, as attempt + 1, at most `attemptsMax` times.
  *   O5  Results that hold none of an archive's rows are never booked, kept or exported, unless a reply named their batch:
- *       the adoption was wrong, or is undone already and this process has slept.
+ *       the adoption was wrong, or is undone already and this process has slept. Results without a single readable row
+ *       prove neither: they wait until every batch of that day has ended and the sweep has looked at it.
  */
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
@@ -31,17 +32,18 @@ import { readReplan } from '../segments/store/replans.ts';
 import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
-import type { Claude } from './claude.ts';
+import type { BatchSearch, Claude } from './claude.ts';
 import { downloadResults } from './download.ts';
 import { judge, retriedRowsOf, summaryOf } from './judge.ts';
 import { writeRetries } from './retries.ts';
 import { rangesOf, type SealedChunkRange } from './sealer.ts';
+import { archiveOf } from './workspace.ts';
 
 export interface SettlerDependencies {
   readonly ledger: Ledger;
   readonly store: Store;
   readonly wake: Wake;
-  readonly claude: Claude;
+  readonly claude: Claude & Pick<BatchSearch, 'firstResult'>;
   readonly attemptsMax: number;
   readonly chunkBytesMax: number;
   readonly chunkRowsMax: number;
@@ -55,6 +57,9 @@ export interface SettlerDependencies {
 
 /** How often an incomplete set is downloaded again before its holes are taken for true. */
 const downloadsMax = 5;
+/** A batch ends within a day (claude-batches.md 2.4), and the sweep looks at it once more after that. */
+const everyRivalEndsMs = 26 * 3_600_000;
+const lookAgainMs = 15 * 60_000;
 
 /** Makes the settler's stage; its entities are archives whose batch has ended. */
 export function makeSettler(dependencies: SettlerDependencies): StageHandler {
@@ -78,6 +83,7 @@ export function makeSettler(dependencies: SettlerDependencies): StageHandler {
       const replan = archive.replan === undefined ? undefined : await readReplan(store, archive.replan);
       const outcome = await decide(dependencies, { archive, run, ranges, rows, replan }, signal);
       if (outcome === 'not_ours') return await disown(dependencies, archive);
+      if (outcome === 'unproven') return { kind: 'later', atMs: now() + lookAgainMs, why: 'results_unproven' };
       if (archive.batch !== undefined && archive.intent !== undefined && archive.account !== undefined) {
         // The submitter writes this too; it may have died in between, or the batch was adopted and is proven only now.
         await putDocument(store, acceptedKey(archive.account, archive.intent), { v: 1, intent: archive.intent, archive: id, run: archive.run, account: archive.account, batch: archive.batch });
@@ -113,13 +119,13 @@ async function decide(
     readonly replan: ReplanDocument | undefined;
   },
   signal: AbortSignal,
-): Promise<ArchiveOutcome | 'not_ours'> {
+): Promise<ArchiveOutcome | 'not_ours' | 'unproven'> {
   const { store } = dependencies;
   const { archive, rows } = ended;
   const key = outcomeKey(archive.run, archive.archive);
   if (await store.head(key)) return decodeOutcome(await store.readWhole(key));
   const results = archive.batch === undefined ? undefined : await bringResults(dependencies, archive, rows, signal);
-  if (results === 'not_ours') return results;
+  if (results === 'not_ours' || results === 'unproven') return results;
   const outcome = judge({ ...dependencies, ...ended, results });
   await putDocument(store, key, outcome);
   return outcome;
@@ -139,8 +145,8 @@ async function readRows(store: Store, ranges: readonly SealedChunkRange[]): Prom
 }
 
 /** Makes sure that the verbatim result lines are in the lake, and returns what they say. Lines of others are not kept (O5). */
-async function bringResults(dependencies: SettlerDependencies, archive: ArchiveRecord, rows: readonly ChunkRow[], signal: AbortSignal): Promise<ResultsCheck | 'not_ours'> {
-  const { ledger, store, claude, log } = dependencies;
+async function bringResults(dependencies: SettlerDependencies, archive: ArchiveRecord, rows: readonly ChunkRow[], signal: AbortSignal): Promise<ResultsCheck | 'not_ours' | 'unproven'> {
+  const { ledger, store, claude, now, log } = dependencies;
   invariant(archive.batch !== undefined, `${archive.archive} has a batch`);
   const key = resultLinesKey(archive.run, archive.archive);
   const expected = { archive: archive.archive, rows: rows.length, shaOf: (index: number) => rows[index]?.sha ?? '' };
@@ -158,7 +164,8 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
     try {
       const { check, isWhole } = await downloadResults(path, claude.readResults(archive.batch, signal), expected, counts);
       if (!isWhole) isEachWhole = false;
-      if (!isProven && check.faultCounts.row_foreign > 0 && check.faultCounts.row_missing === rows.length && check.faultCounts.check_mismatch === 0) return 'not_ours';
+      const holdsNone = check.faultCounts.row_missing === rows.length && check.faultCounts.check_mismatch === 0;
+      if (!isProven && holdsNone && check.faultCounts.row_foreign > 0) return 'not_ours';
       if (!check.isComplete && !isEachWhole && download === downloadsMax) {
         throw new PlimsollError('results_incomplete', {
           message: `the results of ${archive.batch} are not complete after ${downloadsMax} downloads, and some of them broke off`,
@@ -167,6 +174,15 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
         });
       }
       if (check.isComplete || download === downloadsMax) {
+        if (!isProven && holdsNone) {
+          // No line of the whole set could be read; the first one alone may be.
+          const first = await claude.firstResult(archive.batch, signal);
+          if (first !== undefined && archiveOf(first) !== archive.archive) return 'not_ours';
+          if (first === undefined && now() < (intent?.sentAtMs ?? 0) + everyRivalEndsMs) {
+            log({ level: 'error', event: 'results.unproven', subject: archive.batch, detail: { archive: archive.archive, rows: rows.length } });
+            return 'unproven';
+          }
+        }
         if (!check.isComplete) log({ level: 'error', event: 'results.incomplete', subject: archive.batch, detail: { archive: archive.archive, ...check.faultCounts } });
         await store.putFile(key, path, { sizeBytes: check.sizeBytes, sha256: check.sha256 });
         return check;

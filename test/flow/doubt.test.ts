@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { FaultRule } from '../../local/simulator/simulator.ts';
 import { acceptedKey, outcomeKey } from '../../segments/lake.ts';
 import type { ArchiveId } from '../../segments/segment.ts';
+import type { SettlerDependencies } from '../../workers/settler.ts';
 import { landingWaitMs, openDoubtWorld, type DoubtWorld } from '../doubt-world.ts';
 import { account, amounts } from '../ledger-world.ts';
 
@@ -14,6 +15,17 @@ const batchEvents = async (): Promise<readonly string[]> => (await world.ledger.
 const endAll = async (): Promise<void> => {
   for (const batch of world.batches()) await world.end(batch);
 };
+
+/** A provider whose results are gone, but for the first line's `custom_id` when one is given. */
+const withoutLines = (first?: string): SettlerDependencies['claude'] => ({
+  account,
+  probe: async () => world.now(),
+  createBatch: async () => await Promise.reject(new Error('nothing is created here')),
+  cancelBatch: async () => undefined,
+  retrieveBatch: async (batch) => ({ batch, isEnded: true, isCanceling: false, createdAtMs: world.now(), counts: { processing: 0, succeeded: 2, errored: 0, canceled: 0, expired: 0 }, retryAfterMs: undefined }),
+  async *readResults() {},
+  firstResult: async () => first,
+});
 
 /** Seals and submits one archive whose reply the simulator loses. */
 async function doubted(rows: number, fault: FaultRule = { fault: 'reply_lost', nth: 1 }): Promise<ArchiveId> {
@@ -118,6 +130,33 @@ describe('a create that was accepted and whose reply was lost', () => {
     await world.finish(archive, { ledger: { ...world.ledger, readArchive: async () => remembered } });
     expect(await world.journal(outcomeKey('nightly' as never, archive))).toBe(false);
     expect((await world.archive(archive)).state).toBe('in_doubt');
+  });
+
+  it('is not settled by results that prove nothing, until every batch of that day has ended (O5)', async () => {
+    world = await openDoubtWorld([{ fault: 'drop_after', nth: 1 }]);
+    const archive = await world.seal(2);
+    await world.submit();
+    const foreign = await world.postForeign(2);
+    expect(await world.look(archive)).toEqual({ kind: 'done' });
+    await world.end(foreign);
+    await world.finish(archive, { claude: withoutLines() });
+    expect((await world.archive(archive)).state).toBe('ended');
+    expect(await world.journal(outcomeKey('nightly' as never, archive))).toBe(false);
+    world.advance(27 * 3_600_000);
+    await world.finish(archive, { claude: withoutLines() });
+    expect((await world.archive(archive)).state).toBe('settled');
+  });
+
+  it("is taken back from a stranger's batch of which the first line alone can be read (O5)", async () => {
+    world = await openDoubtWorld([{ fault: 'drop_after', nth: 1 }]);
+    const archive = await world.seal(2);
+    await world.submit();
+    const foreign = await world.postForeign(2);
+    expect(await world.look(archive)).toEqual({ kind: 'done' });
+    await world.end(foreign);
+    await world.finish(archive, { claude: withoutLines('theirs-0') });
+    expect((await world.archive(archive)).state).toBe('in_doubt');
+    expect(await world.journal(outcomeKey('nightly' as never, archive))).toBe(false);
   });
 
   it('has an event of its own for each submission, also when another attempt makes the second one', async () => {

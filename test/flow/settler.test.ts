@@ -7,7 +7,7 @@ import { decodeOutcome } from '../../segments/outcome.ts';
 import { customId } from '../../segments/pack.ts';
 import type { ArchiveId, ChunkId, RunKey, SegmentName } from '../../segments/segment.ts';
 import type { Wake } from '../../segments/wake.ts';
-import type { Claude } from '../../workers/claude.ts';
+import type { BatchSearch, Claude } from '../../workers/claude.ts';
 import { makeSealer } from '../../workers/sealer.ts';
 import { makeSettler } from '../../workers/settler.ts';
 import { account, amounts, ledgerForTest, nowMs, tagOf, type LedgerWorld } from '../ledger-world.ts';
@@ -27,13 +27,14 @@ let download: (ordinal: number) => AsyncIterable<Buffer>;
 let queued: ChunkId[];
 
 const wake: Wake = { wake: async () => undefined, enqueueChunk: async (_segment, chunk) => void queued.push(chunk), close: async () => undefined };
-const claude: Claude = {
+const claude: Claude & Pick<BatchSearch, 'firstResult'> = {
   account,
   probe: async () => nowMs,
   createBatch: async () => await Promise.reject(new Error('nothing is created here')),
   cancelBatch: async () => undefined,
   retrieveBatch: async (batch) => ({ batch, isEnded: true, isCanceling: false, createdAtMs: nowMs, counts: { processing: 0, succeeded: lines.length, errored: 0, canceled: 0, expired: 0 }, retryAfterMs: undefined }),
   readResults: () => download((downloads += 1)),
+  firstResult: async () => undefined,
 };
 
 async function* streamOf(texts: readonly string[], fault?: Error): AsyncGenerator<Buffer> {

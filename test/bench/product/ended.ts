@@ -6,14 +6,14 @@ import type { ArchiveRecord, ChunkRecord, Ledger, RunRecord } from '../../../seg
 import { decodeOutcome, type ArchiveOutcome } from '../../../segments/outcome.ts';
 import type { ArchiveId, BatchId } from '../../../segments/segment.ts';
 import type { Store } from '../../../segments/store/store.ts';
-import type { Claude } from '../../../workers/claude.ts';
+import type { BatchSearch, Claude } from '../../../workers/claude.ts';
 import { makeSettler } from '../../../workers/settler.ts';
 import type { Prepared } from './prepare.ts';
 
 export interface EndedArchive {
   readonly store: Store;
   readonly scratch: string;
-  readonly claude: Claude;
+  readonly claude: Claude & Pick<BatchSearch, 'firstResult'>;
   readonly batch: BatchId;
   readonly prepared: Prepared;
 }
