@@ -41,7 +41,8 @@ export async function downloadResults(path: string, blocks: AsyncIterable<Buffer
       await file.close();
     }
   } catch (error) {
-    if (errnoOf(error) !== 'ENOSPC') throw error;
+    // A disk without room, or a user who may not have more of it.
+    if (errnoOf(error) !== 'ENOSPC' && errnoOf(error) !== 'EDQUOT') throw error;
     throw new PlimsollError('lake_full', {
       message: 'the results do not fit on the scratch disk',
       where: path,

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Budget } from '../../segments/ledger/ledger.ts';
 import type { ArchiveId, BatchId, ChunkId, SegmentName } from '../../segments/segment.ts';
-import { amounts, ledgerForTest, limits, normal, nowMs, outcomeOf, runA, runB, settlementOf, twice, type LedgerWorld } from '../ledger-world.ts';
+import { amounts, ledgerForTest, limits, normal, nowMs, outcomeOf, runA, runB, settlementOf, snapshot, twice, type LedgerWorld } from '../ledger-world.ts';
 
 let world: LedgerWorld;
 beforeEach(async () => {
@@ -134,6 +134,13 @@ describe('hold and resume', () => {
     await world.ledger.resume({ kind: 'run', run: runA }, nowMs);
     expect((await world.ledger.readRun(runA))?.heldAtMs).toBeUndefined();
     expect((await world.accept(batch('mine'))).archive).toBe(mine);
+  });
+
+  it('a hold of a run that is not there leaves nothing behind', async () => {
+    const before = await snapshot(world);
+    expect(await world.ledger.hold({ kind: 'run', run: runB }, nowMs)).toBe(false);
+    expect(await snapshot(world)).toEqual(before);
+    expect(await world.ledger.readRun(runB)).toBeUndefined();
   });
 
   it('a hold of a run ends with the run', async () => {

@@ -1,8 +1,9 @@
 -- Stops a segment or a run because an operator says so. What waits is held as the packer meets it.
 -- request  {segment?, run?, nowMs}; one of the two
--- returns  {isNew}
+-- returns  {isNew}; false, too, for a run that the ledger does not know: a hold must not make half of its record
 -- Atomic because the segment's state and the event belong to the stop. It is a stop of its own, so that no budget that
 -- gets room lets go what an operator holds.
+if q.run and get(P .. 'run:' .. q.run, 'state') == '' then return '{"isNew":false}' end
 local scope = q.segment and 'hold|' .. q.segment or 'run|' .. q.run
 local isNew = beginStop(scope, q.segment or '', q.run or '', 'operator', '', 0, 0, q.nowMs)
 if isNew then
