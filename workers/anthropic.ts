@@ -160,24 +160,22 @@ const refusals: ReadonlyMap<number, 'archive' | 'account' | 'moment'> = new Map(
 
 /**
  * Decides what a failed create proved. Before the release of the last byte every failure is a refusal: an incomplete
- * body is never accepted. After it, only a status that the API gives before it accepts is one; a 529 counts when it is
- * well formed and carries a request id.
+ * body is never accepted. After it, only a status that the API gives before it accepts is one. A 529 is none, however well
+ * formed: it says that the provider was too busy, not how far it had come, and a batch that it made all the same would be
+ * paid twice before anybody could know (ARCHITECTURE.md says what that costs).
  */
 export function classify(error: unknown, isReleased: boolean): CreateOutcome {
   if (error instanceof APIError && typeof error.status === 'number') {
     const status: number = error.status;
     const scope = refusals.get(status);
     const retryAfter = error.headers ? retryAfterMs(error.headers) : undefined;
-    const isOverloaded = status === 529 && error.type === 'overloaded_error' && Boolean(error.requestID);
     if (scope) {
       // A 400 with an error code speaks of the account (a hold, a disabled key), not of what was sent.
       const isAccount = scope === 'account' || (scope === 'archive' && error.errorCode !== null);
       return { kind: 'refused', scope: isAccount ? 'account' : scope, reason: `status_${status}`, status, retryAfterMs: retryAfter };
     }
-    if (isOverloaded || !isReleased) {
-      return { kind: 'refused', scope: 'moment', reason: `status_${status}`, status, retryAfterMs: retryAfter };
-    }
-    return { kind: 'in_doubt', reason: `status_${status}` };
+    if (!isReleased) return { kind: 'refused', scope: 'moment', reason: `status_${status}`, status, retryAfterMs: retryAfter };
+    return { kind: 'in_doubt', reason: `status_${status}`, status, retryAfterMs: retryAfter };
   }
   const reason = error instanceof APIUserAbortError ? 'aborted' : error instanceof APIConnectionError ? 'connection_lost' : 'upload_failed';
   if (!isReleased) return { kind: 'refused', scope: 'moment', reason: `not_sent_${reason}`, status: undefined, retryAfterMs: undefined };

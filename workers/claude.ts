@@ -16,8 +16,9 @@ export type CreateOutcome =
       readonly status: number | undefined;
       readonly retryAfterMs: number | undefined;
     }
-  /** The last byte was released and nothing proves what became of it. */
-  | { readonly kind: 'in_doubt'; readonly reason: string };
+  /** The last byte was released and nothing proves what became of it. `status`: a reply came that proves nothing, so the
+   *  provider is in trouble and is left alone for as long as it asks. */
+  | { readonly kind: 'in_doubt'; readonly reason: string; readonly status?: number; readonly retryAfterMs?: number | undefined };
 
 /** State of a batch at the provider. */
 export interface BatchStatus {

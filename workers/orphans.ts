@@ -11,14 +11,14 @@ import { acceptedKey, sealedKey } from '../segments/lake.ts';
 import type { ArchiveRecord, Ledger } from '../segments/ledger/ledger.ts';
 import { rowMicroUsd, type ModelPrice } from '../segments/price.ts';
 import { checkResults } from '../segments/results.ts';
-import { addUsage, intentId, noUsage, type BatchId, type Usage } from '../segments/segment.ts';
+import { addUsage, noUsage, type BatchId, type Usage } from '../segments/segment.ts';
 import type { Log, Now } from '../segments/stage.ts';
 import { putDocument, readDocument } from '../segments/store/document.ts';
 import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import type { BatchSearch, Claude, ListedBatch } from './claude.ts';
-import { archiveOf, windowOf } from './workspace.ts';
+import { archiveOf } from './workspace.ts';
 
 export interface OrphanDependencies {
   readonly ledger: Ledger;
@@ -35,8 +35,8 @@ export interface OrphanDependencies {
 /** A batch ends within a day; what was created before that has been looked at after its end. */
 const lookBackMs = 26 * 3_600_000;
 const readsMax = 100;
-/** An archive has one intent per refusal; older ones than these are out of every window. */
-const intentsMax = 50;
+/** Downloads of one sweep after which what they do not show is not to be had; as many as the settler tries. */
+const downloadsMax = 5;
 
 /** Looks once through the workspace of the account. */
 export async function sweepWorkspace(dependencies: OrphanDependencies, signal: AbortSignal): Promise<void> {
@@ -92,39 +92,43 @@ async function mayAdopt({ ledger, claude }: OrphanDependencies, archive: Archive
 async function bookLeak(dependencies: OrphanDependencies, archive: ArchiveRecord, orphan: ListedBatch, signal: AbortSignal): Promise<void> {
   const { ledger, claude, now, log } = dependencies;
   const bill = await billOf(dependencies, archive, orphan.batch, signal);
-  if (bill === undefined) return log({ level: 'warn', event: 'orphan.not_readable', subject: orphan.batch, detail: { archive: archive.archive, code: 'results_incomplete' } });
-  const isOverload = await wasOverloaded(dependencies, archive, orphan);
-  const isBooked = await ledger.bookLeak({ account: claude.account, archive: archive.archive, batch: orphan.batch, rows: orphan.rows, ...bill, isOverload, nowMs: now() });
-  if (isBooked) log({ level: 'error', event: 'batch.leaked', subject: orphan.batch, detail: { archive: archive.archive, rows: orphan.rows, microUsd: bill.microUsd, isOverload } });
+  const isBooked = await ledger.bookLeak({ account: claude.account, archive: archive.archive, batch: orphan.batch, rows: orphan.rows, ...bill, nowMs: now() });
+  if (isBooked) log({ level: 'error', event: 'batch.leaked', subject: orphan.batch, detail: { archive: archive.archive, rows: orphan.rows, microUsd: bill.microUsd, rowsAtBound: bill.rowsAtBound } });
 }
 
-/** What a batch of an archive's rows was billed; undefined while its results are not the whole set. */
-async function billOf(dependencies: OrphanDependencies, archive: ArchiveRecord, batch: BatchId, signal: AbortSignal): Promise<{ readonly usage: Usage; readonly microUsd: number } | undefined> {
+/** `rowsAtBound`: rows of which no result is to be had; they are booked at their upper bounds, as the settler does. */
+interface Bill {
+  readonly usage: Usage;
+  readonly microUsd: number;
+  readonly rowsAtBound: number;
+}
+
+/**
+ * What a batch of an archive's rows was billed. Results that are not the whole set however often they are read to their
+ * end would otherwise be asked for, and told of, in every sweep for as long as the provider lists the batch.
+ * @throws PlimsollError `provider_unavailable` when a download broke off: then what is missing proves nothing
+ */
+async function billOf(dependencies: OrphanDependencies, archive: ArchiveRecord, batch: BatchId, signal: AbortSignal): Promise<Bill> {
   const { store, claude, priceOf } = dependencies;
   // The manifest, not the ledger: an archive that was halved meanwhile has given its chunks away.
   const key = sealedKey(archive.run, archive.archive);
   const sealed = decodeJournal('sealed', key, await readDocument(store, key));
   const rows = (await Promise.all(sealed.chunks.map(async (range) => (await readSpoolRows(store, range)).rows))).flat();
-  const check = await checkResults(claude.readResults(batch, signal), { archive: archive.archive, rows: rows.length, shaOf: (index) => rows[index]?.sha ?? '' });
-  if (!check.isComplete) return undefined;
-  let [usage, microUsd] = [noUsage, 0];
+  const expected = { archive: archive.archive, rows: rows.length, shaOf: (index: number) => rows[index]?.sha ?? '' };
+  let check = await checkResults(claude.readResults(batch, signal), expected);
+  for (let download = 1; !check.isComplete && download < downloadsMax; download += 1) check = await checkResults(claude.readResults(batch, signal), expected);
+  let [usage, microUsd, rowsAtBound] = [noUsage, 0, 0];
   for (const [index, row] of rows.entries()) {
     const verdict = check.index.verdictOf(index);
+    if (verdict.kind === 'dead' && (verdict.reason === 'result_missing' || verdict.reason === 'result_conflict')) {
+      usage = addUsage(usage, { ...noUsage, inputTokens: row.in, outputTokens: row.out });
+      microUsd += row.usd;
+      rowsAtBound += 1;
+    }
     if (verdict.kind !== 'succeeded') continue;
     const price = priceOf(verdict.model) ?? priceOf(row.model);
     usage = addUsage(usage, verdict.usage);
     if (price) microUsd += rowMicroUsd(verdict.usage, price, 'batch', row.geo === 1);
   }
-  return { usage, microUsd };
-}
-
-/** Whether the batch was made by an attempt that got a 529: then that status proves nothing for this account. */
-async function wasOverloaded({ ledger, landingWaitMs }: OrphanDependencies, archive: ArchiveRecord, orphan: ListedBatch): Promise<boolean> {
-  for (let ordinal = archive.intents; ordinal > Math.max(0, archive.intents - intentsMax); ordinal -= 1) {
-    const intent = await ledger.readIntent(intentId(archive.archive, ordinal));
-    if (intent?.state !== 'refused' || intent.reason !== 'status_529') continue;
-    const window = windowOf(intent, undefined, landingWaitMs);
-    if (orphan.createdAtMs >= window.fromMs && orphan.createdAtMs <= window.toMs) return true;
-  }
-  return false;
+  return { usage, microUsd, rowsAtBound };
 }

@@ -103,7 +103,7 @@ class Submitter {
           log({ level: 'warn', event: 'submit.unproven', subject: claude.account, detail: { reason: next.reason } });
           break;
         case 'prepared':
-          await this.#submit(next.intent, next.archive, next.isOverloadDoubtful === true, signal);
+          await this.#submit(next.intent, next.archive, signal);
           break;
         case 'lane_busy': {
           const lane = await ledger.expireLane(claude.account, now());
@@ -136,15 +136,13 @@ class Submitter {
     }
   }
 
-  async #submit(intent: IntentId, archiveId: ArchiveId, isOverloadDoubtful: boolean, signal: AbortSignal): Promise<void> {
+  async #submit(intent: IntentId, archiveId: ArchiveId, signal: AbortSignal): Promise<void> {
     const { ledger, claude, owner, leaseMs, now } = this.#dependencies;
     const archive = await ledger.readArchive(archiveId);
     invariant(archive !== undefined && archive.bodyBytes !== undefined && archive.bodySha256 !== undefined, `${archiveId} is in line but not sealed`);
     const lane = holdLane({ ledger, account: claude.account, owner, intent, leaseMs, now, signal });
     try {
-      const outcome = await this.#calls.during(intent, async () => await this.#send(intent, archive, lane));
-      const isDoubtful = isOverloadDoubtful && outcome.kind === 'refused' && outcome.status === 529;
-      await this.#conclude(intent, archive, isDoubtful ? { kind: 'in_doubt', reason: 'status_529' } : outcome);
+      await this.#conclude(intent, archive, await this.#calls.during(intent, async () => await this.#send(intent, archive, lane)));
     } finally {
       await lane.release();
     }
@@ -214,12 +212,14 @@ class Submitter {
         await putDocument(store, acceptedKey(claude.account, intent), { v: 1, intent, archive: archive.archive, run: archive.run, account: claude.account, batch: outcome.batch });
         return;
       }
-      case 'in_doubt':
+      case 'in_doubt': {
         // The call has ended, so this process can send nothing more of it. Whoever sent it before a set-back is not known.
-        await ledger.doubtIntent(intent, outcome.reason, now(), outcome.reason === journaledBefore ? undefined : now());
+        const fencedAtMs = outcome.reason === journaledBefore ? undefined : now();
+        await ledger.doubtIntent(intent, outcome.reason, now(), fencedAtMs, outcome.status === undefined ? undefined : this.#restUntilMs(outcome.retryAfterMs));
         await wake.wake({ stage: 'doubt', entity: archive.archive, epoch: now() });
         log({ level: 'error', event: 'archive.in_doubt', subject: archive.archive, detail: { intent, reason: outcome.reason } });
         return;
+      }
       case 'refused':
         log({ level: 'warn', event: 'archive.refused', subject: archive.archive, detail: { intent, scope: outcome.scope, reason: outcome.reason, status: outcome.status } });
         return await this.#refuse(intent, archive, outcome);
@@ -235,10 +235,14 @@ class Submitter {
       if (this.#refusalsInARow < refusalsInARowMax) return await this.#divide(intent, archive, refusal.reason);
     }
     if (refusal.scope !== 'moment' && refusal.status !== undefined) onAccountFault(accountFault(refusal.status));
-    this.#faultsInARow += 1;
-    const restMsNow = Math.min(restMs * 2 ** (this.#faultsInARow - 1), restMaxMs);
-    const pauseUntilMs = now() + (refusal.retryAfterMs ?? (refusal.scope === 'moment' ? restMsNow : restMaxMs));
+    const pauseUntilMs = this.#restUntilMs(refusal.retryAfterMs ?? (refusal.scope === 'moment' ? undefined : restMaxMs));
     await ledger.refuseIntent({ intent, reason: refusal.reason, pauseUntilMs, nowMs: now() });
+  }
+
+  /** Until when the account rests: as long as the provider asks for, else longer with each fault in a row. */
+  #restUntilMs(retryAfterMs: number | undefined): number {
+    this.#faultsInARow += 1;
+    return this.#dependencies.now() + (retryAfterMs ?? Math.min(restMs * 2 ** (this.#faultsInARow - 1), restMaxMs));
   }
 
   /** The provider refuses the archive whole: halve it, down to the one row that is the cause. Refusals cost nothing. */

@@ -130,8 +130,8 @@ export interface Ledger {
     readonly pauseUntilMs: number | undefined;
     readonly nowMs: number;
   }): Promise<boolean>;
-  /** `fencedAtMs`: since when its sender, who asks, can send nothing more. */
-  doubtIntent(intent: IntentId, reason: string, nowMs: number, fencedAtMs?: number): Promise<boolean>;
+  /** `fencedAtMs`: since when its sender, who asks, can send nothing more. `pauseUntilMs`: until when the account rests. */
+  doubtIntent(intent: IntentId, reason: string, nowMs: number, fencedAtMs?: number, pauseUntilMs?: number): Promise<boolean>;
   /** Ends a lane whose owner is gone: not sent means refused, sent means doubt. Returns what it found. */
   expireLane(account: string, nowMs: number): Promise<{ readonly kind: 'free' | 'held' | 'refused' | 'in_doubt'; readonly untilMs: number }>;
   /** The provider refused the whole archive for what is in it: two halves, or a dead letter when one row is left. */
@@ -180,8 +180,8 @@ export interface Ledger {
     readonly rows: number;
     readonly usage: Usage;
     readonly microUsd: number;
-    /** Its attempt was recorded as refused by a 529: from now on that status proves nothing for this account. */
-    readonly isOverload: boolean;
+    /** Rows of which no result is to be had: `usage` and `microUsd` hold their bounds. */
+    readonly rowsAtBound: number;
     readonly nowMs: number;
   }): Promise<boolean>;
 

@@ -118,7 +118,7 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
     sendIntent: async (intent, owner, nowMs) => ((await call('send-intent', { intent, owner, nowMs })) as { isOpen: boolean }).isOpen,
     acceptIntent: async (request) => ((await call('accept-intent', { ...request })) as { isAccepted: boolean }).isAccepted,
     refuseIntent: async (request) => ((await call('refuse-intent', { ...request })) as { isRefused: boolean }).isRefused,
-    doubtIntent: async (intent, reason, nowMs, fencedAtMs) => ((await call('doubt-intent', { intent, reason, fencedAtMs, nowMs })) as { isInDoubt: boolean }).isInDoubt,
+    doubtIntent: async (intent, reason, nowMs, fencedAtMs, pauseUntilMs) => ((await call('doubt-intent', { intent, reason, fencedAtMs, pauseUntilMs, nowMs })) as { isInDoubt: boolean }).isInDoubt,
     expireLane: async (account, nowMs) => (await call('expire-lane', { account, nowMs })) as Awaited<ReturnType<Ledger['expireLane']>>,
     halveArchive: async (intent, leftChunks, reason, nowMs) =>
       (await call('halve-archive', { intent, leftChunks: [...leftChunks], reason, nowMs })) as ArchiveId[],

@@ -127,8 +127,7 @@ export interface LedgerProof {
 
 /** What the submitter may do next. */
 export type Preparation =
-  /** `isOverloadDoubtful`: a 529 of this account has made a batch before, so it proves nothing any more. */
-  | { readonly kind: 'prepared'; readonly intent: IntentId; readonly archive: ArchiveId; readonly isOverloadDoubtful?: boolean }
+  | { readonly kind: 'prepared'; readonly intent: IntentId; readonly archive: ArchiveId }
   | { readonly kind: 'nothing' }
   /** Everything in line has the row count of an archive in doubt, and would be taken for it. */
   | { readonly kind: 'counts_taken'; readonly rows: number }

@@ -154,7 +154,7 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   expect(await ledger.disownBatch(wary, 'msgbatch_7' as BatchId, nowMs)).toBe(true);
   await ledger.noteStranger({ account, batch: 'msgbatch_7' as BatchId, archive: undefined, createdAtMs: nowMs, nowMs });
   expect(await ledger.holdIntent(adopted, 'operator', nowMs)).toBe(true);
-  expect(await ledger.bookLeak({ account, archive: one, batch: 'msgbatch_8' as BatchId, rows: 10, usage: noUsage, microUsd: 7, isOverload: true, nowMs })).toBe(true);
+  expect(await ledger.bookLeak({ account, archive: one, batch: 'msgbatch_8' as BatchId, rows: 10, usage: noUsage, microUsd: 7, rowsAtBound: 0, nowMs })).toBe(true);
 
   await ledger.setWeights({ etl: 2 });
 

@@ -9,15 +9,17 @@ afterEach(async () => await world.close());
 const endAll = async (): Promise<void> => {
   for (const batch of world.batches()) await world.end(batch);
 };
-const overload = { fault: 'status', nth: 1, status: 529, error_type: 'overloaded_error', accept: true } as const;
+/** The provider breaks the assumption that a 4xx makes no batch. */
+const refusedButMade = { fault: 'status', nth: 1, status: 429, error_type: 'rate_limit_error', accept: true } as const;
+const overload = { fault: 'status', status: 529, error_type: 'overloaded_error', accept: true } as const;
 const leaks = (): number => world.logs.filter((line) => line.event === 'batch.leaked').length;
 
-it('one that a 529 has made is booked to leak, told once, and from then on a 529 is a doubt', async () => {
-  world = await openDoubtWorld([overload]);
+it('one that a 429 has made is booked to leak and told once', async () => {
+  world = await openDoubtWorld([refusedButMade]);
   const archive = await world.seal(3);
   await world.submit();
-  expect(await world.archive(archive)).toMatchObject({ state: 'sealed', reason: 'status_529' });
-  // The account rests for a moment, then the archive is sent again: that is the price of taking a 529 for a refusal.
+  expect(await world.archive(archive)).toMatchObject({ state: 'sealed', reason: 'status_429' });
+  // The account rests for a moment, then the archive is sent again: that is the price of taking a 429 for a refusal.
   world.advance(61_000);
   await world.submit();
   expect((await world.archive(archive)).state).toBe('accepted');
@@ -36,18 +38,46 @@ it('one that a 529 has made is booked to leak, told once, and from then on a 529
   expect(spentMicroUsd).toBeGreaterThan(0);
   const leaked = (await world.ledger.readEvents(0, 100)).filter((event) => event.type === 'batch.leaked');
   expect(leaked).toHaveLength(1);
-  expect(leaked[0]).toMatchObject({ subject: archive, data: { batch_id: world.batches()[0], rows: 3, after_overload: true } });
+  expect(leaked[0]).toMatchObject({ subject: archive, data: { batch_id: world.batches()[0], rows: 3, rows_at_bound: 0 } });
+});
 
-  await world.arm([{ ...overload, nth: 1 }]);
-  const second = await world.seal(4);
+it('one that a 529 has made is found before anything is posted again, from the first 529 on', async () => {
+  world = await openDoubtWorld([overload]);
+  const archive = await world.seal(3);
   await world.submit();
-  expect(await world.archive(second)).toMatchObject({ state: 'in_doubt', reason: 'status_529' });
-  expect(await world.look(second)).toEqual({ kind: 'done' });
-  expect(world.truth().creates).toBe(3);
+  expect(await world.archive(archive)).toMatchObject({ state: 'in_doubt', reason: 'status_529' });
+  world.advance(61_000);
+  await world.submit();
+  expect(await world.look(archive)).toEqual({ kind: 'done' });
+  expect(await world.archive(archive)).toMatchObject({ state: 'accepted', batch: world.batches()[0] });
+  await endAll();
+  await world.finish(archive);
+  await world.sweep();
+  expect(world.truth().creates).toBe(1);
+  expect(leaks()).toBe(0);
+});
+
+it('one whose results lack a row however often they are read is booked at its bound, and told once', async () => {
+  world = await openDoubtWorld([refusedButMade]);
+  const archive = await world.seal(3);
+  await world.submit();
+  world.advance(61_000);
+  await world.submit();
+  await endAll();
+  const [batch] = world.batches();
+  await world.arm([{ fault: 'results_missing', on: 'batches.results' }]);
+  await world.sweep();
+  await world.sweep();
+  expect(leaks()).toBe(1);
+  expect(world.logs.filter((line) => line.event === 'orphan.not_readable')).toEqual([]);
+  const leaked = (await world.ledger.readEvents(0, 100)).filter((event) => event.type === 'batch.leaked');
+  expect(leaked).toMatchObject([{ subject: archive, data: { batch_id: batch, rows: 3, rows_at_bound: 1 } }]);
+  const [, tokens] = await amounts(world.ledger, 'leak');
+  expect(tokens).toBeGreaterThan(416);
 });
 
 it('one whose archive was halved meanwhile is booked by what was sealed', async () => {
-  world = await openDoubtWorld([overload, { fault: 'status', nth: 2, status: 400, error_type: 'invalid_request_error' }]);
+  world = await openDoubtWorld([refusedButMade, { fault: 'status', nth: 2, status: 400, error_type: 'invalid_request_error' }]);
   const archive = await world.seal(3);
   await world.submit();
   world.advance(61_000);
@@ -62,7 +92,7 @@ it('one whose archive was halved meanwhile is booked by what was sealed', async 
 });
 
 it('of two that both hold the rows of an archive, the first that was proven stays, and the other is a leak', async () => {
-  world = await openDoubtWorld([overload, { fault: 'reply_lost', nth: 2 }]);
+  world = await openDoubtWorld([refusedButMade, { fault: 'reply_lost', nth: 2 }]);
   const archive = await world.seal(3);
   await world.submit();
   world.advance(61_000);
@@ -81,7 +111,7 @@ it('of two that both hold the rows of an archive, the first that was proven stay
 });
 
 it('one that still runs is left alone, because nobody can know whose it is', async () => {
-  world = await openDoubtWorld([overload]);
+  world = await openDoubtWorld([refusedButMade]);
   const archive = await world.seal(3);
   await world.submit();
   world.advance(61_000);

@@ -111,7 +111,7 @@ describe('a create whose fate nobody can tell', () => {
     ['the reply is 409', { kind: 'status', status: 409, body: errorBody('conflict') }, 'status_409'],
     ['the reply names no batch', { kind: 'status', status: 200, body: '{}' }, 'reply_without_batch'],
     ['the reply is not JSON', { kind: 'status', status: 200, body: '<html>' }, 'reply_unreadable'],
-    ['the reply is 529 from who knows where', { kind: 'status', status: 529 }, 'status_529'],
+    ['the reply is 529', { kind: 'status', status: 529, headers: { 'request-id': 'req_1' }, body: errorBody('overloaded_error') }, 'status_529'],
   ] as const)('is in doubt when %s, keeps its reservation, and is never posted again', async (_what, answer, reason) => {
     provider.answer = (body) => (body === '' ? { kind: 'accept' } : answer);
     const archive = await sealed(['one']);
@@ -193,20 +193,21 @@ describe('a create that provably made no batch', () => {
     expect(provider.batches).toHaveLength(1);
   });
 
-  it('for a well-formed 529 rests, longer each time', async () => {
-    provider.answer = () => ({ kind: 'status', status: 529, headers: { 'request-id': 'req_1' }, body: errorBody('overloaded_error') });
-    const archive = await sealed(['one']);
+  it('for a 529 rests, longer each time, and sends none of the archives again', async () => {
+    provider.answer = (body) => (body === '' ? { kind: 'accept' } : { kind: 'status', status: 529, headers: { 'request-id': 'req_1' }, body: errorBody('overloaded_error') });
+    const archives = [await sealed(['one']), await sealed(['two', 'three'], 'letters.8k.normal' as typeof normal), await sealed(['four', 'five', 'six'], 'notes.8k.normal' as typeof normal)];
     const submit = submitter();
     const rests: number[] = [];
-    for (let attempt = 0; attempt < 3; attempt += 1) {
+    for (const _archive of archives) {
       const outcome = await submit();
       if (outcome.kind !== 'later') throw new Error('it should rest');
       rests.push(outcome.atMs - clockMs);
       clockMs = outcome.atMs;
     }
     expect(rests).toEqual([2_000, 4_000, 8_000]);
-    expect(await stateOf(archive)).toBe('sealed');
-    expect(provider.batches).toEqual([]);
+    await submit();
+    expect(await Promise.all(archives.map(stateOf))).toEqual(['in_doubt', 'in_doubt', 'in_doubt']);
+    expect(provider.posts).toHaveLength(3);
   });
 
   it('for a refused connection rests, and nothing was sent', async () => {

@@ -25,23 +25,15 @@ describe('what a failed create proves, once the last byte has left', () => {
   });
 
   it.each([408, 409, 499, 500, 502, 503, 504, 520])('%i proves nothing', (status) => {
-    expect(classify(reply(status, 'api_error', { requestId: 'req_1' }), true)).toEqual({ kind: 'in_doubt', reason: `status_${status}` });
+    expect(classify(reply(status, 'api_error', { requestId: 'req_1' }), true)).toEqual({ kind: 'in_doubt', reason: `status_${status}`, status, retryAfterMs: undefined });
   });
 
   it('a refusal without a body is one all the same: the edge answers 413 in its own words', () => {
     expect(classify(reply(413, undefined), true)).toMatchObject({ kind: 'refused', scope: 'archive' });
   });
 
-  it('529 is a refusal when it is well formed and carries a request id', () => {
-    expect(classify(reply(529, 'overloaded_error', { requestId: 'req_1' }), true)).toMatchObject({ kind: 'refused', scope: 'moment', status: 529 });
-  });
-
-  it.each([
-    ['without a request id', reply(529, 'overloaded_error')],
-    ['of another type', reply(529, 'api_error', { requestId: 'req_1' })],
-    ['without a body', reply(529, undefined, { requestId: 'req_1' })],
-  ])('529 %s proves nothing', (_what, error) => {
-    expect(classify(error, true)).toEqual({ kind: 'in_doubt', reason: 'status_529' });
+  it('529 proves nothing, however well formed: it says that the provider is busy, not how far it had come', () => {
+    expect(classify(reply(529, 'overloaded_error', { requestId: 'req_1' }), true)).toMatchObject({ kind: 'in_doubt', reason: 'status_529', status: 529 });
   });
 
   it('a 400 with an error code speaks of the account', () => {

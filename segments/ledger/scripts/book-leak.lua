@@ -1,8 +1,7 @@
 -- Books a batch that holds an archive's rows and is bound to nothing: it is paid for, and its answers are not wanted.
--- request  {account, archive, batch, rows, usage, microUsd, isOverload, nowMs}
+-- request  {account, archive, batch, rows, rowsAtBound, usage, microUsd, nowMs}; rowsAtBound: of which no result is to be had
 -- returns  {isBooked}
--- Atomic because it must be booked once, and never while the archive may still claim it. `isOverload`: the attempt was
--- recorded as refused by a 529, so from now on a 529 of this account proves nothing.
+-- Atomic because it must be booked once, and never while the archive may still claim it.
 local archiveKey = P .. 'archive:' .. q.archive
 local state = get(archiveKey, 'state')
 if state == 'submitting' or state == 'in_doubt' then return '{"isBooked":false}' end
@@ -15,7 +14,6 @@ add(account, 'microUsdSpent', q.microUsd)
 for _, class in ipairs({ 'inputTokens', 'outputTokens', 'cacheReadInputTokens', 'cacheWriteInputTokens', 'cacheWrite1hInputTokens' }) do
   add(account, class, usage[class])
 end
-if q.isOverload then redis.call('HSET', P .. 'lane:' .. q.account, 'isOverloadDoubtful', '1') end
 emit(q.archive .. ':leaked:' .. q.batch, 'batch.leaked', q.archive, q.nowMs,
-  { run_key = get(archiveKey, 'run'), archive = q.archive, batch_id = q.batch, rows = q.rows, micro_usd = q.microUsd, after_overload = q.isOverload })
+  { run_key = get(archiveKey, 'run'), archive = q.archive, batch_id = q.batch, rows = q.rows, rows_at_bound = q.rowsAtBound, micro_usd = q.microUsd })
 return '{"isBooked":true}'

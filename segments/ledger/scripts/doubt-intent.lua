@@ -1,8 +1,10 @@
 -- Notes that nobody can say whether an intent made a batch. Its reservation and its place in the provider's queue stay.
--- request  {intent, reason, fencedAtMs?, nowMs}; fencedAtMs: since when its sender can certainly send nothing more
+-- request  {intent, reason, fencedAtMs?, pauseUntilMs?, nowMs}; fencedAtMs: since when its sender can certainly send nothing
+--          more; pauseUntilMs: until when the account rests, because the reply spoke of trouble
 -- returns  {isInDoubt}
 -- Atomic because the archive must not be posted again between the two states.
 local key = P .. 'intent:' .. q.intent
+restLane(get(key, 'account'), q.pauseUntilMs, q.reason)
 local function fence()
   if q.fencedAtMs and get(key, 'fencedAtMs') == '' then
     redis.call('HSET', key, 'fencedAtMs', int(q.fencedAtMs), 'fence', 'call_ended')

@@ -67,5 +67,4 @@ redis.call('ZREM', P .. 'sealed', archive)
 redis.call('ZREM', P .. 'sealed:since', archive)
 serveTag('submit:' .. get(key, 'priority'), num(key, 'order'))
 due('submit', 'next', q.nowMs + q.leaseMs)
-local isOverloadDoubtful = get(lane, 'isOverloadDoubtful') == '1' or nil
-return reply({ kind = 'prepared', intent = intent, archive = archive, isOverloadDoubtful = isOverloadDoubtful })
+return reply({ kind = 'prepared', intent = intent, archive = archive })

@@ -11,11 +11,7 @@ if state ~= 'refused' and state ~= 'absent' and not isDoubt and not target('inte
 end
 local archive, account = get(key, 'archive'), get(key, 'account')
 local lane = P .. 'lane:' .. account
--- The account rests whoever wrote the refusal down first; a pause that the provider asked for is not cut short by a
--- later, milder one.
-if q.pauseUntilMs and q.pauseUntilMs > num(lane, 'pausedUntilMs') then
-  redis.call('HSET', lane, 'pausedUntilMs', int(q.pauseUntilMs), 'pauseReason', q.reason)
-end
+restLane(account, q.pauseUntilMs, q.reason)
 if state == 'refused' or state == 'absent' then return '{"isRefused":true}' end
 local archiveKey = P .. 'archive:' .. archive
 if isDoubt then

@@ -9,7 +9,7 @@ import type { BatchSearch, BatchStatus, Claude, CreateOutcome, GatedBody } from 
 import type { Random } from './random.ts';
 
 /** What the provider does with one create. */
-export const createFaults = ['reply_lost', 'late', 'swallowed', 'refused_401', 'refused_429', 'refused_413', 'refused_400', 'refused_529', 'overloaded_but_made', 'drop_mid', 'error_500'] as const;
+export const createFaults = ['reply_lost', 'late', 'swallowed', 'refused_401', 'refused_429', 'refused_413', 'refused_400', 'limited_but_made', 'overloaded', 'overloaded_but_made', 'drop_mid', 'error_500'] as const;
 export type CreateFault = 'ok' | (typeof createFaults)[number];
 /** The classes that a create can end with, and what became of each row. */
 export const createClasses = ['accepted', 'refused_archive', 'refused_account', 'refused_moment', 'not_sent', 'in_doubt'] as const;
@@ -25,7 +25,7 @@ export interface Accepted {
   isCanceling: boolean;
   /** Fixed when it ends or is canceled. */
   readonly rows: readonly AcceptedRow[];
-  /** It was made although the reply was a 529: the assumption that such a reply proves nothing was made is broken. */
+  /** It was made although the reply was a 429: the assumption that such a reply proves that nothing was made is broken. */
   readonly isAgainstReply: boolean;
   /** Not ours: another tenant of the workspace made it. */
   readonly isForeign: boolean;
@@ -159,19 +159,23 @@ export class MemoryProvider {
       case 'refused_401':
         return refused(401, 'account');
       case 'refused_429':
-      case 'refused_529':
-        return refused(Number(fault.slice(-3)), 'moment');
+        return refused(429, 'moment');
       case 'refused_413':
       case 'refused_400':
         return refused(Number(fault.slice(-3)), 'archive');
-      case 'overloaded_but_made':
+      case 'limited_but_made':
         this.#accept(bytes, 0, true);
-        return refused(529, 'moment');
+        return refused(429, 'moment');
       case 'swallowed':
         this.#strange(bytes);
         return { kind: 'in_doubt', reason: 'connection_lost' };
       case 'error_500':
-        return { kind: 'in_doubt', reason: 'status_500' };
+        return { kind: 'in_doubt', reason: 'status_500', status: 500 };
+      case 'overloaded':
+      case 'overloaded_but_made':
+        if (fault === 'overloaded_but_made') this.#accept(bytes, 0, false);
+        this.#strange(bytes);
+        return { kind: 'in_doubt', reason: 'status_529', status: 529, retryAfterMs: this.#random.chance(0.5) ? 3_000 : undefined };
       default: {
         const batch = this.#accept(bytes, fault === 'late' ? 20_000 : 0, false);
         if (fault === 'ok' || fault === 'drop_mid') return { kind: 'accepted', batch: batch.id, rows: batch.rows.length };

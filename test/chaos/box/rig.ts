@@ -38,7 +38,7 @@ const traits: Readonly<Record<string, { readonly rig?: Partial<Rig>; readonly pl
   'ledger.disownBatch': { plan: { createFaultRate: 0.8, createFaults: ['swallowed', 'late'], strangerRate: 1 } },
   'ledger.noteStranger': { plan: { createFaultRate: 0.8, createFaults: ['swallowed', 'late'], strangerRate: 1 } },
   'claude.firstResult': { plan: { createFaultRate: 0.8, createFaults: ['swallowed', 'late'], strangerRate: 1 } },
-  'ledger.bookLeak': { plan: { createFaultRate: 0.6, createFaults: ['overloaded_but_made'], badDownloadRate: 0, isDownloadBadForEver: false } },
+  'ledger.bookLeak': { plan: { createFaultRate: 0.6, createFaults: ['limited_but_made'] } },
   'ledger.holdIntent': { rig: { isRemote: true, decidesLate: true, cancelRound: undefined, faultsMax: 2 }, plan: { createFaultRate: 0, strangerRate: 0 } },
   'ledger.rejectArchive': { plan: { poison: { text: poisonText, status: 413 } } },
   'ledger.halveArchive': { plan: { poison: { text: poisonText, status: 400 } } },

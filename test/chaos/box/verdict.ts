@@ -68,8 +68,7 @@ export async function judgeWorld(world: World, round: number): Promise<{ readonl
 
   // I5, once everything has ended: every batch is bound to an archive or is known as a leak.
   const claims = await ledger.readClaims(account, own.map((batch) => batch.id));
-  // What no complete results can be read of cannot be booked; it is told of again and again.
-  if (isEnded) for (const batch of own) if (!claims.has(batch.id) && !(batch.isAgainstReply && provider.unreadable.has(batch.id))) found.push(`I5: ${batch.id} of ${archiveOf(batch)} is bound to nothing`);
+  if (isEnded) for (const batch of own) if (!claims.has(batch.id)) found.push(`I5: ${batch.id} of ${archiveOf(batch)} is bound to nothing`);
   const accounts = await ledger.listAccounts();
   const [all, leak] = ['all', 'leak'].map((target) => accounts.find((each) => each.target === target));
   const billed = own.filter((batch) => claims.has(batch.id)).reduce((sum, batch) => sum + provider.billOf(batch), 0);

@@ -18,6 +18,15 @@ local function freeLane(account, at)
   if redis.call('ZCARD', P .. 'sealed') > 0 then due('submit', 'next', at) else restSubmit() end
 end
 
+-- Lets an account rest, whoever wrote the fault down first. A pause that the provider asked for is not cut short by a
+-- later, milder one.
+local function restLane(account, untilMs, reason)
+  local lane = P .. 'lane:' .. account
+  if account ~= '' and untilMs and untilMs > num(lane, 'pausedUntilMs') then
+    redis.call('HSET', lane, 'pausedUntilMs', int(untilMs), 'pauseReason', reason)
+  end
+end
+
 local ranks = { high = 0, normal = 1, low = 2, fallback = 3 }
 
 -- The client with most of an archive's tokens. An archive is of one run, so there is hardly ever more than one.
