@@ -114,6 +114,8 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
 
 /** How long the end of a process may wait for its events to be told; another worker, or the next one, tells the rest. */
 const relayDrainMs = 5_000;
+/** Shorter than the drain: a process that ends outlasts the claim of one that was killed, and tells what that one left. */
+const relayLeaseMaxMs = 4_000;
 
 export interface Stages {
   readonly worker: Worker;
@@ -161,7 +163,7 @@ export async function startStages(installation: Installation, claude: Claude & B
     claimLeaseMs: config.sweep.leaseMs,
     sweepIntervalMs: config.sweep.intervalMs,
   });
-  const relay = startRelay({ sinks, ledger, tag: config.redis.tag, owner, leaseMs: config.sweep.leaseMs, now, log });
+  const relay = startRelay({ sinks, ledger, tag: config.redis.tag, owner, leaseMs: Math.min(config.sweep.leaseMs, relayLeaseMaxMs), now, log });
   return {
     worker,
     guard,

@@ -8,6 +8,8 @@
  *   Y1  A position moves past an event only after the sink has taken it: every event arrives at least once.
  *   Y2  One relay at a time serves a sink, whatever the number of workers; a claim that is lost ends its round.
  *   Y3  Of a batch that was taken in part, only the rest is sent again, as long as this relay lives.
+ *   Y4  A drain ends when what the outbox held at its beginning was told, by whomever, or its grace is over. A claim may
+ *       belong to a process that was killed: whoever leaves because "somebody else has it" would leave events to nobody.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { PlimsollError } from '../segments/errors.ts';
@@ -23,14 +25,14 @@ export interface RelayDependencies {
   readonly tag: string;
   /** Names this process. */
   readonly owner: string;
-  /** How long a claim outlives its relay; it is renewed while the relay lives. */
+  /** How long a claim outlives its relay; it is renewed while the relay lives. Shorter than a drain's grace, or the end of a process cannot wait for the claim of one that was killed. */
   readonly leaseMs: number;
   readonly now: Now;
   readonly log: Log;
 }
 
 export interface Relay {
-  /** Tells what is left for at most `graceMs`, then stops. */
+  /** Sees to it that what is left is told, for at most `graceMs`, then stops (Y4). */
   drain(graceMs: number): Promise<void>;
 }
 
@@ -62,7 +64,7 @@ class SinkLoop {
   readonly #dependencies: RelayDependencies;
   readonly #open: OpenSink;
   readonly #stop: AbortSignal;
-  /** Ends the waits: what is left is told once, then the loop ends. */
+  /** Cuts short the wait for something new: what is left is told, then the loop ends. */
   readonly #drain: AbortSignal;
   /** Beyond the position: taken already, behind one that was not (Y3). */
   readonly #taken = new Set<number>();
@@ -78,35 +80,41 @@ class SinkLoop {
   async run(): Promise<void> {
     const { ledger, owner, leaseMs, now, log } = this.#dependencies;
     const { sink } = this.#open;
+    // What the outbox held when the drain began; known from the first look after it.
+    let goal: number | undefined;
     while (!this.#stop.aborted) {
+      // Asked before the ledger is: what it answers then holds everything that was there when the drain began.
+      const isDraining = this.#drain.aborted;
       try {
         const claim = await ledger.claimRelay({ sink: sink.name, owner, leaseMs, isFromNow: sink.from === 'now', nowMs: now() });
-        if (claim.isClaimed) await this.#serve(claim.sequence);
-        // Whoever has it tells the rest.
-        if (this.#drain.aborted) return;
-        await this.#wait(claim.isClaimed ? idleMs : Math.min(Math.max(claim.untilMs - now(), idleMs), leaseMs));
+        if (claim.isClaimed && (await this.#serve(claim.sequence))) return;
+        if (isDraining) goal ??= claim.newest;
+        if (goal !== undefined && !claim.isClaimed && claim.sequence >= goal) return;
+        await this.#rest(claim.isClaimed || isDraining ? idleMs : Math.min(Math.max(claim.untilMs - now(), idleMs), leaseMs));
       } catch (error) {
         // The loop outlives whatever the ledger or the runtime throws; nothing was noted as told.
         log({ level: 'warn', event: 'relay.fault', subject: sink.name, detail: { code: error instanceof PlimsollError ? error.code : error instanceof Error ? error.name : 'unknown' } });
-        if (this.#drain.aborted) return;
-        await this.#wait(restMs);
+        await this.#rest(restMs);
       }
     }
   }
 
-  /** Tells the sink page after page while it takes them and the claim holds (Y1, Y2). */
-  async #serve(from: number): Promise<void> {
+  /** Tells the sink page after page while it takes them and the claim holds (Y1, Y2). Returns whether the drain is done: all is told, or the sink does not take it. */
+  async #serve(from: number): Promise<boolean> {
     const { ledger, leaseMs } = this.#dependencies;
     let position = from;
     // A sink may take its time; a renewal that fails is made good by the next one, or the claim is found lost below.
     const renewal = setInterval(() => void this.#advance(position, leaseMs).catch(() => undefined), leaseMs / 3);
     try {
       for (;;) {
+        // A page that was read before the drain began may lack what the stages have written since.
+        const isDraining = this.#drain.aborted;
         const page = await ledger.readEvents(position, pageEvents);
         position = await this.#tell(page, position);
-        const isLast = this.#stop.aborted || (this.#drain.aborted && (page.length < pageEvents || this.#faults > 0));
+        const isLast = this.#stop.aborted || (isDraining && (page.length < pageEvents || this.#faults > 0));
         if (isLast) clearInterval(renewal);
-        if (!(await this.#advance(position, isLast ? 0 : leaseMs)) || isLast) return;
+        if (!(await this.#advance(position, isLast ? 0 : leaseMs))) return false;
+        if (isLast) return true;
         if (this.#faults > 0) await this.#wait(Math.min(restMs * 2 ** (this.#faults - 1), restMaxMs));
         else if (page.length < pageEvents) await this.#wait(idleMs);
       }
@@ -146,8 +154,13 @@ class SinkLoop {
     return isHeld;
   }
 
+  /** Waits for something new; a drain ends the wait. */
   async #wait(forMs: number): Promise<void> {
-    if (this.#drain.aborted) return;
     await pause(forMs, undefined, { signal: this.#drain }).catch(() => undefined);
+  }
+
+  /** Waits for the claim or the ledger; while it drains, only the end of the grace ends the wait. */
+  async #rest(forMs: number): Promise<void> {
+    await pause(forMs, undefined, { signal: this.#drain.aborted ? this.#stop : this.#drain }).catch(() => undefined);
   }
 }

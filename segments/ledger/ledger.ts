@@ -219,7 +219,7 @@ export interface Ledger {
 
   /** Events after a sequence number, oldest first. */
   readEvents(afterSequence: number, limit: number): Promise<readonly OutboxEvent[]>;
-  /** Claims the outbox for a sink; false while another relay has it. `sequence`: the last event that the sink was told. */
+  /** Claims the outbox for a sink; false while another relay has it. `sequence`: the last event that the sink was told; `newest`: the last that there is. */
   claimRelay(request: {
     readonly sink: string;
     readonly owner: string;
@@ -227,7 +227,7 @@ export interface Ledger {
     /** Where a sink that was never told anything begins: behind the newest event, or with the oldest. */
     readonly isFromNow: boolean;
     readonly nowMs: number;
-  }): Promise<{ readonly isClaimed: boolean; readonly sequence: number; readonly untilMs: number }>;
+  }): Promise<{ readonly isClaimed: boolean; readonly sequence: number; readonly newest: number; readonly untilMs: number }>;
   /** Notes that a sink was told everything up to an event. `leaseMs` 0 gives the claim up. false: the claim is lost. */
   advanceRelay(request: {
     readonly sink: string;

@@ -1,7 +1,7 @@
 /** Events reach queues and webhooks at least once, in order, from one relay at a time, on a server of others. */
 import { once } from 'node:events';
 import { createHash, createHmac } from 'node:crypto';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { DeleteMessageCommand, ReceiveMessageCommand } from '@aws-sdk/client-sqs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -190,6 +190,67 @@ describe('a webhook', () => {
     await expect.poll(() => heard, { timeout: 15_000, interval: 20 }).toEqual([1, 2, 3, 4].map((sequence) => `run-${sequence}:completed`));
     server.closeAllConnections();
     server.close();
+  });
+
+  /** A webhook that takes everything; the ids that it heard. */
+  async function listen(answer: (reply: ServerResponse) => void = (reply) => void reply.writeHead(204).end()): Promise<{ readonly url: string; readonly heard: string[]; close(): void }> {
+    const heard: string[] = [];
+    const server = createServer((request, reply) => {
+      let body = '';
+      request.on('data', (data) => (body += String(data)));
+      request.on('end', () => {
+        heard.push((JSON.parse(body) as { id: string }).id);
+        answer(reply);
+      });
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return {
+      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, heard,
+      close() {
+        server.closeAllConnections();
+        server.close();
+      },
+    };
+  }
+
+  it('hears what a relay that was killed has left, from one that ends while the claim of the dead one still holds (Y4)', async () => {
+    const { url, heard, close } = await listen();
+    await ledger.claimRelay({ sink: 'etl', owner: 'killed', leaseMs: 700, isFromNow: false, nowMs: Date.now() });
+    await emit(2);
+    await (await relay([sinkOf(url, { kind: 'webhook' })], 'next')).drain(5_000);
+    expect(heard).toEqual(['run-1:completed', 'run-2:completed']);
+    close();
+  });
+
+  it('hears what was written while it was being told something, when the process ends meanwhile (Y4)', async () => {
+    let tell: () => void = () => undefined;
+    const asked = new Promise<void>((resolve) => (tell = resolve));
+    let release: () => void = () => undefined;
+    const { url, heard, close } = await listen((reply) => {
+      release = () => void reply.writeHead(204).end();
+      if (heard.length > 1) return release();
+      tell();
+    });
+    await emit(1);
+    const slow = await relay([sinkOf(url, { kind: 'webhook' })], 'slow');
+    await asked;
+    await emit(1, 2);
+    const drained = slow.drain(5_000);
+    release();
+    await drained;
+    expect(heard).toEqual(['run-1:completed', 'run-2:completed']);
+    close();
+  });
+
+  it('is left to a living relay as soon as that one has told everything (Y4)', async () => {
+    const { url, heard, close } = await listen();
+    await emit(3);
+    await relay([sinkOf(url, { kind: 'webhook' })], 'living');
+    await expect.poll(() => heard).toHaveLength(3);
+    const idle = await relay([sinkOf(url, { kind: 'webhook' })], 'idle');
+    await idle.drain(60_000);
+    expect(heard).toHaveLength(3);
+    close();
   });
 
   it('without a secret is refused before anything starts', async () => {

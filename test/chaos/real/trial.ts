@@ -261,15 +261,23 @@ class Trial {
     return new Set(filesBelow(join(this.#stage.lake, 'runs')).flatMap((file) => /\/([^/]+)\/_SUCCESS$/.exec(file)?.[1] ?? []));
   }
 
+  /**
+   * Every run has its `_SUCCESS`, and the webhook has heard how it ended: a process that only just begins dies of being
+   * asked to end, so nobody could tell what was left. A rebuild forgets events that nobody had read.
+   */
   #isDone(): boolean {
     if (this.#acknowledged.size < this.#sources.size || !existsSync(this.#stage.lake)) return false;
     const successes = this.#successes();
-    return [...this.#sources.keys()].every((run) => successes.has(run));
+    return [...this.#sources.keys()].every((run) => successes.has(run) && (this.#rebuilds > 0 || this.#isTold(run)));
+  }
+
+  #isTold(run: string): boolean {
+    return this.#stage.delivered.some(({ id }) => id === `${run}:completed` || id === `${run}:failed`);
   }
 
   #missing(): string {
     const successes = this.#successes();
-    return [...this.#sources.keys()].map((run) => `${run} ${this.#acknowledged.has(run) ? (successes.has(run) ? 'ended' : 'acknowledged') : 'not acknowledged'}`).join(', ');
+    return [...this.#sources.keys()].map((run) => `${run} ${this.#acknowledged.has(run) ? (successes.has(run) ? `ended and ${this.#isTold(run) ? '' : 'not '}told` : 'acknowledged') : 'not acknowledged'}`).join(', ');
   }
 
   async #until(isTrue: () => boolean, limitMs: number): Promise<boolean> {

@@ -29,4 +29,13 @@ export const onceBroken: Readonly<Record<string, Schedule>> = {
       { id: 'flush', kind: 'redis', what: 'flush', atMs: 100, forMs: 200, whenStruck: 'over' },
     ],
   },
+  'a Redis without memory is waited for, and what it refused is neither a defect nor a long rest': {
+    ...plain, workers: 2, faults: [
+      { id: 'over', kind: 'strike', slot: 'worker', strike: { id: 'over', point: 'ledger.admit:after', nth: 1, kind: 'delay', ms: 1 } },
+      { id: 'full', kind: 'redis', what: 'full', atMs: 0, forMs: 800, whenStruck: 'over' },
+    ],
+  },
+  'what a worker that was killed had still to tell is told by the one that ends next, although the claim of the dead one holds': {
+    ...plain, faults: [{ id: 'told', kind: 'strike', slot: 'worker-1', strike: { id: 'told', point: 'ledger.complete-run:after', nth: 1, kind: 'kill', ms: 0 } }],
+  },
 };
