@@ -11,6 +11,7 @@ import { Worker, type Job } from 'bullmq';
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { payloadVersion, type JobPayload } from '../config/queues.ts';
+import { ledgerFault } from '../segments/ledger/refusal.ts';
 import type { ChunkId, SegmentName } from '../segments/segment.ts';
 
 /** A chunk that a job named; `finish` takes the job off the queue. */
@@ -20,7 +21,7 @@ export interface FetchedChunk {
 }
 
 export interface SegmentQueues {
-  /** The next job of a segment, or undefined when its queue has none. */
+  /** The next job of a segment, or undefined when its queue has none. @throws PlimsollError `redis_unavailable`, `redis_refused` */
   fetch(segment: SegmentName): Promise<FetchedChunk | undefined>;
   close(): Promise<void>;
 }
@@ -56,7 +57,9 @@ export function openSegmentQueues(redis: Redis, prefix: string): SegmentQueues {
     async fetch(segment) {
       const handle = await handleOf(segment);
       for (;;) {
-        const job = await handle.getNextJob(token, { block: false });
+        const job = await handle.getNextJob(token, { block: false }).catch((error: unknown) => {
+          throw ledgerFault(error, `queue ${segment}`);
+        });
         if (!job) return undefined;
         const chunk = chunkOf(job);
         if (chunk !== undefined) return { chunk, finish: async () => await finish(job, token) };

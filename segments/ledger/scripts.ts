@@ -5,8 +5,8 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Redis } from 'ioredis';
-import { errnoOf, PlimsollError } from '../errors.ts';
 import { lifecycle } from '../lifecycle.ts';
+import { ledgerFault, replyCodeOf } from './refusal.ts';
 
 export const scriptNames = [
   'absolve-intent', 'book-leak', 'disown-batch', 'fence-intent', 'hold-intent', 'note-look', 'note-stranger',
@@ -87,7 +87,8 @@ export type Call = (name: ScriptName, request: Readonly<Record<string, unknown>>
 
 /**
  * Prepares every script for a connection. A script that Redis does not know yet (a new server, a flush) is sent whole.
- * @throws PlimsollError `redis_unavailable` when Redis cannot be reached within the client's own limits
+ * @throws PlimsollError `redis_unavailable` when Redis cannot be reached within the client's own limits, `redis_refused`
+ *   when it says that it takes no writes now
  */
 export function scriptCaller(redis: Redis, prefix: string): Call {
   const scripts = new Map(
@@ -101,27 +102,11 @@ export function scriptCaller(redis: Redis, prefix: string): Call {
     if (!script) throw new RangeError(`no script is named ${name}`);
     const argument = JSON.stringify(request);
     const reply = await redis.evalsha(script.sha, 1, prefix, argument).catch(async (error: unknown) => {
-      if (!isReplyError(error, 'NOSCRIPT')) throw connectionError(error, name);
+      if (replyCodeOf(error) !== 'NOSCRIPT') throw ledgerFault(error, `script ${name}`);
       return await redis.eval(script.lua, 1, prefix, argument).catch((again: unknown) => {
-        throw connectionError(again, name);
+        throw ledgerFault(again, `script ${name}`);
       });
     });
     return JSON.parse(String(reply)) as unknown;
   };
-}
-
-/** True when Redis answered with an error of this code; codes are the first word of the reply by protocol. */
-export function isReplyError(error: unknown, code: string): boolean {
-  return error instanceof Error && error.name === 'ReplyError' && error.message.startsWith(`${code} `);
-}
-
-function connectionError(error: unknown, script: string): unknown {
-  const isConnection = error instanceof Error && (error.name === 'MaxRetriesPerRequestError' || errnoOf(error) !== undefined);
-  if (!isConnection) return error;
-  return new PlimsollError('redis_unavailable', {
-    message: 'the ledger cannot be reached',
-    where: `script ${script}`,
-    hint: 'Check that Redis runs and that REDIS_URL names it; nothing was half done.',
-    cause: error,
-  });
 }

@@ -74,3 +74,9 @@ it('a script that Redis has to be told whole says redis_unavailable like any oth
   const redis = { evalsha: async () => await Promise.reject(unknown), eval: async () => await Promise.reject(lost) } as unknown as Redis;
   await expect(scriptCaller(redis, '{t}:')('settle', {})).rejects.toMatchObject({ code: 'redis_unavailable', where: 'script settle' });
 });
+
+it.each(['OOM', 'MISCONF', 'READONLY'])('a server that answers %s refuses for now: the caller tries again, and no defect is told', async (code) => {
+  const refused = Object.assign(new Error(`${code} and whatever follows`), { name: 'ReplyError' });
+  const redis = { evalsha: async () => await Promise.reject(refused) } as unknown as Redis;
+  await expect(scriptCaller(redis, '{t}:')('settle', {})).rejects.toMatchObject({ code: 'redis_refused', disposition: 'retry', where: 'script settle' });
+});

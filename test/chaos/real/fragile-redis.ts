@@ -138,10 +138,9 @@ export class FragileRedis {
     await this.admin.flushall();
   }
 
-  /** From now on nothing can be written that needs memory; `false`: as much as one likes. */
+  /** From now on nothing can be written that needs memory, however much is freed; `false`: as much as one likes. */
   async fill(isFull: boolean): Promise<void> {
-    const used = /used_memory:(\d+)/.exec(await this.admin.info('memory'))?.[1] ?? '0';
-    await this.admin.config('SET', 'maxmemory', isFull ? String(Math.max(1, Number(used) - 1)) : '0');
+    await this.admin.config('SET', 'maxmemory', isFull ? '1' : '0');
   }
 
   get fileBytes(): number {
