@@ -2,7 +2,8 @@
 import { mergeSamples } from './calibration.ts';
 import type { DerivedChunk } from './derive.ts';
 import type { ArchiveDraft } from './derive-archive.ts';
-import { addUsage, noUsage, totalTokens, type Usage } from './segment.ts';
+import type { SealedChunkRange } from './journal.ts';
+import { addUsage, noUsage, totalTokens, type RunKey, type Usage } from './segment.ts';
 
 /** One account, tokens and micro-USD. */
 export interface AccountSums {
@@ -49,8 +50,8 @@ export function sumsOf(drafts: readonly ArchiveDraft[], chunks: readonly Derived
   };
 }
 
-/** Adds up the accounts (B4). */
-export function addAccounts(drafts: readonly ArchiveDraft[]): ReadonlyMap<string, AccountSums> {
+/** Adds up the accounts (B4). `joined`: as in {@link joinedBy}. */
+export function addAccounts(drafts: readonly ArchiveDraft[], joined: JoinedRun): ReadonlyMap<string, AccountSums> {
   const accounts = new Map<string, AccountSums>();
   const add = (name: string, more: Partial<AccountSums>, startedAtMs: number): void => {
     const known = accounts.get(name) ?? { tokensReserved: 0, tokensSpent: 0, microUsdReserved: 0, microUsdSpent: 0, usage: noUsage, overBound: 0, startedAtMs };
@@ -67,7 +68,7 @@ export function addAccounts(drafts: readonly ArchiveDraft[]): ReadonlyMap<string
   for (const draft of drafts) {
     for (const [index, range] of draft.ranges.entries()) {
       const outcome = draft.outcome?.chunks[index];
-      for (const name of accountsOf(range)) {
+      for (const name of [...accountsOf(range), ...joinedBy(range, joined)]) {
         if (outcome) add(name, { tokensSpent: totalTokens(outcome.usage), microUsdSpent: outcome.microUsd, usage: outcome.usage, overBound: outcome.overBound }, draft.openedAtMs);
         else {
           const estimate = range.estimated?.accounts.includes(name) ? range.estimated : undefined;
@@ -85,7 +86,27 @@ export function calibrationsOf(drafts: readonly ArchiveDraft[]): ReturnType<type
   return mergeSamples(chunks.flatMap((chunk) => (chunk.samples ?? []).map((sample) => ({ topic: chunk.segment.split('.')[0] ?? '', sample }))));
 }
 
-/** Where a reservation stands; documents of before it was noted name no windows. */
-export function accountsOf({ accounts, segment, client }: { readonly accounts?: readonly string[]; readonly segment: string; readonly client: string }): readonly string[] {
-  return accounts ?? ['all@total', `client:${client}@total`, `topic:${segment.split('.')[0] ?? ''}@total`, `segment:${segment}@total`];
+/** A run, and the targets of budgets whose window is a run: those count all that the run has packed, also before they were set. */
+export interface JoinedRun {
+  readonly run: RunKey;
+  readonly targets: ReadonlySet<string>;
+}
+
+type Packed = Pick<SealedChunkRange, 'accounts' | 'segment' | 'client'>;
+
+/** Where a reservation stands since its admission; documents of before it was noted name no windows. */
+export function accountsOf({ accounts, segment, client }: Packed): readonly string[] {
+  return accounts ?? targetsOf(segment, client).map((target) => `${target}@total`);
+}
+
+/** Where else it stands, because a budget was set later. What is never sent stands nowhere. */
+export function joinedBy(packed: Packed, { run, targets }: JoinedRun): readonly string[] {
+  const known = accountsOf(packed);
+  if (known.length === 0) return [];
+  const names = targetsOf(packed.segment, packed.client).filter((target) => targets.has(target)).map((target) => `${target}@run=${run}`);
+  return names.filter((name) => !known.includes(name));
+}
+
+function targetsOf(segment: string, client: string): readonly string[] {
+  return ['all', `client:${client}`, `topic:${segment.split('.')[0] ?? ''}`, `segment:${segment}`];
 }

@@ -20,14 +20,15 @@
  *       a replan that was decided and has no outcome yet, the original waits, to be replanned again.
  */
 import { draftsOf, halvedOf, sourceOf, type ArchiveDraft, type DerivedArchive, type RunEvidence } from './derive-archive.ts';
-import { accountsOf, addAccounts, calibrationsOf, sumsOf, type AccountSums, type RunSums } from './derive-money.ts';
+import { accountsOf, addAccounts, calibrationsOf, joinedBy, sumsOf, type AccountSums, type JoinedRun, type RunSums } from './derive-money.ts';
 import { Cover, type SpooledObject } from './derive-rows.ts';
 import type { ChunkFooter } from './chunk.ts';
 import { invariant, PlimsollError } from './errors.ts';
 import type { IngestionDocument, OpeningDocument, SealedChunkRange } from './journal.ts';
 import type { ChunkState, RunState } from './lifecycle.ts';
+import type { ArchiveChunkOutcome } from './outcome.ts';
 import type { ReplanDocument, ReplannedChunk } from './replan-document.ts';
-import { childChunkId, isReplanned, type ArchiveId, type ChunkId, type SegmentName } from './segment.ts';
+import { childChunkId, isReplanned, type ArchiveId, type ChunkId, type SegmentName, type Usage } from './segment.ts';
 import type { SpoolRange } from './store/spool.ts';
 
 export type { DerivedArchive, DerivedIntent, RunEvidence } from './derive-archive.ts';
@@ -46,6 +47,10 @@ export interface DerivedChunk extends SpoolRange {
   readonly archive: ArchiveId | '';
   readonly reservation: 'reserved' | 'settled' | '';
   readonly accounts: readonly string[];
+  /** The accounts into which budgets put it that were set after its admission. */
+  readonly joined?: readonly string[];
+  /** What it was billed, integer micro-USD, and its rows over their bound; undefined until it is settled. */
+  readonly spent?: { readonly usage: Usage; readonly microUsd: number; readonly overBound: number };
   /** As in the journal of its archive. */
   readonly estimated?: SealedChunkRange['estimated'];
   /** The models of its rows, as far as they are known. */
@@ -85,17 +90,18 @@ export interface DerivedRun {
 const ordinalGap = 1_000;
 
 /**
- * Derives the records of a run.
+ * Derives the records of a run. `runTargets`: the targets of budgets whose window is a run.
  * @throws PlimsollError `ledger_corrupt` when the lake contradicts itself, `lake_missing` when rows that were
  *   acknowledged are in no object of the spool
  */
-export function deriveRun(evidence: RunEvidence): DerivedRun {
+export function deriveRun(evidence: RunEvidence, runTargets: ReadonlySet<string> = new Set()): DerivedRun {
   const { opening, ingestion } = evidence;
+  const joined: JoinedRun = { run: opening.run, targets: evidence.isComplete ? new Set() : runTargets };
   const drafts = draftsOf(evidence);
   const cover = new Cover(evidence.spool);
   const superseded = place(cover, drafts, opening.run);
   const living = drafts.filter((draft) => !superseded.includes(draft.archive));
-  const chunks = living.flatMap((draft) => draft.ranges.map((range) => packedChunk(draft, range, cover)));
+  const chunks = living.flatMap((draft) => draft.ranges.map((range, index) => packedChunk(draft, range, draft.outcome?.chunks[index], joined, cover)));
   const isReleased = ingestion !== undefined || living.length > 0;
   const settledFrom = new Set(living.filter((draft) => draft.state === 'settled' || draft.state === 'exported').map((draft) => draft.archive));
   const successors = new Set(living.flatMap((draft) => draft.outcome?.replan?.chunks ?? []));
@@ -122,7 +128,7 @@ export function deriveRun(evidence: RunEvidence): DerivedRun {
     sums,
     chunks,
     archives: [...living.map((draft) => draft.record), ...halvedOf(evidence)],
-    accounts: addAccounts(living),
+    accounts: addAccounts(living, joined),
     calibrations: calibrationsOf(living),
     replans,
     superseded,
@@ -167,10 +173,10 @@ function replannedChunk({ chunk, spoolKey, from, to }: ReplannedChunk, cover: Co
   return { ...waitingChunk({ key: spoolKey, footer }, from, to, 'queued'), chunk };
 }
 
-function packedChunk(draft: ArchiveDraft, range: SealedChunkRange, cover: Cover): DerivedChunk {
+function packedChunk(draft: ArchiveDraft, range: SealedChunkRange, outcome: ArchiveChunkOutcome | undefined, joined: JoinedRun, cover: Cover): DerivedChunk {
   const isOver = draft.state === 'exported';
   const isWhole = range.from === 0 && range.to === range.spoolRows - 1;
-  const isSettled = draft.outcome !== undefined;
+  const isSettled = outcome !== undefined;
   return {
     ...placeOf(range),
     chunk: range.chunk,
@@ -182,6 +188,8 @@ function packedChunk(draft: ArchiveDraft, range: SealedChunkRange, cover: Cover)
     archive: draft.archive,
     reservation: isSettled ? 'settled' : 'reserved',
     accounts: accountsOf(range),
+    joined: joinedBy(range, joined),
+    ...(outcome === undefined ? {} : { spent: { usage: outcome.usage, microUsd: outcome.microUsd, overBound: outcome.overBound } }),
     ...(range.estimated === undefined || isSettled ? {} : { estimated: range.estimated }),
     needsSums: !isWhole && !isSettled,
   };

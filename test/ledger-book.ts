@@ -116,6 +116,14 @@ export function take(book: Book, chunk: BookChunk): void {
   chunk.state = 'packed';
 }
 
+/** Lets what the runs have packed before count in a budget of theirs that is set now. */
+export function joinRuns(book: Book, target: string): void {
+  for (const chunk of book.chunks.values()) {
+    if (chunk.accounts.length === 0 || !targetsOf(chunk.segment).includes(target)) continue;
+    chunk.accounts = [...new Set([...chunk.accounts, `${target}@run=${chunk.run}`])];
+  }
+}
+
 /** Whether all budgets agree to `rows` rows of a chunk. */
 export function fits(book: Book, chunk: BookChunk, rows = rowsOf(chunk)): boolean {
   return targetsOf(chunk.segment).every((target) => {

@@ -9,7 +9,7 @@ import { expect } from 'vitest';
 import type { Ledger } from '../segments/ledger/ledger.ts';
 import type { ArchiveId, BatchId, ChunkId } from '../segments/segment.ts';
 import { windowName } from '../segments/window.ts';
-import { fits, neededIn, pick, roomOf, rowsOf, runs, segments, sumsOf, take, targets, targetsOf, windows, type Amounts, type Book } from './ledger-book.ts';
+import { fits, joinRuns, neededIn, pick, roomOf, rowsOf, runs, segments, sumsOf, take, targets, targetsOf, windows, type Amounts, type Book } from './ledger-book.ts';
 import { account, footerOf, limits, normal, outcomeOf, partsAfter, perRow, runA, type LedgerWorld } from './ledger-world.ts';
 
 export type Step = fc.AsyncCommand<Book, LedgerWorld>;
@@ -239,6 +239,7 @@ const limit = (targetAt: number, windowAt: number, mode: 'strict' | 'estimate', 
   const target = targets[targetAt % targets.length] ?? 'all';
   return step(`limit ${target} ${tokens} ${microUsd} ${windowName(window.window, window.timeZone)} ${mode}`, process, () => true, async (book, ledger) => {
     const budget = { target, tokens, microUsd, mode, ...window };
+    if (window.window === 'run' && book.limits.get(target)?.window !== 'run') joinRuns(book, target);
     book.limits.set(target, budget);
     await ledger.setBudget(budget, 'operator', book.nowMs);
   });

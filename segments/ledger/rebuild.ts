@@ -58,14 +58,14 @@ export interface RebuildReport {
   readonly microUsdSpent: number;
 }
 
-/** Reads the lake and derives every run. @throws PlimsollError `ledger_corrupt`, `lake_missing` */
-export async function deriveAll(store: Store, onRun: RebuildDependencies['onRun']): Promise<readonly DerivedRun[]> {
+/** Reads the lake and derives every run. `runTargets`: as in `deriveRun`. @throws PlimsollError `ledger_corrupt`, `lake_missing` */
+export async function deriveAll(store: Store, onRun: RebuildDependencies['onRun'], runTargets: ReadonlySet<string> = new Set()): Promise<readonly DerivedRun[]> {
   const keys = await openedRuns(store);
   const shared = await readIntentEvidence(store);
   const runs: DerivedRun[] = [];
   for (const [index, key] of keys.entries()) {
     onRun(key, index, keys.length);
-    const run = deriveRun(await readRunEvidence(store, key, shared));
+    const run = deriveRun(await readRunEvidence(store, key, shared), runTargets);
     runs.push({ ...run, chunks: await fillSums(store, run.chunks) });
   }
   // The oldest first, so that what waits keeps its turn.
@@ -75,8 +75,9 @@ export async function deriveAll(store: Store, onRun: RebuildDependencies['onRun'
 /** Rebuilds the ledger. Nobody else may work on it meanwhile. */
 export async function rebuild(dependencies: RebuildDependencies): Promise<RebuildReport> {
   const { store, restore, ledger, budgets, archiveRowsMax, owner, now, onRun } = dependencies;
-  const runs = await deriveAll(store, onRun);
   const limits = await readBudgets(store);
+  const windows = new Map([...budgets, ...limits].map(({ target, window }) => [target, window]));
+  const runs = await deriveAll(store, onRun, new Set([...windows.keys()].filter((target) => windows.get(target) === 'run')));
   const holds = await readHolds(store);
   const generation = await newestGeneration(store);
   const epoch = await beginEpoch(store, owner, now);

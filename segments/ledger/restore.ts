@@ -116,8 +116,15 @@ function chunkFields(chunk: DerivedChunk): Fields {
     microUsdMax: String(chunk.microUsdMax), archive: chunk.archive, reservation: chunk.reservation,
     models: chunk.models === undefined ? '' : JSON.stringify(chunk.models),
     ...(chunk.estimated === undefined ? {} : { estimated: JSON.stringify(chunk.estimated.accounts), tokensEstimated: String(chunk.estimated.tokens), microUsdEstimated: String(chunk.estimated.microUsd) }),
+    ...(chunk.joined === undefined || chunk.joined.length === 0 ? {} : { joined: JSON.stringify(chunk.joined) }),
+    ...(chunk.spent === undefined ? {} : { spent: spentText(chunk.spent) }),
     ...(chunk.archive === '' ? {} : { accounts: JSON.stringify(chunk.accounts) }),
   };
+}
+
+/** As `prelude/account.lua` keeps it. */
+function spentText({ usage, microUsd, overBound }: NonNullable<DerivedChunk['spent']>): string {
+  return [usage.inputTokens, usage.outputTokens, usage.cacheReadInputTokens, usage.cacheWriteInputTokens, usage.cacheWrite1hInputTokens, microUsd, overBound].join(' ');
 }
 
 function accountFields(sums: AccountSums): Fields {

@@ -71,6 +71,42 @@ describe('a budget', () => {
   });
 });
 
+describe('a budget whose window is a run', () => {
+  it('that is set in mid-run counts what the run has spent and reserved before, and what its settlement gives back', async () => {
+    const spent = await world.pack(await world.add(5), { rowsMax: 5 });
+    await world.sealOne(spent);
+    await world.accept('msgbatch_1');
+    await world.ledger.endArchive(spent, undefined, nowMs);
+    await world.ledger.settle(await settlementOf(world.ledger, spent, 30));
+    const reserved = await world.pack(await world.add(4), { rowsMax: 4 });
+    await world.pack(await world.add(3, { segment: 'letters.8k.normal' as SegmentName }));
+    await world.open(runB);
+    await world.pack(await world.add(2, { run: runB }));
+    for (const target of ['topic:invoices', 'all', 'client:etl', `segment:${normal}`]) await budget(target, { tokens: 90, window: 'run' });
+    expect(await amounts(world.ledger, 'topic:invoices', `run=${runA}`)).toEqual([40, 30, 80, 30]);
+    expect(await amounts(world.ledger, 'client:etl', `run=${runA}`)).toEqual([70, 30, 140, 30]);
+    expect(await amounts(world.ledger, 'all', `run=${runA}`)).toEqual([70, 30, 140, 30]);
+    expect(await amounts(world.ledger, `segment:${normal}`, `run=${runB}`)).toEqual([20, 0, 40, 0]);
+    expect(await world.admit(await world.add(1))).toMatchObject({ kind: 'refused', reason: 'budget_tokens', tokensFree: -10 });
+    await world.sealOne(reserved);
+    await world.accept('msgbatch_2');
+    await world.ledger.endArchive(reserved, undefined, nowMs);
+    await world.ledger.settle(await settlementOf(world.ledger, reserved, 10));
+    expect(await amounts(world.ledger, 'topic:invoices', `run=${runA}`)).toEqual([0, 40, 0, 40]);
+    expect((await world.ledger.listAccounts()).find((each) => each.target === 'topic:invoices' && each.windowId === `run=${runA}`)?.usage.inputTokens).toBe(40);
+  });
+
+  it('that is set again, or changes only its limit, counts nothing twice', async () => {
+    await world.pack(await world.add(5));
+    await budget('all', { tokens: 90, window: 'run' });
+    await budget('all', { tokens: 80, window: 'run' });
+    await budget('all', { tokens: 80, window: 'total' });
+    await world.pack(await world.add(1));
+    await budget('all', { tokens: 70, window: 'run' });
+    expect(await amounts(world.ledger, 'all', `run=${runA}`)).toEqual([60, 0, 120, 0]);
+  });
+});
+
 describe('a window', () => {
   it('of a run gives each run the whole amount', async () => {
     await budget('topic:invoices', { tokens: 50, window: 'run' });

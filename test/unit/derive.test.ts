@@ -159,6 +159,15 @@ describe('the money (B4)', () => {
     expect(derived.sums).toMatchObject({ succeeded: 4, microUsd: 28, chunksOpen: 2, archivesInDoubt: 1 });
   });
 
+  it('lets a budget whose window is a run count what was packed before it was set, in runs that go on', () => {
+    const base = runEvidence({ rows: [4, 6, 2] });
+    const given = { ...base, sealed: [sealedOf(base, 1, [0]), sealedOf(base, 2, [1])], intents: [intentOf(base, 2, 1)], outcomes: [outcomeOf(sealedOf(base, 1, [0]))] };
+    const derived = deriveRun(given, new Set(['topic:invoices', 'topic:letters']));
+    expect(derived.accounts.get('topic:invoices@run=lost')).toMatchObject({ tokensReserved: 60, microUsdReserved: 120, tokensSpent: 12, microUsdSpent: 28 });
+    expect(derived.chunks.map(({ joined, spent }) => [joined, spent?.microUsd])).toEqual([[['topic:invoices@run=lost'], 28], [['topic:invoices@run=lost'], undefined], [undefined, undefined]]);
+    expect([...deriveRun({ ...given, exported: new Set(), isComplete: true }, new Set(['topic:invoices'])).accounts.keys()]).not.toContain('topic:invoices@run=lost');
+  });
+
   it('reserves nothing for rows that wait, and nothing for a run that is over', () => {
     const base = runEvidence({ rows: [4] });
     expect(deriveRun(base).accounts.size).toBe(0);

@@ -8,12 +8,7 @@ if state == 'submitting' or state == 'in_doubt' then return '{"isBooked":false}'
 if redis.call('HSETNX', P .. 'batches', q.batch, 'leak:' .. q.archive) == 0 then return '{"isBooked":false}' end
 local account = P .. 'account:leak@total'
 redis.call('SADD', P .. 'accounts', 'leak@total')
-local usage = q.usage
-add(account, 'tokensSpent', usage.inputTokens + usage.outputTokens + usage.cacheReadInputTokens + usage.cacheWriteInputTokens)
-add(account, 'microUsdSpent', q.microUsd)
-for _, class in ipairs({ 'inputTokens', 'outputTokens', 'cacheReadInputTokens', 'cacheWriteInputTokens', 'cacheWrite1hInputTokens' }) do
-  add(account, class, usage[class])
-end
+bookSpent(account, q.usage, q.microUsd, 0)
 emit(q.archive .. ':leaked:' .. q.batch, 'batch.leaked', q.archive, q.nowMs,
   { run_key = get(archiveKey, 'run'), archive = q.archive, batch_id = q.batch, rows = q.rows, rows_at_bound = q.rowsAtBound, micro_usd = q.microUsd })
 return '{"isBooked":true}'

@@ -20,26 +20,23 @@ for _, outcome in ipairs(q.chunks) do
   isNamed[key] = true
 end
 local touched = {}
-local classes = { 'inputTokens', 'outputTokens', 'cacheReadInputTokens', 'cacheWriteInputTokens', 'cacheWrite1hInputTokens' }
 for _, outcome in ipairs(q.chunks) do
   local key = P .. 'chunk:' .. outcome.chunk
   local usage = outcome.usage
-  local tokens = usage.inputTokens + usage.outputTokens + usage.cacheReadInputTokens + usage.cacheWriteInputTokens
   local isEstimated = estimatedIn(key)
-  for _, name in ipairs(cjson.decode(get(key, 'accounts'))) do
+  local names = namesIn(key, 'accounts')
+  for _, name in ipairs(namesIn(key, 'joined')) do names[#names + 1] = name end
+  for _, name in ipairs(names) do
     local account = P .. 'account:' .. name
     touched[name] = true
     local tokensTaken, microUsdTaken = reservedIn(name, key, isEstimated)
     add(account, 'tokensReserved', -tokensTaken)
     add(account, 'microUsdReserved', -microUsdTaken)
-    add(account, 'tokensSpent', tokens)
-    add(account, 'microUsdSpent', outcome.microUsd)
-    add(account, 'overBound', outcome.overBound)
-    for _, class in ipairs(classes) do add(account, class, usage[class]) end
+    bookSpent(account, usage, outcome.microUsd, outcome.overBound)
   end
-  redis.call('HSET', key, 'reservation', 'settled')
+  redis.call('HSET', key, 'reservation', 'settled', 'spent', spentText(usage, outcome.microUsd, outcome.overBound))
   for _, sample in ipairs(outcome.samples or {}) do learn(topicOf(get(key, 'segment')), sample) end
-  for _, class in ipairs(classes) do add(run, class, usage[class]) end
+  for _, class in ipairs(usageClasses) do add(run, class, usage[class]) end
   add(run, 'succeeded', outcome.succeeded)
   add(run, 'deadLettered', outcome.deadLettered)
   add(run, 'retried', outcome.retried)

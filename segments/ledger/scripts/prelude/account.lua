@@ -55,12 +55,43 @@ local function reservedIn(name, key, isEstimated)
   return num(key, 'tokensMax'), num(key, 'microUsdMax')
 end
 
+-- A list of names that a chunk's record keeps; `accounts`: where it stands since its admission, `joined`: where it was put
+-- by budgets that were set later.
+local function namesIn(key, field)
+  local names = get(key, field)
+  return names ~= '' and cjson.decode(names) or {}
+end
+
 -- The accounts of a chunk in which an estimate is reserved, as a set.
 local function estimatedIn(key)
-  local names = get(key, 'estimated')
   local isEstimated = {}
-  if names ~= '' then for _, name in ipairs(cjson.decode(names)) do isEstimated[name] = true end end
+  for _, name in ipairs(namesIn(key, 'estimated')) do isEstimated[name] = true end
   return isEstimated
+end
+
+local usageClasses = { 'inputTokens', 'outputTokens', 'cacheReadInputTokens', 'cacheWriteInputTokens', 'cacheWrite1hInputTokens' }
+
+-- Books what was billed into an account.
+local function bookSpent(account, usage, microUsd, overBound)
+  add(account, 'tokensSpent', usage.inputTokens + usage.outputTokens + usage.cacheReadInputTokens + usage.cacheWriteInputTokens)
+  add(account, 'microUsdSpent', microUsd)
+  add(account, 'overBound', overBound)
+  for _, class in ipairs(usageClasses) do add(account, class, usage[class]) end
+end
+
+-- What a chunk was billed, as its record keeps it: the usage classes in their order, micro-USD, rows over their bound.
+local function spentText(usage, microUsd, overBound)
+  local amounts = {}
+  for index, class in ipairs(usageClasses) do amounts[index] = int(usage[class]) end
+  return table.concat(amounts, ' ') .. ' ' .. int(microUsd) .. ' ' .. int(overBound)
+end
+
+-- Books it into an account.
+local function bookSpentText(account, text)
+  local amounts, usage = {}, {}
+  for amount in string.gmatch(text, '%d+') do amounts[#amounts + 1] = tonumber(amount) end
+  for index, class in ipairs(usageClasses) do usage[class] = amounts[index] end
+  bookSpent(account, usage, amounts[#usageClasses + 1], amounts[#usageClasses + 2])
 end
 
 -- Room of an account for tokens and for money; nil where it has no limit.
