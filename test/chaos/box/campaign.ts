@@ -3,9 +3,11 @@
  * where it was broken off. The seeds that a log holds are those of its lines; the same seed is never counted twice.
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { provenanceText, type Provenance } from '../provenance.ts';
 import { timesWanted, unreachable, wanted } from './coverage.ts';
 
-export interface Block {
+/** What a block came to. */
+export interface Played {
   readonly v: 1;
   readonly first: number;
   readonly count: number;
@@ -16,10 +18,9 @@ export interface Block {
   /** Wall time, and processor time of the player without its Redis; ms. */
   readonly wallMs: number;
   readonly cpuMs: number;
-  /** Commit of the product, and version of Node. */
-  readonly commit: string;
-  readonly node: string;
 }
+
+export interface Block extends Played, Provenance {}
 
 /** Reads a log; a last line that was cut off is left out. */
 export function readLog(path: string): readonly Block[] {
@@ -75,7 +76,7 @@ export function summaryOf(blocks: readonly Block[]): string {
   const unexpected = Object.keys(unreachable).filter((name) => (reached.get(name) ?? 0) > 0);
   return [
     `${seeds} seeds, ${broken.length} broken, ${sum((block) => block.doubts)} ended in doubt, ${sum((block) => block.turns)} port calls`,
-    `commits ${[...new Set(blocks.map((block) => block.commit))].join(', ')}; node ${[...new Set(blocks.map((block) => block.node))].join(', ')}`,
+    provenanceText(blocks.map((block) => ({ provenance: block, seeds: block.count }))),
     `${(sum((block) => block.cpuMs) / Math.max(1, seeds)).toFixed(0)} ms of processor and ${(sum((block) => block.wallMs) / Math.max(1, seeds)).toFixed(0)} ms of wall time per seed and player, Redis apart`,
     ...kinds,
     ...broken.slice(0, 50).map((each) => `BROKEN seed ${each.seed}: ${each.breaches.slice(0, 3).join('; ')}`),

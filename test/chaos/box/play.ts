@@ -5,27 +5,32 @@
  *   npm run chaos:box -- --summary FILE                               says what the log shows
  *   npm run chaos:box -- --seeds 1 --seed N --trace                   replays a seed, call by call
  *
+ * Every line of the log says on which version and commit it was played; `--commit NAME` says it for a copy of a checkout.
  * It prints every broken seed with its faults, and ends with 1 when there is one; `--until-broken` stops at the first.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { Stage } from './box.ts';
-import { appendBlock, isGood, missingBlocks, readLog, summaryOf, type Block } from './campaign.ts';
-import { commitOf, playBlock } from './player.ts';
+import { appendBlock, isGood, missingBlocks, readLog, summaryOf, type Block, type Played } from './campaign.ts';
+import { playBlock } from './player.ts';
+import { provenance } from '../provenance.ts';
 import { privateRedis } from './private-redis.ts';
 
 const { values } = parseArgs({
   options: {
     seeds: { type: 'string', default: '200' }, seed: { type: 'string', default: '1' }, jobs: { type: 'string', default: '1' },
     log: { type: 'string' }, summary: { type: 'string' }, trace: { type: 'boolean', default: false }, 'until-broken': { type: 'boolean', default: false },
+    commit: { type: 'string' },
   },
 });
 const [count, first, jobs] = [Number(values.seeds), Number(values.seed), Number(values.jobs)];
 /** Seeds of a block: so many are lost when a campaign is broken off. */
 const blockSeeds = 50;
 const played: Block[] = [];
+const playedOn = provenance(values.commit);
 
-function note(block: Block): void {
+function note(result: Played): void {
+  const block = { ...result, ...playedOn };
   played.push(block);
   if (values.log !== undefined) appendBlock(values.log, block);
   for (const each of block.broken) process.stdout.write(`seed ${each.seed}: ${each.breaches.slice(0, 4).join('; ')}\n  after ${each.faults.join(', ')}\n`);
@@ -42,7 +47,7 @@ async function playInProcesses(blocks: readonly { readonly first: number; readon
   const runPlayer = async (): Promise<void> => {
     const player: ChildProcess = fork(new URL('./player.ts', import.meta.url), { execArgv: ['--import', 'tsx', '--max-semi-space-size=32'] });
     await new Promise<void>((resolve, reject) => {
-      player.on('message', (said: Block | 'ready') => {
+      player.on('message', (said: Played | 'ready') => {
         if (said !== 'ready') note(said);
         const block = isStopping || (values['until-broken'] && played.some((each) => each.broken.length > 0)) ? undefined : blocks[next];
         next += 1;
@@ -65,7 +70,7 @@ async function playHere(): Promise<void> {
         process.stdout.write(`${verdict.trace.join('\n')}\n${verdict.faults.join('\n')}\n${verdict.breaches.join('\n')}\n`);
         continue;
       }
-      note(await playBlock(stage, seed, 1, commitOf()));
+      note(await playBlock(stage, seed, 1));
       if (played.at(-1)?.broken.length !== 0) break;
     }
   } finally {

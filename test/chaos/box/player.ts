@@ -1,11 +1,10 @@
 /** A process that plays blocks of seeds on a private Redis of its own, one after the other, as its parent asks for them. */
-import { execFileSync } from 'node:child_process';
 import { Stage } from './box.ts';
-import type { Block } from './campaign.ts';
+import type { Played } from './campaign.ts';
 import { privateRedis } from './private-redis.ts';
 
 /** Plays one block. */
-export async function playBlock(stage: Stage, first: number, count: number, commit: string): Promise<Block> {
+export async function playBlock(stage: Stage, first: number, count: number): Promise<Played> {
   const startedAt = performance.now();
   const cpuBefore = process.cpuUsage();
   const coverage: Record<string, number> = {};
@@ -19,22 +18,12 @@ export async function playBlock(stage: Stage, first: number, count: number, comm
     if (verdict.breaches.length > 0) broken.push({ seed, breaches: verdict.breaches, faults: verdict.faults });
   }
   const cpu = process.cpuUsage(cpuBefore);
-  return { v: 1, first, count, turns, doubts, broken, coverage, wallMs: Math.round(performance.now() - startedAt), cpuMs: Math.round((cpu.user + cpu.system) / 1000), commit, node: process.version };
-}
-
-/** The commit that is checked out; `unknown` outside of a checkout. */
-export function commitOf(): string {
-  try {
-    return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
-  } catch {
-    return 'unknown';
-  }
+  return { v: 1, first, count, turns, doubts, broken, coverage, wallMs: Math.round(performance.now() - startedAt), cpuMs: Math.round((cpu.user + cpu.system) / 1000) };
 }
 
 if (process.send) {
   const server = await privateRedis();
   const stage = new Stage(server.redis);
-  const commit = commitOf();
   const end = async (): Promise<never> => {
     stage.close();
     await server.close();
@@ -42,7 +31,7 @@ if (process.send) {
   };
   process.on('message', (asked: { readonly first: number; readonly count: number } | 'end') => {
     if (asked === 'end') return void end();
-    void playBlock(stage, asked.first, asked.count, commit).then((block) => process.send?.(block), async (error: unknown) => {
+    void playBlock(stage, asked.first, asked.count).then((block) => process.send?.(block), async (error: unknown) => {
       process.stderr.write(`${String(error)}\n`);
       stage.close();
       await server.close();

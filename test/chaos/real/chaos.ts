@@ -1,13 +1,14 @@
 /**
  * Many seeds with real processes: `npm run chaos -- --seeds N [--seed S] [--jobs 2] [--log FILE]`. It prints the seed, the
  * schedule and the first broken invariant of what fails, and shrinks it; with a log, a seed that is in it is not played
- * again. `--summary --log FILE` sums a log up. `--trials` plays the schedules of `trials.ts`; `--power-cuts N`
+ * again, and every line says on which version and commit (`--commit NAME` for a copy of a checkout). `--summary --log FILE` sums a log up. `--trials` plays the schedules of `trials.ts`; `--power-cuts N`
  * and `--recovery N` measure what their names say.
  */
 import { parseArgs } from 'node:util';
 import { appendFileSync } from 'node:fs';
 import { buildProduct, type Product } from './product.ts';
 import { describeFault, drawSchedule, type Schedule } from './schedule.ts';
+import { provenance } from '../provenance.ts';
 import { readLog, summaryOf } from './summary.ts';
 import { playPowerCuts } from './power-cuts.ts';
 import { playRecoveries, recoveryText } from './recovery.ts';
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' }, jobs: { type: 'string', default: '2' }, log: { type: 'string' },
     trials: { type: 'boolean', default: false }, 'power-cuts': { type: 'string' }, appendfsync: { type: 'string' }, recovery: { type: 'string' },
     summary: { type: 'boolean', default: false }, 'no-shrink': { type: 'boolean', default: false }, 'until-broken': { type: 'boolean', default: false },
+    commit: { type: 'string' },
   },
 });
 
@@ -51,6 +53,7 @@ async function playAll(product: Product): Promise<number> {
   const [count, first] = [Number(values.seeds), Number(values.seed)];
   const finished = values.log === undefined ? new Set<number>() : new Set(readLog(values.log).map(({ seed }) => seed));
   const queue = Array.from({ length: count }, (_, index) => first + index).filter((seed) => !finished.has(seed));
+  const playedOn = provenance(values.commit);
   const broken: number[] = [];
   let played = 0;
   const began = performance.now();
@@ -59,7 +62,7 @@ async function playAll(product: Product): Promise<number> {
       const schedule = drawSchedule(seed);
       const verdict = await play(schedule, product).catch((error: unknown): Verdict => unplayed(schedule, error));
       played += 1;
-      if (values.log !== undefined) appendFileSync(values.log, `${JSON.stringify(verdict)}\n`);
+      if (values.log !== undefined) appendFileSync(values.log, `${JSON.stringify({ ...verdict, ...playedOn })}\n`);
       if (verdict.breaches.length === 0) {
         process.stdout.write(`seed ${seed}: ok, ${verdict.seconds.toFixed(1)} s, ${verdict.batches} batches, ${verdict.struck.join('; ') || 'no fault struck'}\n`);
         continue;

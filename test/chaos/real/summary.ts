@@ -1,16 +1,20 @@
 /** Sums up a log of seeds: what was played, what was reached, and what never was. */
 import { existsSync, readFileSync } from 'node:fs';
 import { deadLetterReasons } from '../../../segments/outcome.ts';
+import { provenanceText, type Provenance } from '../provenance.ts';
 import { allEdges } from './history.ts';
 import { allPoints } from './points.ts';
 import type { Verdict } from './trial.ts';
 
+/** One line of a log; lines from before there was a provenance have none. */
+export type LogLine = Verdict & Partial<Provenance>;
+
 /** The verdicts of a log; a line that a kill tore is left out. */
-export function readLog(path: string): readonly Verdict[] {
+export function readLog(path: string): readonly LogLine[] {
   if (!existsSync(path)) return [];
   return readFileSync(path, 'utf8').split('\n').flatMap((line) => {
     try {
-      return [JSON.parse(line) as Verdict];
+      return [JSON.parse(line) as LogLine];
     } catch {
       return [];
     }
@@ -30,7 +34,7 @@ function table(title: string, counts: ReadonlyMap<string, number>, expected: rea
 }
 
 /** The summary as text. */
-export function summaryOf(verdicts: readonly Verdict[]): string {
+export function summaryOf(verdicts: readonly LogLine[]): string {
   const broken = verdicts.filter(({ breaches }) => breaches.length > 0);
   const seconds = verdicts.map((verdict) => verdict.seconds).sort((a, b) => a - b);
   const kinds = new Map<string, number>();
@@ -40,6 +44,7 @@ export function summaryOf(verdicts: readonly Verdict[]): string {
   }
   return `${[
     `${verdicts.length} seeds, ${broken.length} broken${broken.length > 0 ? `: ${broken.map(({ seed }) => seed).join(', ')}` : ''}; median ${(seconds[Math.floor(seconds.length / 2)] ?? 0).toFixed(1)} s, longest ${(seconds.at(-1) ?? 0).toFixed(1)} s`,
+    provenanceText(verdicts.map((line) => ({ provenance: line, seeds: 1 }))),
     `${verdicts.reduce((sum, { batches }) => sum + batches, 0)} batches, ${verdicts.reduce((sum, { rows }) => sum + rows, 0)} rows, ${verdicts.reduce((sum, { rebuilds }) => sum + rebuilds, 0)} rebuilds, ${verdicts.reduce((sum, { powerCuts }) => sum + powerCuts, 0)} power cuts`,
     table('crash points', countsOf(verdicts, ({ points }) => points), allPoints),
     table('state edges', countsOf(verdicts, ({ edges }) => edges), allEdges),
