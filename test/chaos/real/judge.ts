@@ -237,9 +237,10 @@ function judgeEvents(histories: readonly History[], manifests: readonly ArchiveM
   const found: string[] = [];
   const bodies = new Map<string, string>();
   for (const { id, body } of remains.delivered) {
+    const told = remains.rebuilds > 0 ? factOf(body) : body;
     const other = bodies.get(id);
-    if (other !== undefined && other !== body) found.push(`I12: event ${id} was told in two ways`);
-    bodies.set(id, body);
+    if (other !== undefined && other !== told) found.push(`I12: event ${id} was told in two ways`);
+    bodies.set(id, told);
   }
   if (remains.rebuilds > 0) return found;
   const events = histories.at(-1)?.events ?? [];
@@ -251,6 +252,15 @@ function judgeEvents(histories: readonly History[], manifests: readonly ArchiveM
   const exported = events.filter(({ type }) => type === 'batch.exported').length;
   if (exported !== manifests.length) found.push(`I12: ${manifests.length} archives are committed, ${exported} events say so`);
   return found;
+}
+
+/**
+ * What must be the same in every telling of an event even where Redis has forgotten that it was told: what it speaks of,
+ * and of work that is committed in the lake all it says. A stop that happens again has another moment and other amounts.
+ */
+function factOf(body: string): string {
+  const { type, subject, data } = JSON.parse(body) as { type: string; subject: string; data: unknown };
+  return JSON.stringify([type, subject, /\.(exported|completed|failed)\.v1$/.test(type) ? data : undefined]);
 }
 
 /** I16, and a program that crashes. */
