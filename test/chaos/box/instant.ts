@@ -3,7 +3,9 @@
  * turn of the event loop. So between two port calls nothing but code runs, a schedule depends on its seed alone, and a
  * seed costs no waiting. Load this before the product: the product binds these functions when it is loaded.
  *
- * Invariant Q1: outside of {@link playInstantly} every function is the one of the runtime.
+ * Invariants
+ *   Q1  Outside of {@link playInstantly} every function is the one of the runtime.
+ *   Q2  A large block is lent once in a seed and comes back when the seed is over: then nobody is left who could hold it.
  */
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 
@@ -56,6 +58,40 @@ replace(fs as unknown as Loose, 'createReadStream', async function* (path: strin
 });
 syncBuiltinESMExports();
 
+/** Blocks from this size on are lent; bytes. The few rows of a schedule fill none of them, and to make one of a megabyte
+ *  for each body, download and file costs more than all that is done with it. */
+const lentBytesMin = 128 * 1024;
+
+/** Large blocks of memory by size, lent for one seed (Q2). What is in them is not told: their takers ask for no zeros. */
+class Lender<Block> {
+  readonly #make: (sizeBytes: number) => Block;
+  readonly #free = new Map<number, Block[]>();
+  #lent: { readonly sizeBytes: number; readonly block: Block }[] = [];
+
+  constructor(make: (sizeBytes: number) => Block) {
+    this.#make = make;
+  }
+
+  lend(sizeBytes: number): Block {
+    if (!isPlaying || sizeBytes < lentBytesMin) return this.#make(sizeBytes);
+    const block = this.#free.get(sizeBytes)?.pop() ?? this.#make(sizeBytes);
+    this.#lent.push({ sizeBytes, block });
+    return block;
+  }
+
+  takeBack(): void {
+    for (const { sizeBytes, block } of this.#lent) this.#free.set(sizeBytes, [...(this.#free.get(sizeBytes) ?? []), block]);
+    this.#lent = [];
+  }
+}
+
+const realBlock = Buffer.allocUnsafeSlow.bind(Buffer);
+const blocks = new Lender(realBlock);
+Buffer.allocUnsafeSlow = (sizeBytes) => blocks.lend(sizeBytes);
+const RealShared = globalThis.SharedArrayBuffer;
+const sharedBlocks = new Lender((sizeBytes) => new RealShared(sizeBytes));
+globalThis.SharedArrayBuffer = new Proxy(RealShared, { construct: (_real, [sizeBytes]: [number]) => sharedBlocks.lend(sizeBytes) });
+
 const realImmediate = globalThis.setImmediate;
 
 /** Resolves in the next turn of the real event loop: by then everything that waits for nothing else has run. */
@@ -83,6 +119,8 @@ export async function playInstantly<Result>(intervals: VirtualIntervals, play: (
     return await play();
   } finally {
     isPlaying = false;
+    blocks.takeBack();
+    sharedBlocks.takeBack();
     loose['setInterval'] = realInterval;
     loose['clearInterval'] = realClear;
     loose['setImmediate'] = realImmediate;
