@@ -36,6 +36,23 @@ function parse(text: string) {
   return { document: parseDocument(text, { lineCounter: lines, prettyErrors: false, version: '1.2', schema: 'core' }), lines };
 }
 
+/** Levels of a text above which it is not read at all. The reader calls itself for each, and a text of some kilobytes that
+ *  is nothing but openings takes the process down with it. */
+const nestingMax = 64;
+
+/** Where a text is nested too deeply, as an offset; -1: nowhere. Brackets in quotes count too: no setting has so many. */
+function tooDeepAt(text: string): number {
+  const inLine = /(?:[-?:][ \t]+){64}|^[ \t]{1024}/m.exec(text)?.index ?? -1;
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text[at];
+    if (char === '[' || char === '{') depth += 1;
+    else if ((char === ']' || char === '}') && depth > 0) depth -= 1;
+    if (depth > nestingMax) return inLine < 0 ? at : Math.min(inLine, at);
+  }
+  return inLine;
+}
+
 function offsetOf(node: unknown): number {
   return isScalar(node) || isMap(node) || isSeq(node) || isAlias(node) ? (node.range?.[0] ?? 0) : 0;
 }
@@ -119,6 +136,8 @@ function readGroup(reading: Reading, group: SchemaGroup, key: unknown, node: unk
 
 /** Reads a settings file; `name` is how origins call it. The values themselves are judged later. */
 export function readDocument(text: string, name: string): Layer {
+  const deepAt = tooDeepAt(text);
+  if (deepAt >= 0) return { given: [], faults: [plainFault('', `${name}:${text.slice(0, deepAt).split('\n').length}`, 'This is nested deeper than any setting.')] };
   const { document, lines } = parse(text);
   const at = (offset: number): string => {
     const { line, col } = lines.linePos(offset);
@@ -138,6 +157,7 @@ export function readDocument(text: string, name: string): Layer {
 
 /** Reads a list or a map that stands in a variable or a flag as YAML or JSON; the text itself when it is neither. */
 export function readInline(text: string): unknown {
+  if (tooDeepAt(text) >= 0) return text;
   const { document } = parse(text);
   const reading: Reading = { where: () => '', faults: [] };
   const value = plain(reading, document.contents, '', new Map(), []);

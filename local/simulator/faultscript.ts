@@ -56,7 +56,9 @@ function decodeRule(item: unknown): FaultRule | string {
   }
   const named = nameOf(textOf(item.fault) ?? '');
   if (named === undefined) {
-    return `${JSON.stringify(item.fault ?? null)} is not a fault. Known: ${Object.keys(FAULTS).join(', ')}.`;
+    // What is no text may be nested deeper than it can be written out.
+    const given = isObject(item.fault) || isList(item.fault) ? 'A list or an object' : JSON.stringify(item.fault ?? null);
+    return `${given} is not a fault. Known: ${Object.keys(FAULTS).join(', ')}.`;
   }
   const unknown = Object.keys(item).find((key) => !KNOWN.has(key));
   if (unknown !== undefined) {
