@@ -108,7 +108,7 @@ class Box {
     });
     const run = asRunKey(`seed-${seed}`);
     if (!run) throw new RangeError('not a run key');
-    this.#world = { rig, run, ledger, store: new MemoryStore(), provider, clock, turns: this.#turns, wake: this.#wake(), scratch, faultsOf: (name) => ({ turns: this.#turns, worker: name, fate: (call) => this.#fate(name, call), stoppedUntilMs: () => clock.nowMs + rig.stoppedMs + this.#random.int(25_000) }) };
+    this.#world = { rig, run, ledger, store: new MemoryStore(), provider, clock, turns: this.#turns, wake: this.#wake(), scratch, onDefect: (error) => void this.#breaches.push(`an operator threw: ${String(error)}`), faultsOf: (name) => ({ turns: this.#turns, worker: name, fate: (call) => this.#fate(name, call), stoppedUntilMs: () => clock.nowMs + rig.stoppedMs + this.#random.int(25_000) }) };
     this.#operator = new Operator(this.#world);
   }
 

@@ -9,7 +9,7 @@ const ledgerCalls = [
   'absolveIntent', 'acceptIntent', 'addChunk', 'admit', 'armIntent', 'bookLeak', 'claim', 'closeArchive', 'completeRun', 'deferPoll', 'disownBatch', 'doubtIntent', 'endArchive', 'expireLane',
   'exportArchive', 'fenceIntent', 'flushArchives', 'flushDue', 'flushRun', 'halveArchive', 'holdIntent', 'listArchives', 'nextQueued', 'nextSegment', 'noteLook', 'noteStranger', 'openRun',
   'prepareIntent', 'readArchive', 'readArchiveChunks', 'readChunk', 'readChunks', 'readClaims', 'readHighWater', 'readIntent', 'readRun', 'refuseIntent', 'rejectArchive', 'release', 'renewLane',
-  'resumeHeld', 'sealArchive', 'sendIntent', 'settle', 'split', 'stopOnBudget', 'watchBatch',
+  'resumeHeld', 'sealArchive', 'sendIntent', 'settle', 'split', 'stopOnBudget', 'watchBatch', 'listHeld', 'replanChunks',
 ] as const;
 const storeCalls = ['head', 'put', 'putFile', 'readWhole'] as const;
 const claudeCalls = ['cancelBatch', 'createBatch', 'firstResult', 'listBatches', 'probe', 'retrieveBatch'] as const;
@@ -30,9 +30,6 @@ export const unreachable: Readonly<Record<string, string>> = {
   'edge intent prepared accept': 'only after Redis was set back during an upload',
   'edge intent prepared doubt': 'only after Redis was set back: the lake knows an intent that the ledger does not',
   'edge intent armed doubt': 'only after Redis was started anew during an upload',
-  'edge chunk queued replan': 'no schedule replans: test/flow/replan.test.ts does',
-  'edge chunk held replan': 'as above',
-  'edge archive open replan': 'as above',
   'reason submission_in_doubt': 'no stage gives it: a doubt is ended by proof or by a person, never by a dead letter',
 };
 

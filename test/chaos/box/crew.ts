@@ -26,6 +26,8 @@ export const leaseMs = 10_000;
 /** Longer than a `late` batch takes to land. */
 export const landingWaitMs = 30_000;
 const prices = priceTable();
+export const findModel = (model: string) => prices.find(model);
+export const priceVersion = prices.version;
 
 /** What all of them share. */
 export interface World {
@@ -39,6 +41,8 @@ export interface World {
   readonly wake: Wake;
   readonly scratch: string;
   readonly faultsOf: (name: string) => PortFaults;
+  /** Told of what a process of the harness or of the product must never throw. */
+  readonly onDefect: (error: unknown) => void;
 }
 
 export interface BoxWorker {

@@ -46,6 +46,11 @@ export function isZombieSeed(seed: number): boolean {
   return seed % 10 === 6;
 }
 
+/** Every so many seeds one is about an operator who replans what a budget holds. */
+export function isReplanSeed(seed: number): boolean {
+  return seed % 20 === 9 || seed % 20 === 14;
+}
+
 /** Calls that even a world made for them does not always make: they are aimed at three times as often. */
 const elusive: ReadonlySet<string> = new Set(['ledger.closeArchive', 'ledger.disownBatch', 'ledger.noteStranger', 'ledger.fenceIntent', 'ledger.bookLeak', 'ledger.holdIntent', 'ledger.listArchives', 'ledger.renewLane', 'ledger.absolveIntent', 'claude.cancelBatch']);
 const elusivePoints = callPoints.filter(({ call }) => elusive.has(call));

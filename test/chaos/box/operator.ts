@@ -3,17 +3,25 @@
  * the ledger as the verbs of the CLI do, and they know what they do: they look into the provider's books.
  */
 import { parseCustomId } from '../../../segments/pack.ts';
+import { PlimsollError } from '../../../segments/errors.ts';
 import type { RunRecord } from '../../../segments/ledger/ledger.ts';
+import { applyReplan, finishReplans, readHeld, type ReplanningDependencies } from '../../../segments/ledger/replanning.ts';
+import type { SegmentName } from '../../../segments/segment.ts';
 import { journalBudget, journalCancellation, journalHold } from '../../../segments/store/decisions.ts';
-import { landingWaitMs, type World } from './crew.ts';
+import { findModel, landingWaitMs, priceVersion, type World } from './crew.ts';
+import { withFaults } from './ports.ts';
 
 const limited = 'topic:a';
+/** So often a replan that was killed is given again. */
+const handsMax = 12;
 
 export class Operator {
   readonly #world: World;
   #isRoomMade = false;
   #heldUntil: number | undefined;
   #seen: RunRecord | undefined;
+  #replans: 'not begun' | 'begun' | 'done' = 'not begun';
+  #hands = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -43,6 +51,7 @@ export class Operator {
       await journalHold(store, { kind: 'run', run }, false, clock.nowMs);
       await ledger.resume({ kind: 'run', run }, clock.nowMs);
     }
+    if (rig.replan && this.#replans !== 'done' && (this.#seen?.rowsHeld ?? 0) > 0 && this.#hands < handsMax) this.#startReplan();
     if (rig.cancelRound !== undefined && round >= rig.cancelRound && isOpened) await this.#cancel();
     if ((this.#seen?.archivesInDoubt ?? 0) > 0 && (rig.isRemote || this.#isDecider(round))) await this.#decideDoubts();
   }
@@ -56,15 +65,61 @@ export class Operator {
 
   /** Raises the limit that keeps work back, or has somebody look at what a row has overrun; false: that is not what it waits for. */
   async makeRoom(): Promise<boolean> {
-    const { rig, ledger, store, clock } = this.#world;
+    const { rig } = this.#world;
     const record = this.#seen;
     if ((record?.archivesInDoubt ?? 0) > 0 || this.#heldUntil !== undefined) return true;
     if (!rig.limit || (record?.rowsHeld ?? 0) === 0 || this.#isRoomMade) return false;
+    await this.#raise();
+    return true;
+  }
+
+  /** `plimsoll replan --apply` as a process of its own, which may be killed; the next one goes on with what it has decided. */
+  #startReplan(): void {
+    const { turns } = this.#world;
+    this.#hands += 1;
+    const name = `operator-${this.#hands}`;
+    turns.start(name, async () => {
+      try {
+        await this.#replan(name);
+        this.#replans = 'done';
+      } catch (error) {
+        if (!(error instanceof PlimsollError)) throw error;
+      }
+    }, this.#world.onDefect);
+  }
+
+  async #replan(name: string): Promise<void> {
+    const { rig, clock, wake } = this.#world;
+    const faults = this.#world.faultsOf(name);
+    const ledger = withFaults(this.#world.ledger, 'ledger', faults);
+    const store = withFaults(this.#world.store, 'store', faults);
+    const replanChunks: ReplanningDependencies['ledger']['replanChunks'] = async (request) => {
+      if (rig.replan?.isRaised) await this.#raise();
+      return await ledger.replanChunks(request);
+    };
+    const dependencies: ReplanningDependencies = {
+      store, find: findModel, priceVersion, archiveRowsMax: rig.limits.rowsMax, faultOf: () => undefined, now: () => clock.nowMs,
+      ledger: { listHeld: async (segment) => await ledger.listHeld(segment), readChunks: async (ids) => await ledger.readChunks(ids), readRun: async (run) => await ledger.readRun(run), replanChunks },
+    };
+    for (const segment of ['a.8k.high', 'a.8k.normal'] as SegmentName[]) {
+      const done = [...(await finishReplans(dependencies, segment))];
+      const held = await readHeld(dependencies, segment);
+      if (held.chunks.length > 0 && done.length === 0 && this.#replans === 'not begun') {
+        done.push(await applyReplan(dependencies, held, { option: { sample: { percent: rig.replan?.percent ?? 0 }, maxTokens: 8 }, by: 'ada', reason: 'a sample is enough' }));
+      }
+      for (const { archives } of done) for (const archive of archives) await wake.wake({ stage: 'settle', entity: archive, epoch: clock.nowMs });
+    }
+  }
+
+  /** Makes the limit one that nothing meets. */
+  async #raise(): Promise<void> {
+    const { rig, ledger, store, clock } = this.#world;
+    if (!rig.limit || this.#isRoomMade) return;
     this.#isRoomMade = true;
     const budget = { target: limited, tokens: rig.limit.tokens === undefined ? undefined : 1e12, microUsd: rig.limit.microUsd === undefined ? undefined : 1e12, window: 'total' };
     await journalBudget(store, budget, clock.nowMs);
     await ledger.setBudget(budget, 'operator', clock.nowMs);
-    return true;
+    await ledger.resumeHeld(clock.nowMs);
   }
 
   /** As `plimsoll cancel` does. */

@@ -1,7 +1,7 @@
 /** What a seed is about: sizes, limits, operators, and which faults its world has. A function of the seed alone. */
 import { entryOverheadBytes, envelopeBytes } from '../../../segments/pack.ts';
 import type { PackLimits } from '../../../segments/ledger/ledger.ts';
-import { aimOf, isZombieSeed, strictCancelEvery } from './fates.ts';
+import { aimOf, isReplanSeed, isZombieSeed, strictCancelEvery } from './fates.ts';
 import { createFaults, type CreateFault, type ProviderPlan } from './provider.ts';
 import { seeded, type Random } from './random.ts';
 
@@ -19,6 +19,9 @@ export interface Rig {
   readonly cancelRound: number | undefined;
   /** Round in which an operator holds the run, and for how many rounds. */
   readonly hold: { readonly round: number; readonly rounds: number } | undefined;
+  /** An operator replans what is held, once, down to this share of its rows; undefined: nobody does. `isRaised`: somebody
+   *  else raises the limit between the decision and its execution, so that some of it waits in its queue by then. */
+  readonly replan: { readonly percent: number; readonly isRaised: boolean } | undefined;
   /** Rows must be answered within this time; undefined: whenever. */
   readonly deadlineMs: number | undefined;
   readonly faultsMax: number;
@@ -58,6 +61,10 @@ export function rigOf(seed: number): Rig {
     const plan = { ...rig.plan, createFaultRate: 0, strangerRate: 0, poison: undefined };
     return { ...rig, stoppedMs: 70_000, isRemote: seed % 20 === 6, decidesLate: true, cancelRound: undefined, hold: undefined, limit: undefined, faultsMax: 1, plan };
   }
+  if (isReplanSeed(seed)) {
+    const percent = [0, 30, 60][seed % 3] ?? 0;
+    return { ...rig, ...trait?.rig, replan: { percent, isRaised: seed % 2 === 0 }, limit: { tokens: 400, microUsd: undefined }, cancelRound: undefined, plan: { ...rig.plan, ...trait?.plan } };
+  }
   const strict = seed % strictCancelEvery === 0 ? { isStrict: true, cancelRound: 1 } : {};
   return { ...rig, ...trait?.rig, ...linger, ...strict, plan: { ...rig.plan, ...trait?.plan } };
 }
@@ -75,6 +82,7 @@ function rigByChance(seed: number): Rig {
     decidesLate: random.chance(0.5),
     cancelRound: random.chance(0.12) ? random.int(14) : undefined,
     hold: random.chance(0.1) ? { round: random.int(6), rounds: 1 + random.int(6) } : undefined,
+    replan: undefined,
     deadlineMs: random.chance(0.15) ? 4_000 + random.int(20_000) : undefined,
     faultsMax: random.int(9),
     stoppedMs: 2_000,
