@@ -16,7 +16,7 @@ import { runStage } from '../../../workers/worker.ts';
 import { VirtualClock } from './clock.ts';
 import { leaseMs, makeWorker, produceOnce, type BoxWorker, type World } from './crew.ts';
 import { countEdges, readEdges } from './edges.ts';
-import { aimOf, chanceOf, type Aim } from './fates.ts';
+import { aimOf, chanceOf, secondAimOf, type Aim } from './fates.ts';
 import { MemoryStore } from './memory-store.ts';
 import { Operator } from './operator.ts';
 import { MemoryProvider } from './provider.ts';
@@ -83,9 +83,8 @@ class Box {
   #isFaulty = true;
   #workers = 0;
   #faultsLeft: number;
-  readonly #aim: Aim | undefined;
-  #aimedCalls = 0;
-  #isCaused = false;
+  /** The faults that this seed is about, with how many of their calls were made and whether what leads to them was done. */
+  readonly #aims: { readonly aim: Aim; calls: number; isCaused: boolean }[];
 
   constructor(seed: number, redis: Redis, ledger: Ledger, clock: VirtualClock, scratch: string) {
     this.#seed = seed;
@@ -95,7 +94,7 @@ class Box {
     this.#turns = new Turns(seeded(seed * 7 + 1), () => clock.nowMs);
     clock.processes = this.#turns;
     const rig = rigOf(seed);
-    this.#aim = aimOf(seed);
+    this.#aims = [aimOf(seed), secondAimOf(seed)].flatMap((aim) => (aim ? [{ aim, calls: 0, isCaused: false }] : []));
     this.#faultsLeft = rig.faultsMax;
     const provider = new MemoryProvider(seeded(seed * 13 + 5), () => clock.nowMs, {
       ...rig.plan,
@@ -204,16 +203,21 @@ class Box {
     return fate;
   }
 
-  /** The fault that this seed is about strikes once, and once what leads to it. */
+  /** Each fault that this seed is about strikes once, and once what leads to it. */
   #aimedFate(name: string): CallFate | undefined {
-    const before = this.#aim?.before;
-    if (before?.call === name && !this.#isCaused) {
-      this.#isCaused = true;
-      return before.fate;
+    let fate: CallFate | undefined;
+    for (const each of this.#aims) {
+      const { call, nth, before } = each.aim;
+      if (before?.call === name && !each.isCaused) {
+        each.isCaused = true;
+        fate ??= before.fate;
+        continue;
+      }
+      if (call !== name) continue;
+      each.calls += 1;
+      if (each.calls === nth) fate ??= each.aim.fate;
     }
-    if (this.#aim?.call !== name) return undefined;
-    this.#aimedCalls += 1;
-    return this.#aimedCalls === this.#aim.nth ? this.#aim.fate : undefined;
+    return fate;
   }
 
   #wake(): Wake {

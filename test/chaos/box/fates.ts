@@ -10,7 +10,7 @@ const rare: ReadonlySet<string> = new Set([
   'ledger.absolveIntent', 'ledger.bookLeak', 'ledger.disownBatch', 'ledger.fenceIntent', 'ledger.halveArchive', 'ledger.holdIntent', 'ledger.noteStranger',
   'ledger.rejectArchive', 'ledger.stopOnBudget', 'ledger.refuseIntent', 'ledger.doubtIntent', 'ledger.closeArchive', 'ledger.expireLane', 'ledger.readHighWater',
   'ledger.renewLane', 'ledger.split', 'ledger.flushRun', 'ledger.openRun', 'ledger.completeRun', 'ledger.noteLook', 'ledger.watchBatch', 'ledger.deferPoll', 'ledger.flushDue', 'ledger.flushArchives',
-  'ledger.listArchives', 'claude.cancelBatch', 'claude.firstResult', 'claude.listBatches', 'ledger.readClaims',
+  'ledger.listArchives', 'claude.cancelBatch', 'claude.firstResult', 'claude.listBatches', 'ledger.readClaims', 'ledger.listHeld', 'ledger.replanChunks',
 ]);
 /** Calls of which each can cost money. */
 const grave: ReadonlySet<string> = new Set(['claude.createBatch', 'ledger.sendIntent', 'ledger.armIntent', 'ledger.prepareIntent', 'ledger.acceptIntent', 'ledger.settle', 'ledger.endArchive', 'ledger.exportArchive', 'ledger.sealArchive', 'claude.probe']);
@@ -53,17 +53,23 @@ export function isReplanSeed(seed: number): boolean {
 
 /** Calls that even a world made for them does not always make: they are aimed at three times as often. */
 const elusive: ReadonlySet<string> = new Set(['ledger.closeArchive', 'ledger.disownBatch', 'ledger.noteStranger', 'ledger.fenceIntent', 'ledger.bookLeak', 'ledger.holdIntent', 'ledger.listArchives', 'ledger.renewLane', 'ledger.absolveIntent', 'claude.cancelBatch']);
-const elusivePoints = callPoints.filter(({ call }) => elusive.has(call));
-const aimedPoints = [...callPoints, ...elusivePoints, ...elusivePoints];
+const isElusive = ({ call }: { readonly call: string }): boolean => elusive.has(call);
+const isRare = ({ call }: { readonly call: string }): boolean => rare.has(call);
+const rarePoints = [...callPoints.filter(isRare), ...callPoints.filter(isElusive), ...callPoints.filter(isElusive)];
+const usualPoints = callPoints.filter((point) => !isRare(point) && !isElusive(point));
 
-/** Every second seed is aimed at one point, in turn, so that a campaign reaches all of them. */
+/** Three of four seeds are aimed at one point of the calls that are hardly ever made, in turn, so that a campaign reaches all. */
 export function aimOf(seed: number): Aim | undefined {
   if (seed % strictCancelEvery === 0) return { call: 'ledger.flushRun', fate: 'stop_before', nth: 1, before: undefined };
   if (isZombieSeed(seed)) return { call: 'ledger.sendIntent', fate: seed % 30 === 6 ? 'stop_before' : 'stop_after', nth: 1, before: undefined };
-  if (seed % 2 === 0) return undefined;
-  const ordinal = (seed - 1) / 2;
-  const point = aimedPoints[ordinal % aimedPoints.length];
-  if (!point) return undefined;
-  const isOften = chanceOf(point.call) < 0.1;
-  return { ...point, nth: isOften ? 1 + (Math.floor(ordinal / aimedPoints.length) % 3) : 1, before: causes[point.call] };
+  if (seed % 4 === 0) return undefined;
+  const point = rarePoints[(seed - 1 - Math.floor(seed / 4)) % rarePoints.length];
+  return point && { ...point, nth: 1, before: causes[point.call] };
+}
+
+/** Every seed but those with a story of their own is aimed at one point of the usual calls as well. */
+export function secondAimOf(seed: number): Aim | undefined {
+  const point = usualPoints[seed % usualPoints.length];
+  if (!point || seed % strictCancelEvery === 0 || isZombieSeed(seed)) return undefined;
+  return { ...point, nth: 1 + (Math.floor(seed / usualPoints.length) % 3), before: undefined };
 }

@@ -48,6 +48,8 @@ const traits: Readonly<Record<string, { readonly rig?: Partial<Rig>; readonly pl
   'ledger.split': { plan: { poison: { text: poisonText, status: 400 } } },
   'ledger.stopOnBudget': { rig: { limit: { tokens: 400, microUsd: undefined } } },
   'ledger.refuseIntent': { plan: { createFaultRate: 0.7, createFaults: ['refused_429', 'refused_401', 'drop_mid'] } },
+  'ledger.listHeld': { rig: { limit: { tokens: 400, microUsd: undefined }, replan: { percent: 30, isRaised: false }, cancelRound: undefined } },
+  'ledger.replanChunks': { rig: { limit: { tokens: 400, microUsd: undefined }, replan: { percent: 30, isRaised: false }, cancelRound: undefined } },
   'claude.cancelBatch': { rig: { cancelRound: 6 }, plan: { batchMs: 20_000, createFaultRate: 0 } },
 };
 
