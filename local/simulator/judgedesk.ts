@@ -1,5 +1,3 @@
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { BodyJudge, type BodyVerdict } from './bodyjudge.ts';
 
@@ -112,14 +110,14 @@ function judgeHere(): Judging {
 
 /**
  * Starts `judgeworker`, compiled or from source. Threads do not inherit the loader of TypeScript, so from source it is registered in the
- * thread itself; it is looked up from here, because a program may run in any folder.
+ * thread itself; it is looked up from here, because a program may run in any folder. It has to be the loader of ES modules: turned into
+ * CommonJS, every imported constant becomes the call of a getter, and the scanner, which looks at millions of them, takes twice as long.
  */
 function startThread(): Worker {
   if (!import.meta.url.endsWith('.ts')) {
     return new Worker(new URL('./judgeworker.js', import.meta.url));
   }
-  const require = createRequire(import.meta.url);
-  const loader = JSON.stringify(require.resolve('tsx/cjs/api'));
-  const program = JSON.stringify(fileURLToPath(new URL('./judgeworker.ts', import.meta.url)));
-  return new Worker(`require(${loader}).register(); require(${program});`, { eval: true, execArgv: [] });
+  const loader = JSON.stringify(import.meta.resolve('tsx/esm/api'));
+  const program = JSON.stringify(new URL('./judgeworker.ts', import.meta.url).href);
+  return new Worker(`import(${loader}).then(({ register }) => { register(); return import(${program}); });`, { eval: true, execArgv: [] });
 }
