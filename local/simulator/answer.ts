@@ -1,7 +1,7 @@
 import type { Answer } from './answersource.ts';
 import type { ModelEntry } from './modeltable.ts';
 import { valueFor } from './schema.ts';
-import { cutText, writeText } from './sentences.ts';
+import { cutText, writeText, type WrittenText } from './sentences.ts';
 import { identifier } from './seeded.ts';
 import { isObject, listOf, numberOf, textOf, type JsonObject } from './shape.ts';
 import { textTokens } from './tokens.ts';
@@ -86,7 +86,7 @@ function composeThinking(question: AnswerQuestion, most: number): { readonly con
     return { content: [], tokens: 0 };
   }
   const room = Math.min(Math.floor(most / 3), numberOf(thinking.budget_tokens) ?? most, 400);
-  const text = cutText(writeText(Math.max(12, Math.floor(room * question.next())), question.model, question.next), room, question.model);
+  const text = cutText(writeText(Math.max(12, Math.floor(room * question.next())), question.model, question.next).text, room, question.model);
   const signature = identifier('', 32, question.seed, 'signature', question.label);
   const shown = thinking.display === 'omitted' ? '' : text;
   return { content: [{ type: 'thinking', thinking: shown, signature }], tokens: textTokens(text, question.model, 'plausible') };
@@ -117,10 +117,11 @@ function composeToolUse(question: AnswerQuestion, tool: JsonObject, most: number
 }
 
 function composeText(question: AnswerQuestion, most: number): Said {
-  const whole = question.own?.text ?? defaultText(question, most);
-  const stop = firstStop(whole, listOf(question.params.stop_sequences));
-  const text = stop === undefined ? whole : whole.slice(0, stop.at);
-  const tokens = Math.max(1, textTokens(text, question.model, 'plausible'));
+  const count = (text: string): WrittenText => ({ text, tokens: textTokens(text, question.model, 'plausible') });
+  const whole = question.own?.text === undefined ? defaultText(question, most) : count(question.own.text);
+  const stop = firstStop(whole.text, listOf(question.params.stop_sequences));
+  const { text, tokens: counted } = stop === undefined ? whole : count(whole.text.slice(0, stop.at));
+  const tokens = Math.max(1, counted);
   if (question.forced === 'max_tokens' || tokens > most) {
     const limit = Math.min(most, question.forced === 'max_tokens' ? Math.max(1, Math.floor(tokens / 2)) : most);
     const cut = cutText(text, limit, question.model);
@@ -131,11 +132,12 @@ function composeText(question: AnswerQuestion, most: number): Said {
 }
 
 /** Length grows with the prompt, slower than it; about one answer in sixteen wants more than a tight `max_tokens` allows. */
-function defaultText(question: AnswerQuestion, most: number): string {
+function defaultText(question: AnswerQuestion, most: number): WrittenText {
   const { params, model, next } = question;
   const format = isObject(params.output_config) && isObject(params.output_config.format) ? params.output_config.format : undefined;
   if (format !== undefined) {
-    return JSON.stringify(valueFor(format.schema, next));
+    const text = JSON.stringify(valueFor(format.schema, next));
+    return { text, tokens: textTokens(text, model, 'plausible') };
   }
   const wished = Math.min(1_500, 24 + Math.pow(question.promptTokens, 0.75) * (0.5 + next()));
   return writeText(Math.min(wished, Math.ceil(most * (0.25 + 0.8 * next()))), model, next);

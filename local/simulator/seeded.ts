@@ -29,10 +29,10 @@ export function uniform(seed: number, ...labels: readonly (string | number)[]): 
 
 /** `prefix` followed by `length` base-62 characters that depend on all labels, the form of the provider's ids (claude-batches.md 1.6). */
 export function identifier(prefix: string, length: number, seed: number, ...labels: readonly (string | number)[]): string {
-  const bytes = hash('sha256', `${seed}|${labels.join('|')}`, 'buffer');
+  const bytes = hash('sha256', `${seed}|${labels.join('|')}`, 'binary');
   let text = prefix;
   for (let index = 0; index < length; index += 1) {
-    text += BASE62.charAt(bytes.readUInt8(index) % 62);
+    text += BASE62.charAt(bytes.charCodeAt(index) % 62);
   }
   return text;
 }

@@ -1,5 +1,5 @@
 import type { ModelEntry } from './modeltable.ts';
-import { newerTokens, textTokens } from './tokens.ts';
+import { newerTokens, textTokens, tokensFor } from './tokens.ts';
 
 /** The default text: sentences that could stand in any report, drawn by the caller's generator. */
 
@@ -35,19 +35,31 @@ const SHORT = ['Yes.', 'No.', 'Approved.', 'Positive.', 'Neutral.', 'Invoice.', 
 
 const SENTENCE_TOKENS: readonly number[] = SENTENCES.map(newerTokens);
 
+/** A text and what it counts. Sentences end with a sign, behind which a space counts nothing, so their tokens can be added up. */
+export interface WrittenText {
+  readonly text: string;
+  readonly tokens: number;
+}
+
 /** About `tokens` tokens of text that ends with a sentence, never more unless one sentence is. */
-export function writeText(tokens: number, model: ModelEntry, next: () => number): string {
+export function writeText(tokens: number, model: ModelEntry, next: () => number): WrittenText {
   const budget = model.tokenizer === 'newer' ? tokens : Math.floor(tokens * 1.3);
   if (budget < 12) {
-    return SHORT[Math.floor(next() * SHORT.length)] ?? 'Yes.';
+    const text = SHORT[Math.floor(next() * SHORT.length)] ?? 'Yes.';
+    return { text, tokens: textTokens(text, model, 'plausible') };
   }
-  const parts: string[] = [];
   let index = Math.floor(next() * SENTENCES.length);
-  for (let used = SENTENCE_TOKENS[index] ?? 0; used <= budget || parts.length === 0; used += SENTENCE_TOKENS[index] ?? 0) {
-    parts.push(SENTENCES[index] ?? '');
+  let text = SENTENCES[index] ?? '';
+  let used = SENTENCE_TOKENS[index] ?? 0;
+  for (;;) {
     index = (index + 1 + Math.floor(next() * (SENTENCES.length - 1))) % SENTENCES.length;
+    const more = SENTENCE_TOKENS[index] ?? 0;
+    if (used + more > budget) {
+      return { text, tokens: tokensFor(model, used) };
+    }
+    text += ` ${SENTENCES[index] ?? ''}`;
+    used += more;
   }
-  return parts.join(' ');
 }
 
 /** The longest beginning of `text` that counts at most `tokens` tokens. */

@@ -187,31 +187,32 @@ class RowReader {
   }
 }
 
-/** Gathers lines and writes them a megabyte at a time. */
+/** Gathers lines as bytes and writes them a megabyte at a time. Kept as strings, they would be copied by every collection of garbage. */
 class LineWriter {
   readonly #descriptor: number;
-  #pending: string[] = [];
-  #pendingLength = 0;
+  #space = Buffer.allocUnsafeSlow(1_048_576);
+  #length = 0;
 
   constructor(path: string) {
     this.#descriptor = openSync(path, 'w');
   }
 
   add(line: string): void {
-    this.#pending.push(line);
-    this.#pendingLength += line.length;
-    if (this.#pendingLength >= 1_048_576) {
+    // A character of a string takes three bytes at most.
+    if (this.#space.length - this.#length < line.length * 3) {
       this.finish();
     }
+    if (this.#space.length < line.length * 3) {
+      this.#space = Buffer.allocUnsafeSlow(line.length * 3);
+    }
+    this.#length += this.#space.write(line, this.#length);
   }
 
   finish(): void {
-    const bytes = Buffer.from(this.#pending.join(''));
-    this.#pending = [];
-    this.#pendingLength = 0;
-    for (let written = 0; written < bytes.length; ) {
-      written += writeSync(this.#descriptor, bytes, written);
+    for (let written = 0; written < this.#length; ) {
+      written += writeSync(this.#descriptor, this.#space, written, this.#length - written);
     }
+    this.#length = 0;
   }
 
   close(): void {

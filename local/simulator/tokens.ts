@@ -37,7 +37,12 @@ export function measureText(text: string, model: ModelEntry, billing: Billing): 
   if (billing === 'worst') {
     return { tokens: Buffer.byteLength(text.normalize('NFKC')), digest };
   }
-  return { tokens: model.tokenizer === 'newer' ? tokens : Math.ceil(tokens * PREVIOUS_FACTOR), digest };
+  return { tokens: tokensFor(model, tokens), digest };
+}
+
+/** What a text of so many tokens for the newer tokenizer counts for the one of `model`. */
+export function tokensFor(model: ModelEntry, newer: number): number {
+  return model.tokenizer === 'newer' ? newer : Math.ceil(newer * PREVIOUS_FACTOR);
 }
 
 /** Tokens of a text for the newer tokenizer. */

@@ -2,9 +2,12 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadAnswers } from '../../../local/simulator/answersource.ts';
+import { findModel } from '../../../local/simulator/models.ts';
 import { valueFor } from '../../../local/simulator/schema.ts';
 import { generator } from '../../../local/simulator/seeded.ts';
-import { at, params, rig, rowFor, scratchFolder, type Json } from './rig.ts';
+import { writeText } from '../../../local/simulator/sentences.ts';
+import { textTokens } from '../../../local/simulator/tokens.ts';
+import { at, params, rig, rowFor, scratchFolder, START_MS, type Json } from './rig.ts';
 
 /** Answers: deterministic, plausible, as long as asked for, in the form asked for; and answers of one's own. */
 
@@ -34,6 +37,15 @@ describe('the default answer', () => {
     const short = Number(message(await rowFor(on, say('Short.', { max_tokens: 4_000 })), 'usage.output_tokens'));
     const long = Number(message(await rowFor(on, say('A long document. '.repeat(2_000), { max_tokens: 4_000 })), 'usage.output_tokens'));
     expect(long).toBeGreaterThan(3 * short);
+  });
+
+  it.each(['claude-haiku-4-5', 'claude-opus-5'])('N1: its sentences, added up, count what the whole text counts on %s', (name) => {
+    const model = findModel(name, START_MS);
+    for (let seed = 0; model !== undefined && seed < 200; seed += 1) {
+      const { text, tokens } = writeText(seed, model, generator(seed));
+      expect([text, tokens]).toEqual([text, textTokens(text, model, 'plausible')]);
+    }
+    expect(model).toBeDefined();
   });
 
   it('never takes more output tokens than max_tokens', async () => {
@@ -71,7 +83,8 @@ describe('the default answer', () => {
   it('thinking comes first, inside max_tokens', async () => {
     const row = await rowFor(await rig(), say('x', { model: 'claude-sonnet-4-6', max_tokens: 3_000, thinking: { type: 'enabled', budget_tokens: 1_024 } }));
     expect([message(row, 'content.0.type'), message(row, 'content.1.type')]).toEqual(['thinking', 'text']);
-    expect(Number(message(row, 'usage.output_tokens'))).toBeLessThanOrEqual(3_000);
+    const [output, thinking] = [Number(message(row, 'usage.output_tokens')), Number(message(row, 'usage.output_tokens_details.thinking_tokens'))];
+    expect([output <= 3_000, thinking > 0, thinking < output]).toEqual([true, true, true]);
   });
 
   it('a requested output format gives JSON of that schema', async () => {
@@ -117,6 +130,11 @@ describe('answers of one\'s own', () => {
     const on = await rig({ answers: await loadAnswers(path) });
     expect(message(await rowFor(on, say('an invoice')), 'content.0.text')).toBe('{"total":1}');
     expect(at(await rowFor(on, say('a letter')), 'result.error.error.type')).toBe('overloaded_error');
+  });
+
+  it.each(['pause_turn', 'model_context_window_exceeded', 'stop_sequence'])('can end with stop_reason %s', async (stopReason) => {
+    const row = await rowFor(await rig({ answers: () => ({ text: 'So far.', stopReason }) }), say('x'));
+    expect([at(row, 'result.type'), message(row, 'stop_reason')]).toEqual(['succeeded', stopReason]);
   });
 
   it.each([
