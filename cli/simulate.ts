@@ -32,7 +32,7 @@ export function simulateCommand(context: SimulateContext): Command {
     .option('--api-key <key...>', 'accepted keys (default: any)')
     .addOption(new Option('--billing <mode>', 'plausible, or worst: the most the reference allows').choices(['plausible', 'worst']).default('plausible'))
     .addOption(new Option('--counters <mode>', 'request counts: zero until the end, or moving').choices(['jump', 'gradual']).default('jump'))
-    .option('--retry-after <seconds>', 'hint on unfinished batches; 0 leaves it out', decimal)
+    .option('--retry-after <seconds>', 'hint on unfinished batches; 0 leaves it out (default: 10 simulated seconds)', decimal)
     .option('--body-limit <bytes>', 'largest batch body', wholeNumber, 268_435_456)
     .option('--cache-hits <rate>', 'share of possible cache reads that happen, 0 to 1', decimal, 0.8)
     .option('--answers <file|module>', 'answers of your own: a .json file or a module that exports answer(request)')
@@ -83,7 +83,7 @@ async function simulate(flags: Flags, context: SimulateContext): Promise<string 
     return (cause instanceof Error ? cause.message : String(cause)).replaceAll('\n', ' ');
   }
   process.stdout.write(`${simulator.url}\n`);
-  process.stderr.write(`Simulating Claude at ${simulator.url}, state in ${stateDir}. Set ANTHROPIC_BASE_URL to it and use any API key. Ctrl-C stops.\n`);
+  process.stderr.write(`Simulating Claude at ${simulator.url}, state in ${stateDir}. Set ANTHROPIC_BASE_URL to it and use ${flags.apiKey === undefined ? 'any API key' : 'a key given by --api-key'}. Ctrl-C stops.\n`);
   await new Promise<void>((resolve) => {
     process.once('SIGINT', resolve);
     process.once('SIGTERM', resolve);
@@ -170,6 +170,6 @@ Examples
 While it runs
   curl -X POST URL/_simulator/faults -d '{"faults":[{"fault":"hang","nth":1}]}'   arms more rules
   curl -X POST URL/_simulator/clock -d '{"advance_ms": 86400000}'                 moves time by a day
-  curl URL/_simulator/truth?kind=row_billed                                       shows the bill
+  curl 'URL/_simulator/truth?kind=row_billed'                                     shows the bill
 `;
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -50,7 +51,8 @@ async function importAnswers(path: string): Promise<AnswerFunction> {
   try {
     loaded = await import(pathToFileURL(resolve(path)).href);
   } catch (cause) {
-    throw new Error(`The answers module ${path} cannot be loaded: ${firstLine(cause)}`);
+    const what = existsSync(path) ? firstLine(cause) : 'there is no such file. Name a .json file, or a module that exports answer(request).';
+    throw new Error(`The answers module ${path} cannot be loaded: ${what}`);
   }
   const found = isObject(loaded) ? (loaded.answer ?? loaded.default) : undefined;
   if (!isAnswerFunction(found)) {

@@ -43,7 +43,9 @@ describe('plimsoll simulate', () => {
     ['an argument too many', ['extra'], /too many arguments/],
     ['an unknown fault', ['--fault', 'wings=1'], /"wings" is not a fault/],
     ['a script that is not there', ['--script', '/nowhere.json'], /\/nowhere\.json cannot be read/],
-    ['an answers module that is not there', ['--answers', '/nowhere.mjs'], /\/nowhere\.mjs cannot be loaded/],
+    ['an answers module that is not there', ['--answers', '/nowhere.mjs'], /\/nowhere\.mjs cannot be loaded: there is no such file/],
+    ['an answers module that is no module', ['--answers', 'README.md'], /README\.md cannot be loaded/],
+    ['an address of another machine', ['--host', '203.0.113.1'], /cannot listen on 203\.0\.113\.1/],
     ['a truth log that cannot be written', ['--truth', '/dev/null/truth'], /truth log \/dev\/null\/truth cannot be written/],
     ['a folder that cannot be made', ['--state', '/dev/null/plimsoll'], /cannot use the folder/],
   ])('%s is one line on stderr and exit code 2', async (_name, flags, what) => {
