@@ -30,6 +30,7 @@ export const FAULTS = {
   status: describe('call', 'batches.create', 'answer with status=N (error_type=…, error_code=…, message=…; accept=true: do the work first; early=true: before the body). 500, 504, 529, 409 may be used as names'),
   rate_limit: describe('call', '*', 'answer 429 with retry-after (retry_after=N seconds)'),
   spend_limit: describe('call', 'batches.create', 'answer the 429 of an exhausted spend cap, without retry-after'),
+  usage_limit: describe('call', 'batches.create', 'answer the 400 of a spend limit that the customer has set (workspace=true: that of a workspace)'),
   refuse_batch: describe('call', 'batches.create', 'answer 400 to the whole batch (message=…; body_contains=TEXT: only bodies that hold it)'),
   too_large: describe('call', 'batches.create', 'answer the 413 of the edge while the body still comes (above_bytes=N: only bodies longer)'),
   vanish: describe('call', 'batches.retrieve', 'answer 404 although the batch exists'),

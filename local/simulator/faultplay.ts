@@ -1,6 +1,6 @@
 import type { Exchange } from './exchange.ts';
 import type { FaultRule } from './faults.ts';
-import { rateLimited, refusalOfStatus, spendLimit, type Refusal } from './refusal.ts';
+import { rateLimited, refusalOfStatus, spendLimit, usageLimit, type Refusal } from './refusal.ts';
 
 /**
  * The error a fault wants answered instead of the proper reply. `isDone` tells whether the work has been done: rules with `accept` strike
@@ -16,6 +16,10 @@ export function refusalByFault(exchange: Exchange, isDone: boolean): Refusal | u
   const spent = faults.take('spend_limit', suits);
   if (spent !== undefined) {
     return spendLimit();
+  }
+  const reached = faults.take('usage_limit', suits);
+  if (reached !== undefined) {
+    return usageLimit(reached.workspace === true);
   }
   const error = faults.take('status', suits);
   if (error === undefined) {

@@ -48,6 +48,8 @@ export interface FaultRule {
   readonly abort?: boolean;
   /** Keep the connection open instead of closing it. */
   readonly hang?: boolean;
+  /** The limit of a workspace instead of the organisation's. */
+  readonly workspace?: boolean;
 }
 
 export interface FaultScript {

@@ -13,7 +13,7 @@ import { isList, isObject, numberOf, parseJson, textOf, type JsonObject } from '
 
 const NUMBERS = ['after', 'count', 'rate', 'rows', 'seconds', 'bytes', 'bytes_per_second', 'above_bytes', 'status', 'retry_after'] as const;
 const TEXTS = ['on', 'error_type', 'error_code', 'message', 'body_contains'] as const;
-const SWITCHES = ['accept', 'early', 'abort', 'hang'] as const;
+const SWITCHES = ['accept', 'early', 'abort', 'hang', 'workspace'] as const;
 const KNOWN = new Set<string>(['fault', 'nth', ...NUMBERS, ...TEXTS, ...SWITCHES]);
 
 /** Loads a script file. Throws an Error with one clear line when that is not possible. */

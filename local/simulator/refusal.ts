@@ -49,6 +49,14 @@ export function spendLimit(): Refusal {
   };
 }
 
+/**
+ * The 400 of a spend limit that the organisation, or a workspace, has set for itself. Its opening is as captured; what follows that is not
+ * known (claude-batches.md 1.8).
+ */
+export function usageLimit(isWorkspace: boolean): Refusal {
+  return invalidRequest(`You have reached your specified ${isWorkspace ? 'workspace ' : ''}API usage limits. You will regain access when the limit is raised or renewed.`);
+}
+
 /** Type and default text per status, for injected errors (claude-batches.md 1.8). */
 const BY_STATUS: Readonly<Record<number, readonly [type: string, message: string]>> = {
   400: ['invalid_request_error', 'Invalid request.'],

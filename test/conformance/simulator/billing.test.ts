@@ -170,6 +170,26 @@ describe('caching', () => {
     expect(Number(at(later.json, 'usage.cache_read_input_tokens')) > 0).toBe(reads);
   });
 
+  it('prefixes run from tools to system to messages: another tool spoils the system prompt behind it, another message does not', async () => {
+    const on = await rig({ cacheHitRate: 1 });
+    const ask = async (tool: string, text: string): Promise<number> => {
+      const tools = [{ name: tool, input_schema: { type: 'object' } }];
+      return Number(at((await on.call('POST', '/v1/messages', params({ system: [shared], tools, ...user(text) }))).json, 'usage.cache_read_input_tokens'));
+    };
+    expect([await ask('one', 'a'), await ask('two', 'a'), (await ask('one', 'b')) > 4_096]).toEqual([0, 0, true]);
+  });
+
+  it('the minimum of a retired model is kept too', () => {
+    expect(MODELS.filter((model) => model.status === 'retired').map((model) => [model.id, model.cacheable])).toEqual([
+      ['claude-opus-4-1-20250805', 1_024],
+      ['claude-opus-4-20250514', 1_024],
+      ['claude-sonnet-4-20250514', 1_024],
+      ['claude-3-7-sonnet-20250219', 1_024],
+      ['claude-3-5-haiku-20241022', 2_048],
+      ['claude-3-haiku-20240307', 1_024],
+    ]);
+  });
+
   it('workspaces and models do not share entries', async () => {
     const on = await rig({ cacheHitRate: 1, workspaces: { other: 'second' } });
     const body = params({ system: [shared], ...user('x') });
@@ -196,6 +216,17 @@ describe('prices', () => {
   ])('a million tokens each way of %s cost %d USD in a batch', (name, usd) => {
     const model = findModel(name, 0);
     expect(model === undefined ? 0 : costPicoUsd(model, tokens, true, undefined) / 1e12).toBeCloseTo(usd, 9);
+  });
+
+  it.each([
+    ['written for five minutes', 'write5m', 1.25],
+    ['written for an hour', 'write1h', 2],
+    ['read', 'read', 0.1],
+  ] as const)('the half price and the factor of tokens %s stack', (_name, kind, factor) => {
+    const model = findModel('claude-opus-5', 0);
+    const none = { input: 0, output: 0, write5m: 0, write1h: 0, read: 0 };
+    const cost = (of: object, isBatch: boolean): number => (model === undefined ? 0 : costPicoUsd(model, { ...none, ...of }, isBatch, undefined));
+    expect(cost({ [kind]: 1_000 }, true)).toBeCloseTo(cost({ input: 1_000 }, false) * 0.5 * factor, 3);
   });
 
   it('Haiku 5.5 costs five times as much once the prompt is longer than 100,000 tokens', () => {

@@ -39,9 +39,11 @@ describe('checked before a batch is accepted', () => {
     expect(on.truth('batch_accepted')).toEqual([]);
   });
 
-  it('100,001 requests are refused with their number', async () => {
-    const requests = Array.from({ length: 100_001 }, (_, index) => `{"custom_id":"${index}","params":{}}`).join(',');
-    const reply = await (await rig()).call('POST', '/v1/messages/batches', `{"requests":[${requests}]}`);
+  it('100,000 requests are accepted, one more is refused with its number', async () => {
+    const requests = Array.from({ length: 100_000 }, (_, index) => `{"custom_id":"${index}","params":{}}`).join(',');
+    const on = await rig();
+    expect((await on.call('POST', '/v1/messages/batches', `{"requests":[${requests}]}`)).status).toBe(200);
+    const reply = await on.call('POST', '/v1/messages/batches', `{"requests":[${requests},{"custom_id":"more","params":{}}]}`);
     expect(at(reply.json, 'error.message')).toBe('requests: List should have at most 100000 items after validation, not 100001');
   });
 
@@ -66,6 +68,26 @@ describe('size and encoding', () => {
   it('a declared length over the limit is refused by the edge while the body still comes', async () => {
     const reply = await (await rig({ batchBodyBytes: 1_000 })).call('POST', '/v1/messages/batches', batchBody(50));
     expect([reply.status, at(reply.json, 'error.type'), reply.headers.get('request-id')]).toEqual([413, 'request_too_large', null]);
+  });
+
+  it.each([
+    ['batches, by default 256 MiB', '/v1/messages/batches', 268_435_456, {}],
+    ['batches, read strictly', '/v1/messages/batches', 256_000_000, { batchBodyBytes: 256_000_000 }],
+    ['Messages', '/v1/messages', 33_554_432, {}],
+    ['count_tokens', '/v1/messages/count_tokens', 33_554_432, {}],
+  ])('%s: a body sent to %s may have %i bytes', async (_name, path, limit, options) => {
+    const on = await rig(options);
+    const refuses = async (declared: number): Promise<boolean> => {
+      const known = on.truth().length;
+      const outgoing = request({ port: on.simulator.port, method: 'POST', path, headers: { 'x-api-key': 'k', 'anthropic-version': '2023-06-01', 'content-length': declared } });
+      outgoing.on('error', () => undefined).flushHeaders();
+      await until(() => on.truth().length > known);
+      outgoing.destroy();
+      const endings = ['request_answered', 'body_incomplete', 'client_gone'];
+      await until(() => on.truth().slice(known).some((line) => endings.includes(String(line.kind))));
+      return on.truth().slice(known).some((line) => line.status === 413);
+    };
+    expect([await refuses(limit), await refuses(limit + 1)]).toEqual([false, true]);
   });
 
   it('received bytes count when no length is declared', async () => {

@@ -38,6 +38,7 @@ const DEFERRED: readonly Deferred[] = [
   deferred('thinking adaptive up to 4.5', { thinking: { type: 'adaptive' } }, 'invalid_request_error', /thinking.type.adaptive/),
   deferred('thinking disabled on Opus 5.5', { model: 'claude-opus-5-5', thinking: { type: 'disabled' } }, 'invalid_request_error', /thinking.type.disabled/),
   deferred('thinking disabled on Fable', { model: 'claude-fable-5', thinking: { type: 'disabled' } }, 'invalid_request_error', /thinking.type.disabled/),
+  deferred('thinking disabled on Mythos', { model: 'claude-mythos-5-1', thinking: { type: 'disabled' } }, 'invalid_request_error', /thinking.type.disabled/),
   deferred('a thinking budget below 1024', { max_tokens: 4096, thinking: { type: 'enabled', budget_tokens: 1000 } }, 'invalid_request_error', /1024/),
   deferred('a thinking budget not below max_tokens', { max_tokens: 2000, thinking: { type: 'enabled', budget_tokens: 2000 } }, 'invalid_request_error', /max_tokens/),
   deferred('prefill from 4.6 on', { model: 'claude-sonnet-4-6', messages: [{ role: 'user', content: 'a' }, { role: 'assistant', content: '{' }] }, 'invalid_request_error', /prefill/),
@@ -59,12 +60,32 @@ describe('faults in params become errored rows', () => {
     expect(at(await rowFor(await rig(), params({ temperature: 0.5, top_p: 0.9, top_k: 5 })), 'result.type')).toBe('succeeded');
   });
 
-  it('the beta of 2026-03-24 lifts max_tokens to 300,000 where it applies', async () => {
+  it('the beta of 2026-03-24 lifts max_tokens to 300,000 where it applies, in batches only', async () => {
     const beta = { 'anthropic-beta': 'output-300k-2026-03-24' };
     const on = await rig();
-    expect(at(await rowFor(on, params({ model: 'claude-haiku-5-5', max_tokens: 300_000 }), beta), 'result.type')).toBe('succeeded');
-    expect(at(await rowFor(on, params({ model: 'claude-haiku-5-5', max_tokens: 300_000 })), 'result.type')).toBe('errored');
-    expect(at(await rowFor(on, params({ model: 'claude-fable-5', max_tokens: 300_000 }), beta), 'result.type')).toBe('errored');
+    const lifted = ['opus-5-5', 'opus-5', 'opus-4-8', 'opus-4-7', 'opus-4-6', 'sonnet-5', 'sonnet-4-6', 'haiku-5-5'];
+    const others = ['fable-5', 'fable-5-1', 'fable-5-2', 'mythos-5', 'mythos-5-1', 'sonnet-5-5', 'haiku-4-5'];
+    const ask = (name: string): Json => params({ model: `claude-${name}`, max_tokens: 300_000 });
+    const rows = await finish(on, { requests: [...lifted, ...others].map((name) => ({ custom_id: name, params: ask(name) })) }, beta);
+    const succeeded = [...rows.keys()].filter((name) => at(rows.get(name), 'result.type') === 'succeeded');
+    expect(succeeded.sort()).toEqual([...lifted].sort());
+    expect(at(await rowFor(on, ask('haiku-5-5')), 'result.type')).toBe('errored');
+    expect((await on.call('POST', '/v1/messages', ask('haiku-5-5'), beta)).status).toBe(400);
+  });
+
+  it.each([
+    ['a picture', picture(png(200, 200))],
+    ['a PDF', { messages: [{ role: 'user', content: [{ type: 'document', source: { type: 'base64', media_type: 'application/pdf', data: Buffer.from('%PDF-1.4 /Type /Page ').toString('base64') } }] }] }],
+    ['a tool of one\'s own', { tools: [tool] }],
+    ['tools of the service', { tools: [{ type: 'web_search_20250305', name: 'web_search', max_uses: 2 }, { type: 'web_fetch_20250910', name: 'web_fetch' }, { type: 'code_execution_20250825', name: 'code_execution' }] }],
+    ['several turns', { messages: [{ role: 'user', content: 'a' }, { role: 'assistant', content: 'b' }, { role: 'user', content: 'c' }] }],
+    ['prefill up to 4.5', { messages: [{ role: 'user', content: 'a' }, { role: 'assistant', content: '{' }] }],
+    ['thinking enabled up to 4.6', { model: 'claude-sonnet-4-6', max_tokens: 4_096, thinking: { type: 'enabled', budget_tokens: 1_024 } }],
+    ['thinking adaptive from 4.6 on', { model: 'claude-sonnet-4-6', thinking: { type: 'adaptive' } }],
+    ['thinking disabled on Opus 5', { model: 'claude-opus-5', thinking: { type: 'disabled' } }],
+    ['a requested schema', { output_config: { format: { type: 'json_schema', schema: { type: 'object' } } } }],
+  ])('%s works in a batch', async (_name, extra) => {
+    expect(at(await rowFor(await rig(), params(extra)), 'result')).toMatchObject({ type: 'succeeded' });
   });
 
   it('a prompt longer than the context window fails its row', async () => {

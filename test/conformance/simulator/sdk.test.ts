@@ -60,10 +60,25 @@ describe('batches through the SDK', () => {
     expect((await on.client.beta.messages.batches.retrieve(batch.id)).id).toBe(batch.id);
   });
 
-  it('request and workspace ids reach the SDK', async () => {
+  it('the SDK says its API version and how often it has tried, and both are in the truth log', async () => {
+    const on = await rig();
+    await on.client.messages.batches.create({ requests: requests(1) });
+    expect(on.truth('request_received').map((line) => [line.operation, line.api_version, line.retry_count])).toEqual([['batches.create', '2026-10-21', '0']]);
+  });
+
+  it('an idempotency key changes nothing: the same create twice makes two batches', async () => {
+    const on = await rig();
+    const twice = { headers: { 'idempotency-key': 'the-same' } };
+    const [one, other] = [await on.client.messages.batches.create({ requests: requests(1) }, twice), await on.client.messages.batches.create({ requests: requests(1) }, twice)];
+    expect([one.id === other.id, on.truth('batch_accepted').length]).toEqual([false, 2]);
+  });
+
+  it('request and workspace ids reach the SDK, from errors too', async () => {
     const on = await rig();
     const batch = await on.client.messages.batches.create({ requests: requests(1) });
     expect([batch._request_id, at(batch, '_workspace_id')]).toEqual([expect.stringMatching(/^req_01/), expect.stringMatching(/^wrkspc_01/)]);
+    const error: unknown = await on.client.messages.batches.retrieve('msgbatch_01none').catch((cause: unknown) => cause);
+    expect([at(error, 'requestID'), at(error, 'workspaceID')]).toEqual([expect.stringMatching(/^req_01/), at(batch, '_workspace_id')]);
   });
 });
 
@@ -115,15 +130,15 @@ describe('errors become the right class', () => {
   it.each([
     [400, Anthropic.BadRequestError, 'invalid_request_error'],
     [401, Anthropic.AuthenticationError, 'authentication_error'],
-    [402, Anthropic.APIError, 'billing_error'],
+    [402, Anthropic.PaymentRequiredError, 'billing_error'],
     [403, Anthropic.PermissionDeniedError, 'permission_error'],
     [404, Anthropic.NotFoundError, 'not_found_error'],
     [409, Anthropic.ConflictError, 'conflict_error'],
-    [413, Anthropic.APIError, 'request_too_large'],
+    [413, Anthropic.ContentTooLargeError, 'request_too_large'],
     [429, Anthropic.RateLimitError, 'rate_limit_error'],
     [500, Anthropic.InternalServerError, 'api_error'],
-    [504, Anthropic.InternalServerError, 'timeout_error'],
-    [529, Anthropic.InternalServerError, 'overloaded_error'],
+    [504, Anthropic.GatewayTimeoutError, 'timeout_error'],
+    [529, Anthropic.OverloadedError, 'overloaded_error'],
   ])('%i', async (status, kind, type) => {
     const error = await failing({ status });
     expect(error).toBeInstanceOf(kind);
@@ -131,9 +146,22 @@ describe('errors become the right class', () => {
   });
 
   it.each([
+    [400, 'invalid_request_error', 'claude_code_key_creator_not_member'],
+    [400, 'invalid_request_error', 'cmek_key_disabled'],
+    [400, 'invalid_request_error', 'cmek_key_network_blocked'],
+    [400, 'invalid_request_error', 'organization_on_hold'],
+    [400, 'invalid_request_error', 'request_body_timeout'],
+    [400, 'invalid_request_error', 'unsupported_charset'],
     [402, 'billing_error', 'linked_organization_billing_unavailable'],
+    [403, 'permission_error', 'user_profile_billing_not_authorized'],
+    [403, 'permission_error', 'user_profile_billing_not_billable'],
+    [403, 'permission_error', 'sandbox_egress_restricted'],
+    [429, 'rate_limit_error', 'contract_spend_limit_reached'],
     [429, 'rate_limit_error', 'ramp_limit_exceeded'],
+    [503, 'api_error', 'cmek_context_unavailable'],
     [503, 'api_error', 'cmek_key_unreachable'],
+    [529, 'overloaded_error', 'compaction_unavailable'],
+    [400, 'invalid_request_error', 'a_code_nobody_knows'],
   ])('%i with the code of %s', async (status, type, code) => {
     const error = await failing({ status, error_type: type, error_code: code });
     expect([at(error, 'status'), at(error, 'type'), at(error, 'errorCode')]).toEqual([status, type, code]);
@@ -143,6 +171,15 @@ describe('errors become the right class', () => {
     const error = await failing({ fault: 'spend_limit' });
     expect([at(error, 'errorCode'), at(error, 'status')]).toEqual(['enforced_spend_limit_reached', 429]);
     expect(error instanceof Anthropic.APIError && error.headers?.get('retry-after')).toBeNull();
+  });
+
+  it.each([
+    ['the organisation', {}, /^You have reached your specified API usage limits/],
+    ['a workspace', { workspace: true }, /^You have reached your specified workspace API usage limits/],
+  ])('a spend limit that %s has set for itself is a 400 with its captured opening', async (_name, rule, opening) => {
+    const error = await failing({ fault: 'usage_limit', ...rule });
+    expect(error).toBeInstanceOf(Anthropic.BadRequestError);
+    expect([at(error, 'type'), at(error, 'error.error.message')]).toEqual(['invalid_request_error', expect.stringMatching(opening)]);
   });
 
   it('a rate limit carries retry-after', async () => {

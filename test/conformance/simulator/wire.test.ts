@@ -48,16 +48,31 @@ describe('transport and access', () => {
     expect([reply.status, at(reply.json, 'error.type')]).toEqual([404, 'not_found_error']);
   });
 
-  it('shows a batch only to the workspace of its key', async () => {
+  it('shows a batch only to the workspace of its key, whatever is asked of it', async () => {
     const on = await rig({ workspaces: { other: 'second' } });
     const id = await create(on);
-    expect((await on.call('GET', `/v1/messages/batches/${id}`, undefined, { 'x-api-key': 'other' })).status).toBe(404);
+    for (const [method, tail] of [['GET', ''], ['GET', '/results'], ['POST', '/cancel'], ['DELETE', '']] as const) {
+      expect((await on.call(method, `/v1/messages/batches/${id}${tail}`, undefined, { 'x-api-key': 'other' })).status).toBe(404);
+    }
     expect(at((await on.call('GET', '/v1/messages/batches', undefined, { 'x-api-key': 'other' })).json, 'data')).toEqual([]);
   });
 
   it('refuses a workspace header that is not the workspace of the key', async () => {
     const on = await rig();
     expect((await on.call('GET', '/v1/messages/batches', undefined, { 'anthropic-workspace-id': 'wrkspc_01other' })).status).toBe(403);
+  });
+});
+
+describe('what a caller may send along', () => {
+  it('takes the workspace header of the key\'s own workspace, and a user profile', async () => {
+    const on = await rig();
+    const own = (await on.call('GET', '/v1/messages/batches')).headers.get('anthropic-workspace-id') ?? '';
+    expect((await on.call('POST', '/v1/messages/batches', batchBody(1), { 'anthropic-workspace-id': own, 'anthropic-user-profile-id': 'profile' })).status).toBe(200);
+  });
+
+  it.each(['PUT', 'PATCH', 'POST'])('has no way to edit a batch: %s is a 404', async (method) => {
+    const on = await rig();
+    expect((await on.call(method, `/v1/messages/batches/${await create(on)}`, batchBody(1))).status).toBe(404);
   });
 });
 
@@ -192,6 +207,12 @@ describe('list', () => {
     expect([newer.first_id, newer.last_id, newer.has_more]).toEqual([third, second, true]);
   });
 
+  it.each(['1', '1000'])('takes limit=%s', async (limit) => {
+    const on = await rig();
+    const id = await create(on);
+    expect(at((await on.call('GET', `/v1/messages/batches?limit=${limit}`)).json, 'data.0.id')).toBe(id);
+  });
+
   it.each(['0', '1001', 'x'])('refuses limit=%s', async (limit) => {
     expect((await (await rig()).call('GET', `/v1/messages/batches?limit=${limit}`)).status).toBe(400);
   });
@@ -230,6 +251,15 @@ describe('cancel and delete', () => {
     expect(at(counts, 'succeeded')).toBeGreaterThan(5);
     expect(at(counts, 'canceled')).toBeGreaterThan(5);
     expect(on.truth('row_billed')).toHaveLength(Number(at(counts, 'succeeded')));
+  });
+
+  it('it is possible that a cancel stops none of the rows', async () => {
+    const on = await rig({ finishAfterCancel: 1 });
+    const id = await create(on, batchBody(5));
+    await on.call('POST', `/v1/messages/batches/${id}/cancel`);
+    await on.advance(2_000);
+    const { json } = await on.call('GET', `/v1/messages/batches/${id}`);
+    expect([json.processing_status, typeof json.cancel_initiated_at, at(json, 'request_counts.succeeded'), at(json, 'request_counts.canceled')]).toEqual(['ended', 'string', 5, 0]);
   });
 
   it('a second cancel, and one after the end, change nothing', async () => {
