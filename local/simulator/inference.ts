@@ -89,6 +89,7 @@ export async function infer(world: InferenceWorld, request: InferenceRequest): P
   const use = world.cache.use({ blocks, tokens, overhead, workspaceId, model, label, nowMs });
   const outputTokens = world.billing === 'worst' ? (numberOf(request.params.max_tokens) ?? 0) : composed.outputTokens;
   const geo = textOf(request.params.inference_geo);
+  // What is undefined does not appear in JSON; to leave it out here would copy the object.
   const message = {
     id: identifier('msg_01', 22, world.seed, 'message', request.label),
     type: 'message',
@@ -97,7 +98,7 @@ export async function infer(world: InferenceWorld, request: InferenceRequest): P
     content: composed.content,
     stop_reason: composed.stopReason,
     stop_sequence: composed.stopSequence,
-    ...(composed.stopDetails === undefined ? {} : { stop_details: composed.stopDetails }),
+    stop_details: composed.stopDetails,
     usage: usageOf(use, outputTokens, composed.thinkingTokens, model, request.surface === 'batch', geo),
   };
   return {
@@ -114,7 +115,7 @@ export async function infer(world: InferenceWorld, request: InferenceRequest): P
   };
 }
 
-/** Usage in the captured key order (claude-batches.md 1.7). */
+/** Usage in the captured key order (claude-batches.md 1.7). What is undefined does not appear in JSON. */
 function usageOf(use: CacheUse, outputTokens: number, thinkingTokens: number, model: ModelEntry, isBatch: boolean, geo: string | undefined): JsonObject {
   return {
     input_tokens: use.input,
@@ -122,7 +123,7 @@ function usageOf(use: CacheUse, outputTokens: number, thinkingTokens: number, mo
     cache_read_input_tokens: use.read,
     cache_creation: { ephemeral_5m_input_tokens: use.write5m, ephemeral_1h_input_tokens: use.write1h },
     output_tokens: outputTokens,
-    ...(thinkingTokens > 0 ? { output_tokens_details: { thinking_tokens: thinkingTokens } } : {}),
+    output_tokens_details: thinkingTokens > 0 ? { thinking_tokens: thinkingTokens } : undefined,
     service_tier: isBatch ? 'batch' : 'standard',
     inference_geo: model.geo ? (geo ?? 'global') : 'not_available',
   };
