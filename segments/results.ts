@@ -71,8 +71,7 @@ const newline = 0x0a;
 const carriageReturn = 0x0d;
 
 /**
- * Checks a stream of result lines against the archive they must answer. Blocks must not be changed after they were
- * yielded. `requestCounts` are the provider's own; undefined: they are not compared.
+ * Checks a stream of result lines against the archive they must answer. `requestCounts` are the provider's own; undefined: they are not compared.
  */
 export async function checkResults(
   blocks: Iterable<Buffer> | AsyncIterable<Buffer>,
@@ -107,7 +106,7 @@ export class ResultsChecker {
     this.#index = new ResultIndex(expected.rows);
   }
 
-  /** Takes the next block; it must not be changed afterwards. */
+  /** Takes the next block; what is kept of it is copied. */
   add(block: Buffer): void {
     this.#hash.update(block);
     let from = 0;
@@ -156,7 +155,8 @@ export class ResultsChecker {
       this.#isSkipping = true;
       this.#pieces = [];
     }
-    if (!this.#isSkipping) this.#pieces.push(piece);
+    // The memory of the block may be filled again.
+    if (!this.#isSkipping) this.#pieces.push(Buffer.from(piece));
   }
 
   #endJoined(last: Buffer): void {

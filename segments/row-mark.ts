@@ -20,7 +20,8 @@ export interface RowMarks {
 
 const bytesMark = ',"bytes":';
 const shaMark = ',"sha":"';
-const shaDigits = 64;
+/** Hex digits of a sha256. */
+export const shaDigits = 64;
 const digitZero = 0x30;
 
 /**

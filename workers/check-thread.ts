@@ -2,11 +2,9 @@
 import { invariant } from '../segments/errors.ts';
 import type { ResultCounts, ResultIndexParts } from '../segments/result-index.ts';
 import { ResultsChecker, type ResultsCheck } from '../segments/results.ts';
+import { shaDigits } from '../segments/row-mark.ts';
 import type { ArchiveId } from '../segments/segment.ts';
 import { answerQuestions, bufferOf } from '../segments/thread.ts';
-
-/** Characters of a sha256 in hex. */
-const shaCharacters = 64;
 
 export type CheckQuestion =
   /** `shas`: the digests of all rows one after the other, in hex. */
@@ -24,7 +22,7 @@ answerQuestions<CheckQuestion, CheckAnswer>((question) => {
   if (question.kind === 'begin') {
     const shas = bufferOf(question.shas);
     const { archive, rows } = question;
-    checker = new ResultsChecker({ archive, rows, shaOf: (index) => shas.toString('latin1', index * shaCharacters, (index + 1) * shaCharacters) });
+    checker = new ResultsChecker({ archive, rows, shaOf: (index) => shas.toString('latin1', index * shaDigits, (index + 1) * shaDigits) });
     return { kind: 'taken' };
   }
   invariant(checker !== undefined, 'a check begins before its first block');

@@ -9,14 +9,17 @@
 import { invariant } from '../segments/errors.ts';
 import { ResultIndex, type ResultCounts } from '../segments/result-index.ts';
 import { checkResults, type ExpectedRows, type ResultsCheck } from '../segments/results.ts';
+import { shaDigits } from '../segments/row-mark.ts';
 import { Thread, threadModule } from '../segments/thread.ts';
 import type { CheckAnswer, CheckQuestion } from './check-thread.ts';
 
 /** Below this a thread costs more than it saves; so much is held until it is known. */
 export const asideBytesMin = 8 * 1024 * 1024;
 const blocksAhead = 4;
+/** Blocks of a mebibyte that are still looked at when the next one is asked for: those that are held, or that wait. */
+export const blocksHeldMax = asideBytesMin / (1024 * 1024) + blocksAhead;
 
-/** Checks a stream as `checkResults` does. Blocks must not be changed after they were yielded. */
+/** Checks a stream as `checkResults` does. A block must not be changed before {@link blocksHeldMax} others were yielded. */
 export async function checkAside(blocks: AsyncIterable<Buffer>, expected: ExpectedRows, counts: ResultCounts): Promise<ResultsCheck> {
   const held: Buffer[] = [];
   let heldBytes = 0;
@@ -48,7 +51,9 @@ class CheckThread {
 
   constructor({ archive, rows, shaOf }: ExpectedRows) {
     this.#rows = rows;
-    const shas = Buffer.from(Array.from({ length: rows }, (_, index) => shaOf(index)).join(''), 'latin1');
+    // Shared and not copied, and never one long string: there may be a hundred thousand of them.
+    const shas = Buffer.from(new SharedArrayBuffer(rows * shaDigits));
+    for (let index = 0; index < rows; index += 1) shas.write(shaOf(index), index * shaDigits, 'latin1');
     this.#ask({ kind: 'begin', archive, rows, shas });
   }
 

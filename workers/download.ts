@@ -8,7 +8,7 @@ import { errnoOf, PlimsollError } from '../segments/errors.ts';
 import type { ResultCounts } from '../segments/result-index.ts';
 import type { ExpectedRows, ResultsCheck } from '../segments/results.ts';
 import { writingTo } from '../segments/store/scratch.ts';
-import { checkAside } from './check.ts';
+import { blocksHeldMax, checkAside } from './check.ts';
 
 /** What one download brought. */
 export interface Download {
@@ -35,7 +35,7 @@ export async function downloadResults(path: string, blocks: AsyncIterable<Buffer
     await mkdir(dirname(path), { recursive: true });
     const file = await open(path, 'wx');
     try {
-      const check = await checkAside(writingTo(file, untilBroken()), expected, counts);
+      const check = await checkAside(writingTo(file, untilBroken(), blocksHeldMax), expected, counts);
       return { check, isWhole };
     } finally {
       await file.close();

@@ -1,13 +1,14 @@
 /**
  * Decides what became of each row of an archive. Pure: from recorded results, index and times to an outcome, so that a
- * rerun after a crash decides the same (O2).
+ * rerun after a crash decides the same (O2). The index of one chunk at a time is in hand, so that memory does not
+ * grow with the archive.
  */
 import { samplesOf, type RowConsumption } from '../segments/calibration.ts';
 import type { ChunkRow } from '../segments/chunk.ts';
 import { invariant } from '../segments/errors.ts';
 import { resultLinesKey } from '../segments/lake.ts';
 import type { ArchiveRecord, RunRecord } from '../segments/ledger/ledger.ts';
-import { rangesOfIndexes, type ArchiveOutcome, type DeadLetterReason, type ReplanOutcome, type RowVerdict } from '../segments/outcome.ts';
+import { rangesOfIndexes, type ArchiveChunkOutcome, type ArchiveOutcome, type DeadLetterReason, type ReplanOutcome, type RowVerdict } from '../segments/outcome.ts';
 import { rowMicroUsd, type ModelPrice } from '../segments/price.ts';
 import type { ResultsCheck } from '../segments/results.ts';
 import { keptMask, replannedIn, type ReplanDocument } from '../segments/replan-document.ts';
@@ -18,9 +19,6 @@ import type { SealedChunkRange } from './sealer.ts';
 export interface JudgeInput {
   readonly archive: ArchiveRecord;
   readonly run: RunRecord;
-  readonly ranges: readonly SealedChunkRange[];
-  /** The index rows of all ranges, by archive index. */
-  readonly rows: readonly ChunkRow[];
   /** undefined: the archive was rejected whole and has no batch. */
   readonly results: ResultsCheck | undefined;
   /** What an operator made of the archive's chunks; undefined: the archive was sent, or was to be. */
@@ -32,45 +30,55 @@ export interface JudgeInput {
 
 type Fate = { readonly kind: 'succeeded'; readonly usage: Usage; readonly model: string } | { readonly kind: 'retry' | 'replanned' | 'not_sampled' } | { readonly kind: 'dead'; readonly reason: DeadLetterReason; readonly errorType: string | undefined };
 
-/** Judges an archive. */
-export function judge(input: JudgeInput): ArchiveOutcome {
-  const { archive, run, ranges, rows, results, priceVersion } = input;
-  const dead: { index: number; reason: DeadLetterReason; errorType: string | null }[] = [];
-  const retriedRows: number[] = [];
-  const replanned: number[] = [];
-  const notSampled: number[] = [];
-  const prices = new Map<string, ModelPrice>();
-  const chunks = ranges.map((range) => {
+/** Judges an archive chunk by chunk, in the order of the archive. */
+export class Judge {
+  readonly #input: JudgeInput;
+  readonly #ranges: SealedChunkRange[] = [];
+  readonly #chunks: ArchiveChunkOutcome[] = [];
+  readonly #dead: { index: number; reason: DeadLetterReason; errorType: string | null }[] = [];
+  readonly #retried: number[] = [];
+  readonly #replanned: number[] = [];
+  readonly #notSampled: number[] = [];
+  readonly #prices = new Map<string, ModelPrice>();
+
+  constructor(input: JudgeInput) {
+    this.#input = input;
+  }
+
+  /** Judges the next chunk. `rows`: the index lines of its range, in order. @throws RangeError when one is missing */
+  add(range: SealedChunkRange, rows: readonly ChunkRow[]): void {
+    const input = this.#input;
     const tally = { succeeded: 0, retried: 0, deadLettered: 0, usage: noUsage, microUsd: 0, standardMicroUsd: 0, overBound: 0 };
     const spends = new SpendTally();
     const consumed: RowConsumption[] = [];
     const size = range.to - range.from + 1;
     const kept = input.replan && keptMask(replannedIn(input.replan, range.chunk));
-    const before = { replanned: replanned.length, notSampled: notSampled.length };
-    for (let index = range.firstIndex; index < range.firstIndex + size; index += 1) {
-      const row = rows[index];
-      if (!row) throw new RangeError(`row ${index} of ${archive.archive} has no index line`);
-      const fate: Fate = kept ? { kind: kept[index - range.firstIndex] === 1 ? 'replanned' : 'not_sampled' } : fateOf(input, range, row, results?.index.verdictOf(index));
+    const before = { replanned: this.#replanned.length, notSampled: this.#notSampled.length };
+    for (let place = 0; place < size; place += 1) {
+      const index = range.firstIndex + place;
+      const row = rows[place];
+      if (!row) throw new RangeError(`row ${index} of ${input.archive.archive} has no index line`);
+      const fate: Fate = kept ? { kind: kept[place] === 1 ? 'replanned' : 'not_sampled' } : fateOf(input, range, row, input.results?.index.verdictOf(index));
       switch (fate.kind) {
         case 'succeeded':
-          consumed.push(book(tally, spends, fate.usage, row, priceFor(input, prices, fate.model, row)));
+          consumed.push(book(tally, spends, fate.usage, row, priceFor(input, this.#prices, fate.model, row)));
           break;
         case 'retry':
           tally.retried += 1;
           spends.count('retried', modelOf(input, row));
-          retriedRows.push(index);
+          this.#retried.push(index);
           break;
         case 'replanned':
-          replanned.push(index);
+          this.#replanned.push(index);
           break;
         case 'not_sampled':
-          notSampled.push(index);
+          this.#notSampled.push(index);
           break;
         case 'dead':
           tally.deadLettered += 1;
           spends.count('deadLettered', modelOf(input, row));
           if (fate.reason === 'result_missing' || fate.reason === 'result_conflict') bookBound(tally, spends, row, input.priceOf(row.model));
-          dead.push({ index, reason: fate.reason, errorType: fate.errorType ?? null });
+          this.#dead.push({ index, reason: fate.reason, errorType: fate.errorType ?? null });
           break;
         default:
           assertNever(fate, 'fate');
@@ -78,31 +86,37 @@ export function judge(input: JudgeInput): ArchiveOutcome {
     }
     const { tokensMax, microUsdMax, estimated: _estimate, ...place } = range;
     const samples = consumed.length === 0 ? {} : { samples: samplesOf(consumed) };
-    const leftOut = kept ? { notSampled: notSampled.length - before.notSampled, replanned: replanned.length - before.replanned } : {};
-    return { ...place, ...tally, ...leftOut, reserved: { tokens: kept ? 0 : tokensMax, microUsd: kept ? 0 : microUsdMax }, spends: spends.list(), ...samples };
-  });
-  return {
-    v: 1,
-    archive: archive.archive,
-    run: archive.run,
-    dt: archive.dt,
-    account: archive.account ?? null,
-    batch: archive.batch ?? null,
-    rows: archive.rows,
-    resultsKey: results ? resultLinesKey(archive.run, archive.archive) : null,
-    resultsBytes: results?.sizeBytes ?? 0,
-    resultsSha256: results?.sha256 ?? '',
-    acceptedAtMs: run.openedAtMs,
-    submittedAtMs: archive.acceptedAtMs ?? null,
-    endedAtMs: archive.endedAtMs ?? null,
-    source: run.source,
-    priceVersion,
-    prices: Object.fromEntries([...prices].sort(([a], [b]) => (a < b ? -1 : 1))),
-    chunks,
-    retried: rangesOfIndexes(retriedRows),
-    dead,
-    ...(input.replan === undefined ? {} : { replan: replanOutcome(input.replan, ranges, notSampled, replanned) }),
-  };
+    const leftOut = kept ? { notSampled: this.#notSampled.length - before.notSampled, replanned: this.#replanned.length - before.replanned } : {};
+    this.#ranges.push(range);
+    this.#chunks.push({ ...place, ...tally, ...leftOut, reserved: { tokens: kept ? 0 : tokensMax, microUsd: kept ? 0 : microUsdMax }, spends: spends.list(), ...samples });
+  }
+
+  /** The outcome of the archive, once every chunk of it was added. */
+  outcome(): ArchiveOutcome {
+    const { archive, run, results, priceVersion, replan } = this.#input;
+    return {
+      v: 1,
+      archive: archive.archive,
+      run: archive.run,
+      dt: archive.dt,
+      account: archive.account ?? null,
+      batch: archive.batch ?? null,
+      rows: archive.rows,
+      resultsKey: results ? resultLinesKey(archive.run, archive.archive) : null,
+      resultsBytes: results?.sizeBytes ?? 0,
+      resultsSha256: results?.sha256 ?? '',
+      acceptedAtMs: run.openedAtMs,
+      submittedAtMs: archive.acceptedAtMs ?? null,
+      endedAtMs: archive.endedAtMs ?? null,
+      source: run.source,
+      priceVersion,
+      prices: Object.fromEntries([...this.#prices].sort(([a], [b]) => (a < b ? -1 : 1))),
+      chunks: this.#chunks,
+      retried: rangesOfIndexes(this.#retried),
+      dead: this.#dead,
+      ...(replan === undefined ? {} : { replan: replanOutcome(replan, this.#ranges, this.#notSampled, this.#replanned) }),
+    };
+  }
 }
 
 function replanOutcome(document: ReplanDocument, ranges: readonly SealedChunkRange[], notSampled: readonly number[], replanned: readonly number[]): ReplanOutcome {

@@ -2,7 +2,7 @@
  * Writes the rows that go round again as new chunks: the only way back. A row keeps its own bytes and its own index
  * line; only the attempt counts up. The chunks are a function of the outcome, so a rerun meets equal objects.
  */
-import { ChunkWriter, type ChunkFooter, type ChunkRow } from '../segments/chunk.ts';
+import { ChunkWriter, type ChunkFooter } from '../segments/chunk.ts';
 import { spoolKey } from '../segments/lake.ts';
 import type { ArchiveRecord, RunRecord } from '../segments/ledger/ledger.ts';
 import { retryChunkId, type ChunkId } from '../segments/segment.ts';
@@ -15,7 +15,6 @@ export interface RetryRequest {
   readonly archive: ArchiveRecord;
   readonly run: RunRecord;
   readonly ranges: readonly SealedChunkRange[];
-  readonly rows: readonly ChunkRow[];
   /** Archive indexes, ascending. */
   readonly retried: readonly number[];
   readonly chunkBytesMax: number;
@@ -24,7 +23,7 @@ export interface RetryRequest {
 
 /** Spools the retried rows, one chunk per segment, client and attempt, more where they would be too large. */
 export async function writeRetries(request: RetryRequest): Promise<readonly { readonly footer: ChunkFooter; readonly spoolKey: string }[]> {
-  const { store, archive, run, ranges, rows } = request;
+  const { store, archive, run, ranges } = request;
   const isRetried = new Set(request.retried);
   const written: { footer: ChunkFooter; spoolKey: string }[] = [];
   const open = new Map<string, ChunkWriter>();
@@ -44,11 +43,12 @@ export async function writeRetries(request: RetryRequest): Promise<readonly { re
 
   for (const range of ranges) {
     const size = range.to - range.from + 1;
-    if (!rows.slice(range.firstIndex, range.firstIndex + size).some((_row, offset) => isRetried.has(range.firstIndex + offset))) continue;
+    if (!request.retried.some((index) => index >= range.firstIndex && index < range.firstIndex + size)) continue;
     const name = `${range.segment}|${range.client}|${range.attempt}`;
+    const spooled = await readSpoolRows(store, range);
     let index = range.firstIndex;
-    for await (const params of readSpoolParams(store, range, await readSpoolRows(store, range))) {
-      const row = rows[index];
+    for await (const params of readSpoolParams(store, range, spooled)) {
+      const row = spooled.rows[index - range.firstIndex];
       if (row && isRetried.has(index)) {
         let writer = open.get(name);
         if (writer && (writer.rows >= request.chunkRowsMax || writer.paramsBytes + params.length > request.chunkBytesMax)) {

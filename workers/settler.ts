@@ -17,7 +17,7 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ChunkFooter, ChunkRow } from '../segments/chunk.ts';
+import type { ChunkFooter } from '../segments/chunk.ts';
 import { invariant, PlimsollError } from '../segments/errors.ts';
 import { acceptedKey, outcomeKey, resultLinesKey } from '../segments/lake.ts';
 import type { ArchiveRecord, Ledger, RunRecord } from '../segments/ledger/ledger.ts';
@@ -29,12 +29,12 @@ import type { ArchiveId } from '../segments/segment.ts';
 import { done, type Log, type Now, type StageHandler, type StageOutcome } from '../segments/stage.ts';
 import { putDocument } from '../segments/store/document.ts';
 import { readReplan } from '../segments/store/replans.ts';
-import { readSpoolRows } from '../segments/store/spool.ts';
+import { readPromptDigests, readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import type { BatchSearch, Claude } from './claude.ts';
 import { downloadResults } from './download.ts';
-import { judge, retriedRowsOf, summaryOf } from './judge.ts';
+import { Judge, retriedRowsOf, summaryOf } from './judge.ts';
 import { writeRetries } from './retries.ts';
 import { rangesOf, type SealedChunkRange } from './sealer.ts';
 import { archiveOf } from './workspace.ts';
@@ -76,19 +76,19 @@ export function makeSettler(dependencies: SettlerDependencies): StageHandler {
         return { kind: 'later', atMs: now() + 60_000, why: 'other_account' };
       }
       const ranges = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(id)));
-      const rows = await readRows(store, ranges);
-      invariant(rows.length === archive.rows, `${id} has ${archive.rows} rows, its chunks ${rows.length}`);
+      const rows = ranges.reduce((sum, range) => sum + range.to - range.from + 1, 0);
+      invariant(rows === archive.rows, `${id} has ${archive.rows} rows, its chunks ${rows}`);
       const run = await ledger.readRun(archive.run);
       invariant(run !== undefined, `the run of ${id} is in the ledger`);
       const replan = archive.replan === undefined ? undefined : await readReplan(store, archive.replan);
-      const outcome = await decide(dependencies, { archive, run, ranges, rows, replan }, signal);
+      const outcome = await decide(dependencies, { archive, run, ranges, replan }, signal);
       if (outcome === 'not_ours') return await disown(dependencies, archive);
       if (outcome === 'unproven') return { kind: 'later', atMs: now() + lookAgainMs, why: 'results_unproven' };
       if (archive.batch !== undefined && archive.intent !== undefined && archive.account !== undefined) {
         // The submitter writes this too; it may have died in between, or the batch was adopted and is proven only now.
         await putDocument(store, acceptedKey(archive.account, archive.intent), { v: 1, intent: archive.intent, archive: id, run: archive.run, account: archive.account, batch: archive.batch });
       }
-      const retries = replan ? successorsIn(replan, ranges) : await writeRetries({ ...dependencies, archive, run, ranges, rows, retried: retriedRowsOf(outcome) });
+      const retries = replan ? successorsIn(replan, ranges) : await writeRetries({ ...dependencies, archive, run, ranges, retried: retriedRowsOf(outcome) });
       const settled = await ledger.settle({ archive: id, chunks: outcome.chunks, retries, nowMs: now() });
       for (const chunk of settled.queued) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
       if (settled.isSettled) log({ level: 'info', event: 'archive.settled', subject: id, detail: summaryOf(outcome) });
@@ -115,18 +115,19 @@ async function decide(
     readonly archive: ArchiveRecord;
     readonly run: RunRecord;
     readonly ranges: readonly SealedChunkRange[];
-    readonly rows: readonly ChunkRow[];
     readonly replan: ReplanDocument | undefined;
   },
   signal: AbortSignal,
 ): Promise<ArchiveOutcome | 'not_ours' | 'unproven'> {
   const { store } = dependencies;
-  const { archive, rows } = ended;
+  const { archive, ranges } = ended;
   const key = outcomeKey(archive.run, archive.archive);
   if (await store.head(key)) return decodeOutcome(await store.readWhole(key));
-  const results = archive.batch === undefined ? undefined : await bringResults(dependencies, archive, rows, signal);
+  const results = archive.batch === undefined ? undefined : await bringResults(dependencies, archive, ranges, signal);
   if (results === 'not_ours' || results === 'unproven') return results;
-  const outcome = judge({ ...dependencies, ...ended, results });
+  const judge = new Judge({ ...dependencies, ...ended, results });
+  for (const range of ranges) judge.add(range, (await readSpoolRows(store, range)).rows);
+  const outcome = judge.outcome();
   await putDocument(store, key, outcome);
   return outcome;
 }
@@ -136,20 +137,13 @@ function successorsIn(replan: ReplanDocument, ranges: readonly SealedChunkRange[
   return ranges.flatMap(({ chunk }) => replannedIn(replan, chunk).successor ?? []);
 }
 
-async function readRows(store: Store, ranges: readonly SealedChunkRange[]): Promise<readonly ChunkRow[]> {
-  const rows: ChunkRow[] = [];
-  for (const range of ranges) {
-    for (const row of (await readSpoolRows(store, range)).rows) rows.push(row);
-  }
-  return rows;
-}
-
 /** Makes sure that the verbatim result lines are in the lake, and returns what they say. Lines of others are not kept (O5). */
-async function bringResults(dependencies: SettlerDependencies, archive: ArchiveRecord, rows: readonly ChunkRow[], signal: AbortSignal): Promise<ResultsCheck | 'not_ours' | 'unproven'> {
+async function bringResults(dependencies: SettlerDependencies, archive: ArchiveRecord, ranges: readonly SealedChunkRange[], signal: AbortSignal): Promise<ResultsCheck | 'not_ours' | 'unproven'> {
   const { ledger, store, claude, now, log } = dependencies;
   invariant(archive.batch !== undefined, `${archive.archive} has a batch`);
   const key = resultLinesKey(archive.run, archive.archive);
-  const expected = { archive: archive.archive, rows: rows.length, shaOf: (index: number) => rows[index]?.sha ?? '' };
+  const shaOf = await readPromptDigests(store, ranges);
+  const expected = { archive: archive.archive, rows: archive.rows, shaOf };
   // They are there already when an earlier try died after bringing them.
   if (await store.head(key)) return await checkResults(store.read(key), expected);
 
@@ -164,7 +158,7 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
     try {
       const { check, isWhole } = await downloadResults(path, claude.readResults(archive.batch, signal), expected, counts);
       if (!isWhole) isEachWhole = false;
-      const holdsNone = check.faultCounts.row_missing === rows.length && check.faultCounts.check_mismatch === 0;
+      const holdsNone = check.faultCounts.row_missing === archive.rows && check.faultCounts.check_mismatch === 0;
       if (!isProven && holdsNone && check.faultCounts.row_foreign > 0) return 'not_ours';
       if (!check.isComplete && !isEachWhole && download === downloadsMax) {
         throw new PlimsollError('results_incomplete', {

@@ -5,12 +5,13 @@ import type { FileHandle } from 'node:fs/promises';
 const blockBytes = 1024 * 1024;
 
 /**
- * Writes a stream to a file and yields it, in larger blocks that are not touched again. A block is on its way to the file
- * while its reader is at work on it; when the last one was yielded and the generator has ended, all of it is written.
+ * Writes a stream to a file and yields it, in larger blocks. A block is on its way to the file while its reader is at work
+ * on it; when the last one was yielded and the generator has ended, all of it is written. `heldMax` as for
+ * {@link gathered}, at least 1.
  */
-export async function* writingTo(file: FileHandle, blocks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+export async function* writingTo(file: FileHandle, blocks: AsyncIterable<Buffer>, heldMax: number): AsyncGenerator<Buffer> {
   let written: Promise<unknown> = Promise.resolve();
-  for await (const block of gathered(blocks)) {
+  for await (const block of gathered(blocks, heldMax)) {
     await written;
     written = file.appendFile(block);
     // It is awaited in turn; until then a failure must not count as unhandled.
@@ -20,24 +21,37 @@ export async function* writingTo(file: FileHandle, blocks: AsyncIterable<Buffer>
   await written;
 }
 
-/** Copies small blocks together, into memory that other threads can be shown without another copy. */
-export async function* gathered(blocks: Iterable<Buffer> | AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+/**
+ * Copies small blocks together, into memory that other threads can be shown without another copy. `heldMax`: how many of
+ * the yielded blocks their reader may still look at when it asks for the next one; older ones are filled again. Shared
+ * memory hardly weighs for the garbage collector, so without this a long stream piles up some fifty megabytes of it.
+ * Undefined: every block is memory of its own.
+ */
+export async function* gathered(blocks: Iterable<Buffer> | AsyncIterable<Buffer>, heldMax?: number): AsyncGenerator<Buffer> {
+  const ring: Buffer[] = [];
+  let turn = 0;
   let gathering: Buffer | undefined;
   let used = 0;
-  for await (const block of blocks) {
-    if (gathering && used + block.length > blockBytes) {
-      yield gathering.subarray(0, used);
+  for await (let block of blocks) {
+    while (block.length > 0) {
+      if (used === 0 && block.length >= blockBytes) {
+        yield block;
+        break;
+      }
+      // A block is filled to its end, so that a reader who counts bytes knows how many blocks it holds.
+      gathering ??= heldMax === undefined ? sharedBlock() : (ring[turn++ % (heldMax + 1)] ??= sharedBlock());
+      const copied = block.copy(gathering, used);
+      used += copied;
+      block = block.subarray(copied);
+      if (used < blockBytes) break;
+      yield gathering;
       gathering = undefined;
-    }
-    if (block.length >= blockBytes) {
-      yield block;
-      continue;
-    }
-    if (!gathering) {
-      gathering = Buffer.from(new SharedArrayBuffer(blockBytes));
       used = 0;
     }
-    used += block.copy(gathering, used);
   }
   if (gathering) yield gathering.subarray(0, used);
+}
+
+function sharedBlock(): Buffer {
+  return Buffer.from(new SharedArrayBuffer(blockBytes));
 }

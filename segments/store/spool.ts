@@ -1,7 +1,7 @@
 /** Reads chunks back from the lake: their index, and the bytes of their prompts. */
 import { decodeIndex, indexOffset, type ChunkRow } from '../chunk.ts';
 import { invariant } from '../errors.ts';
-import { decodeMarks, type RowMarks } from '../row-mark.ts';
+import { decodeMarks, shaDigits, type RowMarks } from '../row-mark.ts';
 import type { Store } from './store.ts';
 
 /** The part of the store that reading chunks takes. */
@@ -38,6 +38,21 @@ export async function readSpoolRows(store: SpoolReader, range: SpoolRange): Prom
 /** The marks of all rows of a range's spool object: what a body needs of them, at a fraction of the cost. Throws alike. */
 export async function readSpoolMarks(store: SpoolReader, range: SpoolRange): Promise<RowMarks> {
   return decodeMarks(await readIndex(store, range), range.spoolRows, range.spoolParamsBytes);
+}
+
+/**
+ * The sha256 of the params of every row of an archive, in hex, by the row's index. A hundred thousand of them are held as
+ * 6.4 MB of plain bytes; the index rows that they stand in would be ten times as much, for as long as a download takes.
+ * Throws as {@link readSpoolMarks} does.
+ */
+export async function readPromptDigests(store: SpoolReader, ranges: readonly SpoolRange[]): Promise<(index: number) => string> {
+  const digests = Buffer.allocUnsafe(ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0) * shaDigits);
+  let at = 0;
+  for (const range of ranges) {
+    const { section, shaAt } = await readSpoolMarks(store, range);
+    for (const from of shaAt.subarray(range.from, range.to + 1)) at += section.copy(digests, at, from, from + shaDigits);
+  }
+  return (index) => digests.toString('latin1', index * shaDigits, (index + 1) * shaDigits);
 }
 
 async function readIndex(store: SpoolReader, range: SpoolRange): Promise<Buffer> {

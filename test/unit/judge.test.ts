@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { ChunkRow } from '../../segments/chunk.ts';
 import type { ArchiveRecord, RunRecord } from '../../segments/ledger/ledger.ts';
-import { decodeOutcome } from '../../segments/outcome.ts';
+import { decodeOutcome, type ArchiveOutcome } from '../../segments/outcome.ts';
 import { archiveId, customId } from '../../segments/pack.ts';
 import { checkResults, type ResultsCheck } from '../../segments/results.ts';
 import { noUsage, type BatchId, type ChunkId } from '../../segments/segment.ts';
-import { judge, retriedRowsOf, summaryOf, type JudgeInput } from '../../workers/judge.ts';
+import { Judge, retriedRowsOf, summaryOf, type JudgeInput } from '../../workers/judge.ts';
 import type { SealedChunkRange } from '../../workers/sealer.ts';
 import { run, segment, tag, testPrice } from '../spool-world.ts';
 
@@ -47,7 +47,19 @@ async function resultsOf(results: readonly Result[]): Promise<ResultsCheck> {
   return await checkResults((async function* () { yield Buffer.from(text); })(), { archive, rows: results.length, shaOf });
 }
 
-async function inputOf(results: readonly Result[], given: Partial<JudgeInput> = {}): Promise<JudgeInput> {
+/** What is judged: the input, and the index of its chunks, by archive index. */
+interface Ended extends JudgeInput {
+  readonly ranges: readonly SealedChunkRange[];
+  readonly rows: readonly ChunkRow[];
+}
+
+function judge({ ranges, rows, ...input }: Ended): ArchiveOutcome {
+  const judging = new Judge(input);
+  for (const each of ranges) judging.add(each, rows.slice(each.firstIndex, each.firstIndex + each.to - each.from + 1));
+  return judging.outcome();
+}
+
+async function inputOf(results: readonly Result[], given: Partial<Ended> = {}): Promise<Ended> {
   const rows = results.map((_, index) => rowOf(index));
   return {
     archive: archiveRecord({ rows: rows.length }), run: runRecord, ranges: [range(0, rows.length)], rows, results: await resultsOf(results),

@@ -19,7 +19,7 @@ describe('a stream that passes through a file', () => {
     const sizes = [10, 65_536, 65_536, 1_000_000, 1, 3_000_000, 7, 1_048_576, 5];
     const file = await open(join(folder, 'out'), 'wx');
     const blocks: Buffer[] = [];
-    for await (const block of writingTo(file, blocksOf(sizes))) blocks.push(block);
+    for await (const block of writingTo(file, blocksOf(sizes), 1)) blocks.push(Buffer.from(block));
     await file.close();
     const expected = Buffer.concat(sizes.map((size, place) => Buffer.alloc(size, place + 1)));
     expect(Buffer.concat(blocks).equals(expected)).toBe(true);
@@ -27,11 +27,27 @@ describe('a stream that passes through a file', () => {
     expect(blocks.length).toBeLessThan(sizes.length);
   });
 
+  it('comes in memory that is used again, behind as many blocks as its reader may hold', async () => {
+    const heldMax = 3;
+    const memory = new Set<ArrayBufferLike>();
+    const held: { readonly block: Buffer; readonly copy: Buffer }[] = [];
+    const file = await open(join(folder, 'out'), 'wx');
+    for await (const block of writingTo(file, blocksOf(Array.from({ length: 40 }, () => 700_000)), heldMax)) {
+      memory.add(block.buffer);
+      for (const { block: earlier, copy } of held) expect(earlier.equals(copy)).toBe(true);
+      held.push({ block, copy: Buffer.from(block) });
+      if (held.length === heldMax) held.shift();
+    }
+    await file.close();
+    expect(memory.size).toBe(heldMax + 1);
+    expect((await readFile(join(folder, 'out'))).length).toBe(40 * 700_000);
+  });
+
   it('raises what the file raises', async () => {
     const file = await open(join(folder, 'out'), 'wx');
     await file.close();
     const read = async (): Promise<void> => {
-      for await (const _block of writingTo(file, blocksOf([10]))) void _block;
+      for await (const _block of writingTo(file, blocksOf([10]), 1)) void _block;
     };
     await expect(read()).rejects.toThrow();
   });
