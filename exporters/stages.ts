@@ -7,15 +7,16 @@
  *   X2  The completion event is written with the state, after `_SUCCESS` is in the lake.
  */
 import { invariant } from '../segments/errors.ts';
-import { archiveManifestKey, outcomeKey, runManifestKey } from '../segments/lake.ts';
+import { outcomeKey } from '../segments/lake.ts';
 import type { Ledger } from '../segments/ledger/ledger.ts';
 import { decodeOutcome } from '../segments/outcome.ts';
 import { asRunKey, type ArchiveId } from '../segments/segment.ts';
 import { done, type Log, type Now, type StageHandler } from '../segments/stage.ts';
-import { urlOf, type Store } from '../segments/store/store.ts';
+import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import { isAudited, writeAudit } from './audit.ts';
 import { exportArchive, gatherRun, type ExporterSettings } from './exporter.ts';
+import { completedData, exportedData } from './lake-feed.ts';
 
 export interface ExportDependencies {
   readonly ledger: Ledger;
@@ -39,13 +40,7 @@ export function makeExporter({ ledger, store, wake, settings, now, log }: Export
       const outcome = decodeOutcome(await store.readWhole(outcomeKey(archive.run, id)));
       const manifest = await exportArchive({ outcome, store, settings });
       if (isAudited(outcome, settings.auditTopics ?? [])) await writeAudit({ outcome, store, scratchDirectory: settings.scratchDirectory });
-      const { isRunDone } = await ledger.exportArchive(id, {
-        run_key: archive.run,
-        archive: id,
-        batch_id: archive.batch ?? null,
-        counts: manifest.counts,
-        manifest_uri: urlOf(store, archiveManifestKey(archive.dt, archive.run, id)),
-      }, now());
+      const { isRunDone } = await ledger.exportArchive(id, exportedData(store, manifest), now());
       log({ level: 'info', event: 'archive.exported', subject: id, detail: { files: manifest.entries.length } });
       if (isRunDone) await wake.wake({ stage: 'gather', entity: archive.run, epoch: 0 });
       return done;
@@ -68,13 +63,7 @@ export function makeGatherer({ ledger, store, now, log }: ExportDependencies): S
       await ledger.completeRun({
         run: run.run,
         result: report.status,
-        event: {
-          run_key: run.run,
-          status: report.status,
-          counts: report.counts,
-          cost_usd_estimated: report.cost_usd_estimated,
-          manifest_uri: urlOf(store, runManifestKey(run.dt, run.run)),
-        },
+        event: completedData(store, report),
         nowMs: now(),
       });
       log({ level: 'info', event: 'run.completed', subject: run.run, detail: { status: report.status, succeeded: run.succeeded, deadLettered: run.deadLettered, rejected: run.rejected } });

@@ -25,15 +25,16 @@ export interface CloudEvent {
   /** ISO 8601, ms, UTC. */
   readonly time: string;
   readonly datacontenttype: 'application/json';
-  /** Position in the outbox, without gaps, padded so that it also sorts as text. */
-  readonly sequence: string;
+  /** Position in the outbox, without gaps, padded so that it also sorts as text; absent where the event is told again from
+   *  the lake, which knows no positions. */
+  readonly sequence?: string;
   readonly data: Readonly<Record<string, unknown>>;
 }
 
 const sequenceDigits = 16;
 
-/** Puts an event of the outbox into its envelope. `tag` names the installation. */
-export function cloudEvent(event: OutboxEvent, tag: string): CloudEvent {
+/** Puts an event into its envelope. `tag` names the installation. */
+export function cloudEvent(event: Omit<OutboxEvent, 'sequence'> & Partial<Pick<OutboxEvent, 'sequence'>>, tag: string): CloudEvent {
   return {
     specversion: '1.0',
     id: event.id,
@@ -42,7 +43,7 @@ export function cloudEvent(event: OutboxEvent, tag: string): CloudEvent {
     subject: event.subject,
     time: new Date(event.timeMs).toISOString(),
     datacontenttype: 'application/json',
-    sequence: String(event.sequence).padStart(sequenceDigits, '0'),
+    ...(event.sequence === undefined ? {} : { sequence: String(event.sequence).padStart(sequenceDigits, '0') }),
     data: event.data,
   };
 }

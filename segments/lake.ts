@@ -10,7 +10,7 @@
  *   spool/<run>/<chunk>.chunk                                            private: prompts
  *   journal/…                                                            private: what survives the loss of Redis
  */
-import type { ArchiveId, ChunkId, IntentId, RunKey } from './segment.ts';
+import { asRunKey, type ArchiveId, type ChunkId, type IntentId, type RunKey } from './segment.ts';
 
 /** The UTC date of an instant, `YYYY-MM-DD`: the `dt` of a run that began then. */
 export function dateOf(nowMs: number): string {
@@ -170,6 +170,14 @@ function runFolder(dt: string, run: RunKey): string {
 /** The commit point of one archive's files. */
 export function archiveManifestKey(dt: string, run: RunKey, archive: ArchiveId): string {
   return `${runFolder(dt, run)}/archives/${archive}.json`;
+}
+
+/** What a file that commits something says by its key: an archive's manifest, or without an archive the `_SUCCESS` of a run. */
+export function runFileOf(key: string): { readonly dt: string; readonly run: RunKey; readonly archive?: ArchiveId } | undefined {
+  const [, dt, name, archive] = /^runs\/dt=([^/]+)\/([^/]+)\/(?:archives\/([^/]+)\.json|_SUCCESS)$/.exec(key) ?? [];
+  const run = asRunKey(name ?? '');
+  if (dt === undefined || run === undefined) return undefined;
+  return { dt, run, ...(archive === undefined ? {} : { archive: archive as ArchiveId }) };
 }
 
 export function runManifestKey(dt: string, run: RunKey): string {

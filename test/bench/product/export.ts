@@ -5,7 +5,8 @@
  *   export.ts LAKE URL BATCH files ENDPOINT BUCKET     from the bucket to the bucket; the spool is copied there before
  *   export.ts LAKE URL BATCH audit                     the audit archive, in the folder
  *
- * Prints ms, rows and bytes: of the results, for an audit archive of requests and results.
+ * Prints ms, rows and bytes: of the results, for an audit archive of requests and results. Of an export also written, the
+ * bytes of its files. The peak of memory is that of settling and exporting.
  */
 import { mkdir, readFile } from 'node:fs/promises';
 import { writeAudit } from '../../../exporters/audit.ts';
@@ -13,11 +14,11 @@ import { sealedKey } from '../../../segments/lake.ts';
 import { asBatchId } from '../../../segments/segment.ts';
 import { putDocument } from '../../../segments/store/document.ts';
 import { openFolderStore } from '../../../segments/store/folder.ts';
-import { openS3Store } from '../../../segments/store/s3.ts';
 import type { Store } from '../../../segments/store/store.ts';
 import { openClaude } from '../../../workers/anthropic.ts';
 import { argument, begin, report } from '../child.ts';
 import { digestOf } from '../digest.ts';
+import { openBucket } from './bucket.ts';
 import { endedArchive } from './ended.ts';
 import type { Prepared } from './prepare.ts';
 
@@ -42,13 +43,15 @@ if (isAudit) {
 const startMs = begin();
 if (isAudit) await writeAudit({ outcome, store, scratchDirectory: scratch });
 else await ended.export();
-report({ ms: performance.now() - startMs, rows: outcome.rows, bytes: outcome.resultsBytes + (isAudit ? prepared.bodyBytes : 0) });
+const ms = performance.now() - startMs;
+let written = 0;
+for (const part of ['results/', 'errors/']) for await (const { sizeBytes } of store.list(part)) written += sizeBytes;
+report({ ms, written, rows: outcome.rows, bytes: outcome.resultsBytes + (isAudit ? prepared.bodyBytes : 0) });
 await claude.close();
 await store.close();
 
 async function bucketWithSpool(endpoint: string, bucket: string): Promise<Store> {
-  const settings = { region: undefined, endpoint, isPathStyle: true, isChecksumMinimal: false, kmsKeyId: undefined, bucketOwner: undefined, timeoutMs: 60_000 };
-  const opened = await openS3Store({ uri: `s3://${bucket}/lake`, settings, scratchDirectory: scratch, nowMs: Date.now() });
+  const opened = await openBucket(endpoint, bucket, scratch);
   for await (const { key, sizeBytes } of folder.list('spool/')) {
     await opened.put(key, { blocks: folder.read(key), sizeBytes, sha256: await digestOf(folder.read(key)) });
   }
