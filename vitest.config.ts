@@ -11,6 +11,7 @@ export const longSuites = [
   'test/flow/verbs.test.ts',
   'test/flow/operator-disk.test.ts',
   'test/flow/s3-machines.test.ts',
+  'test/flow/s3-faults.test.ts',
   'test/unit/submit-model.test.ts',
   'test/conformance/ledger-property-long.test.ts',
   'test/conformance/ledger-crowd.test.ts',

@@ -50,6 +50,10 @@ export interface Moto {
   bucket(): Promise<string>;
   /** A new queue; its URL and ARN. FIFO when the attributes say so. */
   queue(attributes?: Readonly<Record<string, string>>): Promise<{ readonly url: string; readonly arn: string }>;
+  /** A user with these statements as his policy; what he signs with. */
+  identity(statements: readonly object[]): Promise<{ readonly id: string; readonly secret: string }>;
+  /** Whether signatures and policies of users are looked at; at the start they are not. */
+  checkIdentities(isChecked: boolean): Promise<void>;
   /** Keys of a bucket below a prefix. */
   keys(bucket: string, prefix?: string): Promise<readonly string[]>;
   stop(): Promise<void>;
@@ -79,6 +83,25 @@ export async function startMoto(more: Readonly<Record<string, string>> = {}): Pr
       const { QueueUrl: queueUrl } = await sqs.send(new CreateQueueCommand({ QueueName: name, Attributes: { ...attributes } }));
       const { Attributes: facts } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl: queueUrl, AttributeNames: ['QueueArn'] }));
       return { url: queueUrl ?? '', arn: facts?.['QueueArn'] ?? '' };
+    },
+    async identity(statements) {
+      const name = `u-${randomUUID()}`;
+      const ask = async (question: Readonly<Record<string, string>>): Promise<string> => {
+        // The server tells its services apart by the scope of a signature, which it does not look at here.
+        const authorization = 'AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=any';
+        const reply = await fetch(url, { method: 'POST', headers: { authorization }, body: new URLSearchParams({ Version: '2010-05-08', UserName: name, ...question }) });
+        const text = await reply.text();
+        if (!reply.ok) throw new Error(text);
+        return text;
+      };
+      await ask({ Action: 'CreateUser' });
+      await ask({ Action: 'PutUserPolicy', PolicyName: 'own', PolicyDocument: JSON.stringify({ Version: '2012-10-17', Statement: statements }) });
+      const made = await ask({ Action: 'CreateAccessKey' });
+      const of = (tag: string): string => new RegExp(`<${tag}>([^<]+)<`).exec(made)?.[1] ?? '';
+      return { id: of('AccessKeyId'), secret: of('SecretAccessKey') };
+    },
+    async checkIdentities(isChecked) {
+      await (await fetch(`${url}/moto-api/reset-auth`, { method: 'POST', body: isChecked ? '0' : 'inf' })).text();
     },
     async keys(bucket, prefix = '') {
       const { Contents: contents = [] } = await s3.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix }));

@@ -120,7 +120,7 @@ export async function runStage(dependencies: Pick<WorkerDependencies, 'ledger' |
       level: isPassing || signal.aborted ? 'warn' : 'error',
       event: 'stage.fault',
       subject: entity,
-      detail: { stage, code: isExpected ? error.code : 'defect', where: isExpected ? error.where : undefined, message: messageOf(error) },
+      detail: { stage, code: isExpected ? error.code : 'defect', where: isExpected ? error.where : undefined, message: messageOf(error), hint: isExpected ? error.hint : undefined },
     });
     if (handler.isClaimed) await ledger.release(stage, entity, owner, now() + (isPassing ? passingFaultMs : lastingFaultMs)).catch(() => undefined);
   } finally {

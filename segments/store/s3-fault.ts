@@ -41,6 +41,13 @@ export function statusOf(error: unknown): number | undefined {
   return error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined;
 }
 
+/** The HTTP status of a reply that the SDK could not read, because it is none of S3: a page of a proxy, for example. */
+function strangerStatusOf(error: unknown): number | undefined {
+  const metadata: unknown = error instanceof Error && '$metadata' in error ? error.$metadata : undefined;
+  const status: unknown = typeof metadata === 'object' && metadata !== null && 'httpStatusCode' in metadata ? metadata.httpStatusCode : undefined;
+  return typeof status === 'number' ? status : undefined;
+}
+
 /** Says what a failed call means for whoever made it. */
 export function faultOf(error: unknown): S3Fault {
   const code = codeOf(error);
@@ -107,13 +114,22 @@ function tellingOf(error: unknown, access: S3Access, { verb, action }: S3Operati
       hint: 'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the role of this machine; `aws sts get-caller-identity` shows who it is.',
     };
   }
-  if (status === 403) return { message: `cannot ${verb}: access is denied (${code})`, hint: `Allow this identity ${action} on the bucket${settings.kmsKeyId === undefined ? '' : ', and the use of its KMS key'}; an expected bucket owner must be the right account.` };
+  // An answer without a body has no code; the SDK then says `Unknown`.
+  const named = code === 'Unknown' ? '' : ` (${code})`;
+  if (status === 403) return { message: `cannot ${verb}: access is denied${named}`, hint: `Allow this identity ${action} on the bucket${settings.kmsKeyId === undefined ? '' : ', and the use of its KMS key'}; an expected bucket owner must be the right account.` };
   if (status === 501) return { message: `cannot ${verb}: the store does not implement what was asked for (${code})`, hint: 'Objects are created with If-None-Match; use a store that has conditional writes.' };
+  const stranger = status === undefined ? strangerStatusOf(error) : undefined;
+  if (stranger !== undefined) {
+    return {
+      message: `cannot ${verb}: something answered ${stranger} that is not S3`,
+      hint: `Check that ${settings.endpoint ?? 'the endpoint of the region'} is reached and that no proxy or login page answers in its place; it is tried again.`,
+    };
+  }
   const errno = errnoOf(error);
   // Without a code it is the SDK itself that speaks, before anything was sent: most often of a missing region.
   if (status === undefined && errno === undefined && code === 'Error') return { message: `cannot ${verb}: the S3 client could not begin`, hint: 'Set AWS_REGION, and check the endpoint.' };
   return {
-    message: `cannot ${verb}: ${status === undefined ? `no answer came (${errno ?? code})` : `S3 answered ${status} ${code}`}`,
+    message: `cannot ${verb}: ${status === undefined ? `no answer came (${errno ?? code})` : `S3 answered ${status}${named}`}`,
     hint: settings.endpoint === undefined ? 'Check the network and the region; it is tried again.' : `Check that ${settings.endpoint} is the S3 endpoint and can be reached; it is tried again.`,
   };
 }

@@ -154,6 +154,31 @@ describe.skipIf(!isMotoThere)('a bucket behind a network that fails', () => {
       expect(error).toMatchObject({ code: 'lake_unavailable', message: expect.stringMatching(message) as string, hint: expect.stringMatching(hint) as string, where: expect.stringContaining(bucket) as string });
     });
 
+    it('whom a server does not know, whom it knows by another secret, and who may not put', async () => {
+      const server = await startMoto();
+      const identity = { id: process.env['AWS_ACCESS_KEY_ID'], secret: process.env['AWS_SECRET_ACCESS_KEY'] };
+      try {
+        const lake = await server.bucket();
+        const user = await server.identity([{ Effect: 'Allow', Action: 's3:ListBucket', Resource: '*' }]);
+        await server.checkIdentities(true);
+        const openAs = async (id: string, secret: string): Promise<unknown> => {
+          Object.assign(process.env, { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret });
+          return await openS3Store({ uri: `s3://${lake}/lake`, settings: server.settings(), scratchDirectory: scratch, nowMs: Date.now() }).then(async (store) => await store.close(), (error: unknown) => error);
+        };
+        const where = `s3://${lake}/lake/.conditional-write`;
+        expect(await openAs('AKIAUNKNOWN', 'x')).toMatchObject({ code: 'lake_unavailable', message: 'cannot write: the AWS credentials are refused (InvalidAccessKeyId)', where });
+        expect(await openAs(user.id, 'another')).toMatchObject({ code: 'lake_unavailable', message: 'cannot write: the AWS credentials are refused (SignatureDoesNotMatch)', where });
+        expect(await openAs(user.id, user.secret)).toMatchObject({ code: 'lake_unavailable', message: 'cannot write: access is denied (AccessDenied)', hint: 'Allow this identity s3:PutObject on the bucket; an expected bucket owner must be the right account.', where });
+        await server.checkIdentities(false);
+        const allowed = await server.identity([{ Effect: 'Allow', Action: 's3:*', Resource: '*' }]);
+        await server.checkIdentities(true);
+        expect(await openAs(allowed.id, allowed.secret)).toBeUndefined();
+      } finally {
+        Object.assign(process.env, { AWS_ACCESS_KEY_ID: identity.id, AWS_SECRET_ACCESS_KEY: identity.secret });
+        await server.stop();
+      }
+    });
+
     it('a bucket that is not there', async () => {
       await expect(open({}, Date.now(), 's3://there-is-no-such-bucket')).rejects.toMatchObject({ code: 'lake_unavailable', message: expect.stringMatching(/no bucket there-is-no-such-bucket/) as string, hint: expect.stringContaining('aws s3 mb') as string });
     });

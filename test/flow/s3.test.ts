@@ -138,7 +138,7 @@ describe.skipIf(!isMotoThere)('a lake and documents in a bucket', () => {
     expect({ code: replay.code, report: JSON.parse(replay.stdout) as unknown }).toMatchObject({ code: 0, report: [{ sink: 'etl', refused: 0, sent: expect.any(Number) as number }] });
   }, 120_000);
 
-  it('a poisonous message and a vanished object go to the dead letters with their reasons; what is good goes on', async () => {
+  it('a poisonous message and a vanished object go to the dead letters with their reasons; what is good goes on, and what is mended', async () => {
     const { documents, dead } = await open({ PLIMSOLL_LISTEN__VISIBILITY: '10s' });
     await moto.s3.send(new PutObjectCommand({ Bucket: bucket, Key: 'in/gone.jsonl', Body: corpus(3, 1) }));
     await moto.s3.send(new DeleteObjectCommand({ Bucket: bucket, Key: 'in/gone.jsonl' }));
@@ -148,10 +148,17 @@ describe.skipIf(!isMotoThere)('a lake and documents in a bucket', () => {
     const refused = await take(dead.url, 2);
     expect(refused.map((body) => (body.includes('gone.jsonl') ? 'gone' : 'malformed')).sort()).toEqual(['gone', 'malformed']);
     await expect.poll(async () => (await moto.sqs.send(new GetQueueAttributesCommand({ QueueUrl: documents.url, AttributeNames: ['All'] }))).Attributes, { timeout: 10_000 }).toMatchObject({ ApproximateNumberOfMessages: '0', ApproximateNumberOfMessagesNotVisible: '0' });
+    // As its message says: put there again, and the message redriven.
+    await moto.s3.send(new PutObjectCommand({ Bucket: bucket, Key: 'in/gone.jsonl', Body: corpus(3, 1) }));
+    await moto.sqs.send(new SendMessageCommand({ QueueUrl: documents.url, MessageBody: refused.find((body) => body.includes('gone.jsonl')) ?? '' }));
+    await listener.said('"subject":"gone.jsonl-');
     listener.process.kill('SIGTERM');
     const { stderr } = await listener.ended;
     expect(stderr).toMatch(/"document\.taken".*good\.jsonl|good\.jsonl.*"document\.taken"/);
     expect(stderr).toContain('an announced object is not there any more');
-    expect(stderr).toContain('a message is no event of S3');
+    expect(stderr).toContain('It was deleted before it was read. Put it there again and redrive the message, or purge the message.');
+    expect(stderr).toContain('a message is no event of S3: it has neither Records nor an event of aws.s3');
+    expect(stderr).toContain('Only the event notifications of the bucket may feed this queue. The message is left to the dead-letter queue; read it there.');
+    expect(stderr).toMatch(/"subject":"gone\.jsonl-[^"]*".*"accepted":3/);
   }, 90_000);
 });
