@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { Config } from '../config/config.ts';
 import type { ConfiguredBudget } from '../config/budget.ts';
 import type { SegmentSurvey, Survey } from '../producers/producer.ts';
+import { cacheHitsExpectedPermille } from '../producers/survey.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import { bodyBytes } from '../segments/pack.ts';
 import { microUsdToUsd } from '../segments/price.ts';
@@ -109,10 +110,13 @@ export function planDocument(survey: Survey, source: string, cutSha256: string, 
     tokens_max: sum((each) => each.tokensMax),
     cost_usd_expected: microUsdToUsd(expected),
     cost_usd_max: microUsdToUsd(bound),
+    /** Taken off in `cost_usd_expected`. */
+    cache: { rows_marked: sum((each) => each.rowsMarked), hits_expected_permille: cacheHitsExpectedPermille, saved_usd_expected: microUsdToUsd(sum((each) => each.microUsdSavedExpected)) },
     segments: survey.segments.map((each) => ({
       segment: each.segment, rows: each.rows, bytes: each.paramsBytes, full_batches: own.get(each.segment) ?? 0,
       tokens_expected: each.tokensExpected, tokens_max: each.tokensMax,
       cost_usd_expected: microUsdToUsd(each.microUsdExpected), cost_usd_max: microUsdToUsd(each.microUsdMax),
+      cache_rows_marked: each.rowsMarked, cache_saved_usd_expected: microUsdToUsd(each.microUsdSavedExpected),
     })),
     budgets: verdictsOf(survey.segments, config.budgets),
     warnings,

@@ -1,8 +1,10 @@
 /** What a person reads at the end of a run: where the rows went, what it cost, where the files are, what to do next. */
 import type { RunRecord } from '../segments/ledger/ledger.ts';
-import { runManifestKey } from '../segments/lake.ts';
+import { runManifestKey, runReportKey } from '../segments/lake.ts';
+import { readDocument } from '../segments/store/document.ts';
 import { urlOf } from '../segments/store/store.ts';
 import type { Production } from '../producers/producer.ts';
+import type { RunReport } from '../exporters/exporter.ts';
 import type { Installation } from './compose.ts';
 import type { RunView } from './follow.ts';
 import { heldText } from './held.ts';
@@ -11,6 +13,7 @@ import { countOf, countText, dollarText, tell } from './terminal.ts';
 /** Tells how a run stands. */
 export async function tellRun(installation: Installation, view: RunView, production: Production | undefined): Promise<void> {
   const { run } = view;
+  const cache = await cacheText(installation, view);
   const lines = [
     `run ${run.run}: ${statusText(view)}${production && isOver(production.run) ? ' (was there already: 0 submitted now, $0.00)' : ''}`,
     `  rows in   ${countText(run.accepted + run.rejected)} = ${countText(run.succeeded)} succeeded + ${countOf(run.deadLettered, 'dead letter')}${run.notSampled > 0 ? ` + ${countText(run.notSampled)} not sampled` : ''} + ${countText(run.rejected)} rejected${openText(run.accepted - run.succeeded - run.deadLettered - run.notSampled)}`,
@@ -18,6 +21,7 @@ export async function tellRun(installation: Installation, view: RunView, product
     `  tokens    ${countText(run.usage.inputTokens)} in, ${countText(run.usage.outputTokens)} out`,
     `  cost      ${dollarText(run.microUsd)} estimated; ${dollarText(run.standardMicroUsd - run.microUsd)} less than one by one`,
   ];
+  if (cache !== undefined) lines.push(`  cache     ${cache}`);
   if (run.retryOf !== undefined) lines.push(`  retry of  ${run.retryOf}`);
   if (run.succeeded > 0 && view.standing === 'complete') lines.push(`  results   ${urlOf(installation.store, `results/dt=${run.dt}/topic=*/${run.run}-*.jsonl.gz`)}`);
   if (production?.rejectsKey !== undefined) lines.push(`  rejects   ${urlOf(installation.store, production.rejectsKey)}`);
@@ -25,6 +29,17 @@ export async function tellRun(installation: Installation, view: RunView, product
   tell(lines.join('\n'));
   if (run.rowsHeld > 0 || view.standing === 'held') await tellHeld(installation, view);
   if (run.archivesInDoubt > 0) tellDoubts(view);
+}
+
+/** What the prompt cache did for the run; what that saved is known once its report is written. */
+async function cacheText({ store }: Installation, { run }: RunView): Promise<string | undefined> {
+  const { cacheReadInputTokens, cacheWriteInputTokens } = run.usage;
+  if (cacheReadInputTokens + cacheWriteInputTokens === 0) return undefined;
+  const report = (await readDocument(store, runReportKey(run.dt, run.run))) as Partial<Pick<RunReport, 'cache_saved_micro_usd'>> | undefined;
+  // A report of before this was counted does not say it.
+  const saved = report?.cache_saved_micro_usd;
+  const effect = saved === undefined ? '' : saved < 0 ? `; it cost ${dollarText(-saved)} more than it saved` : `; it saved ${dollarText(saved)}`;
+  return `${countText(cacheReadInputTokens)} tokens read, ${countText(cacheWriteInputTokens)} written${effect}`;
 }
 
 /** Tells what is held, by which limit, how much is missing, and what would make it fit. */

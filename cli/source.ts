@@ -39,6 +39,7 @@ export function producerSettings(
     anthropicVersion: config.anthropic.version,
     price: prices,
     defaults: config.defaults,
+    cache: config.cache.policy === 'auto' ? { topics: config.cache.topics, after: config.cache.after } : undefined,
     isStrict: options.strict === true,
     badRowsMax: badRowsOf(options.maxBadRows),
     scratchDirectory,

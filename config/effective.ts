@@ -70,6 +70,7 @@ export function toConfig(values: Values, chosen: ReadonlyMap<string, Given>, env
     prices: { file: values.prices.file === undefined ? undefined : resolve(cwd, values.prices.file) },
     contexts: values.contexts,
     chunk: values.chunk,
+    cache: values.cache,
     archive: { bytesMax: archive.bytesMax, rowsMax: archive.rowsMax, lingerMs: archive.linger, fullPermille: archive.fullPermille },
     poll: { minMs: poll.min, maxMs: poll.max },
     submit: { leaseMs: submit.lease, queueRows: submit.queueRows, patienceMs: submit.patience, timeoutMs: submit.timeout, landingWaitMs: submit.landingWait },

@@ -74,6 +74,8 @@ export const ownLimits = {
   openBytesMax: 4_000_000_000,
   /** Rows of one chunk: its index is held in memory while it is written. */
   chunkRowsMax: 100_000,
+  /** Prompts of one beginning that go unmarked; whoever wants more wants no cache. */
+  cacheAfterMax: 100_000,
   /** Bytes of one exported file before a new part begins; one streamed PUT takes 5 GB (S3 user guide; 2026-11-21). */
   exportPartBytesMax: 5_000_000_000,
   /** A lane whose lease is shorter could be lost between two renewals of a busy process. */

@@ -12,6 +12,8 @@ import { suggest } from './suggest.ts';
 export interface ModelEntry extends ModelPrice {
   /** `newer` counts about 30 % more tokens for the same text (claude-batches.md 4.2). */
   readonly tokenizer: 'previous' | 'newer';
+  /** The shortest prefix that the provider caches, tokens; undefined: it caches nothing of this model. */
+  readonly cacheTokensMin: number | undefined;
   /** Other names that the provider accepts for it. */
   readonly aliases: readonly string[];
   /** Day on which the provider retires it, `YYYY-MM-DD`; undefined while none is announced. */
@@ -126,6 +128,7 @@ function entryOf(row: z.infer<typeof modelSchema>): ModelEntry {
     outputTokensMaxExtended: row.max_output_batch_beta ?? undefined,
     status: row.status,
     tokenizer: row.tokenizer,
+    cacheTokensMin: row.min_cacheable_tokens ?? undefined,
     retiresOn: row.retires ?? undefined,
   };
 }

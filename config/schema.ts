@@ -77,6 +77,11 @@ export const schema = group('Settings of Plimsoll.', {
     rowsMax: setting(integer(1, ownLimits.chunkRowsMax), 2_500, 'Prompts of one chunk.'),
     openBytesMax: setting(size('1KB', ownLimits.openBytesMax), '28MB', 'Bytes of unfinished chunks that one producer keeps open over all segments.'),
   }),
+  cache: group("Prompts with the same beginning, and the provider's cache.", {
+    policy: setting(choice(['auto', 'off']), 'auto', 'auto: a long system prompt, tools or first block that prompts share is marked for the cache (cache_control, one hour); off: prompts are sent as they are.'),
+    topics: setting(topicList, ['*'], 'Topics whose prompts may be marked; * for all.', { example: ['invoices'] }),
+    after: setting(integer(1, ownLimits.cacheAfterMax), 8, 'Prompts of one beginning that go unmarked first: a write costs twice the input, and the first prompts of a batch all write.'),
+  }),
   archive: group('Chunks packed for one provider batch.', {
     bytesMax: setting(size('2KB', providerLimits.batchBytesMax), providerLimits.batchBytesMax, 'Bytes of one batch body.'),
     rowsMax: setting(integer(1, providerLimits.batchRequestsMax), providerLimits.batchRequestsMax, 'Requests of one batch.'),

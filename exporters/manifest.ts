@@ -43,6 +43,8 @@ export interface TopicSummary {
   readonly usage: UsageDocument;
   readonly micro_usd: number;
   readonly standard_micro_usd: number;
+  /** What the prompt cache saved at batch rates; negative when more was written than read. */
+  readonly cache_saved_micro_usd: number;
 }
 
 /** Sums over topics. */
@@ -69,6 +71,7 @@ export interface ArchiveManifest {
   readonly usage: UsageDocument;
   readonly micro_usd: number;
   readonly standard_micro_usd: number;
+  readonly cache_saved_micro_usd: number;
   readonly cost_usd_estimated: number;
   readonly standard_cost_usd_estimated: number;
   readonly price_version: string;
@@ -105,6 +108,7 @@ export function archiveManifest(outcome: ArchiveOutcome, topics: readonly Export
     usage: usageDocument(usage),
     micro_usd: microUsd,
     standard_micro_usd: standardMicroUsd,
+    cache_saved_micro_usd: topics.reduce((sum, { summary }) => sum + summary.cache_saved_micro_usd, 0),
     cost_usd_estimated: microUsdToUsd(microUsd),
     standard_cost_usd_estimated: microUsdToUsd(standardMicroUsd),
     price_version: outcome.priceVersion,
@@ -163,7 +167,9 @@ export async function readArchiveManifest(store: Store, dt: string, run: RunKey,
       cause,
     });
   }
-  // Manifests of before replans were counted name no such rows: they have none.
+  // Manifests of before replans were counted name no such rows: they have none. Nor do those of before prompts were marked
+  // for the cache name what that saved.
   const none = { not_sampled: 0, replanned: 0 };
-  return { ...manifest, counts: { ...none, ...manifest.counts }, topics: manifest.topics.map((topic) => ({ ...none, ...topic })) };
+  const unsaved = { cache_saved_micro_usd: 0 };
+  return { ...unsaved, ...manifest, counts: { ...none, ...manifest.counts }, topics: manifest.topics.map((topic) => ({ ...none, ...unsaved, ...topic })) };
 }

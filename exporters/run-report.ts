@@ -54,9 +54,13 @@ export interface RunReport {
   readonly usage: UsageDocument;
   readonly micro_usd: number;
   readonly standard_micro_usd: number;
+  /** What the prompt cache saved at batch rates: what was read and written at the price of plain input, less its cost. Negative
+   *  when more was written than read. */
+  readonly cache_saved_micro_usd: number;
   readonly cost_usd_estimated: number;
   readonly standard_cost_usd_estimated: number;
   readonly saved_usd_estimated: number;
+  readonly cache_saved_usd_estimated: number;
   readonly price_versions: readonly string[];
   readonly topics: readonly TopicSummary[];
   readonly reasons: Readonly<Record<string, number>>;
@@ -126,6 +130,7 @@ function reportOf(
   const sum = (of: (manifest: ArchiveManifest) => number): number => manifests.reduce((total, manifest) => total + of(manifest), 0);
   const microUsd = sum((manifest) => manifest.micro_usd);
   const standardMicroUsd = sum((manifest) => manifest.standard_micro_usd);
+  const cacheSavedMicroUsd = sum((manifest) => manifest.cache_saved_micro_usd);
   const batchIds = manifests.flatMap((manifest) => (manifest.batch_id === null ? [] : [manifest.batch_id]));
   const { succeeded, dead_lettered, retried, not_sampled, replanned, truncated, refused } = counts;
   return {
@@ -145,9 +150,11 @@ function reportOf(
     usage: sumUsage(manifests.map((manifest) => manifest.usage)),
     micro_usd: microUsd,
     standard_micro_usd: standardMicroUsd,
+    cache_saved_micro_usd: cacheSavedMicroUsd,
     cost_usd_estimated: microUsdToUsd(microUsd),
     standard_cost_usd_estimated: microUsdToUsd(standardMicroUsd),
     saved_usd_estimated: microUsdToUsd(standardMicroUsd - microUsd),
+    cache_saved_usd_estimated: microUsdToUsd(cacheSavedMicroUsd),
     price_versions: [...new Set(manifests.map((manifest) => manifest.price_version))].sort(),
     topics: sumTopics(manifests.flatMap((manifest) => manifest.topics)),
     reasons: sumReasons(manifests),
@@ -216,7 +223,8 @@ function sumTopics(summaries: readonly TopicSummary[]): readonly TopicSummary[] 
     const microUsd = own.reduce((sum, summary) => sum + summary.micro_usd, 0);
     const standardMicroUsd = own.reduce((sum, summary) => sum + summary.standard_micro_usd, 0);
     const usage = sumUsage(own.map((summary) => summary.usage));
-    return { topic, ...counts, usage, micro_usd: microUsd, standard_micro_usd: standardMicroUsd };
+    const cacheSavedMicroUsd = own.reduce((sum, summary) => sum + summary.cache_saved_micro_usd, 0);
+    return { topic, ...counts, usage, micro_usd: microUsd, standard_micro_usd: standardMicroUsd, cache_saved_micro_usd: cacheSavedMicroUsd };
   });
 }
 

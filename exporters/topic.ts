@@ -10,6 +10,7 @@ import { invariant, PlimsollError } from '../segments/errors.ts';
 import { errorsKey, resultsKey } from '../segments/lake.ts';
 import type { ArchiveChunkOutcome, ArchiveOutcome, DeadRow } from '../segments/outcome.ts';
 import { addUsage, noUsage, segmentParts, totalTokens } from '../segments/segment.ts';
+import { cacheSavedMicroUsd, spendFacts } from '../segments/spend.ts';
 import { readSpoolRows } from '../segments/store/spool.ts';
 import { urlOf, type Store } from '../segments/store/store.ts';
 import type { Answers } from './answers.ts';
@@ -141,6 +142,7 @@ class TopicRows {
         usage: usageDocument(usage),
         micro_usd: microUsd,
         standard_micro_usd: chunks.reduce((sum, chunk) => sum + chunk.standardMicroUsd, 0),
+        cache_saved_micro_usd: spendFacts({ ...this.#shared.outcome, chunks }).reduce((sum, fact) => sum + cacheSavedMicroUsd(fact), 0),
       },
       costs: this.#spend.lines(totalTokens(usage), microUsd),
     };

@@ -4,11 +4,12 @@
  *
  * Invariants
  *   I1  The same source under the same settings gives the same verdicts in the same order: nothing here knows the time,
- *       a random number or what an earlier run did. A resumed run relies on it to skip what is durable.
+ *       a random number or what an earlier run did. A resumed run relies on it to skip what is durable. It may begin with
+ *       any section: what is remembered of shared prefixes ends with each (F1), and what is remembered of ids is restored.
  *   I2  Only an accepted line claims its id: a mended copy of a refused line may follow it in the same source.
  */
 import { isUtf8 } from 'node:buffer';
-import { estimateParams } from '../segments/estimate.ts';
+import { estimateParams, withCacheMarker } from '../segments/estimate.ts';
 import { segmentName } from '../segments/segment.ts';
 import type { ContextClass, Prompt, SegmentName, SourceOrigin } from '../segments/segment.ts';
 import { fault } from './faults.ts';
@@ -16,9 +17,13 @@ import type { Fault } from './faults.ts';
 import type { Line, LineOrigin } from './lines.ts';
 import { Outliner, wholeLine } from './outline.ts';
 import type { LineText } from './outline.ts';
+import { markerBytesMax, markPrefix, prefixCuts } from './prefix.ts';
+import type { CachedModel, PrefixCut } from './prefix.ts';
 import { SeenIds } from './seen-ids.ts';
+import type { CacheRules } from './settings.ts';
 import { invalidUtf8, readText } from './shapes.ts';
 import type { ShapeDefaults } from './shapes.ts';
+import { SharedPrefixes } from './shared-prefixes.ts';
 import { validateParams } from './validate.ts';
 import type { ValidationRules } from './validate.ts';
 
@@ -27,26 +32,43 @@ export interface IntakeRules extends ValidationRules {
   readonly contextClasses: readonly ContextClass[];
   readonly defaults: ShapeDefaults;
   readonly lineBytesMax: number;
+  /** undefined: nothing is marked. */
+  readonly cache?: CacheRules | undefined;
 }
 
 export type Verdict =
-  | { readonly kind: 'prompt'; readonly prompt: Prompt; readonly segment: SegmentName; readonly isGeoPinned: boolean }
+  /** `markedTokens`: expected tokens of the prefix that was marked for the cache; 0: none was. */
+  | { readonly kind: 'prompt'; readonly prompt: Prompt; readonly segment: SegmentName; readonly isGeoPinned: boolean; readonly markedTokens: number }
   | { readonly kind: 'rejected'; readonly fault: Fault };
+
+/** A verdict on a line by itself; what came before it has not been asked. */
+type Judgement =
+  | { readonly kind: 'prompt'; readonly prompt: Prompt; readonly segment: SegmentName; readonly isGeoPinned: boolean; readonly model: CachedModel; readonly cuts: readonly PrefixCut[] }
+  | { readonly kind: 'rejected'; readonly fault: Fault };
+
+const noCuts: readonly PrefixCut[] = [];
 
 export class Intake {
   readonly #uri: string;
   readonly #rules: IntakeRules;
   readonly #outliner = new Outliner();
   readonly #seen: SeenIds;
+  readonly #prefixes: SharedPrefixes;
 
   /** @param seen the ids of what was read before; none by default */
   constructor(uri: string, rules: IntakeRules, seen = new SeenIds()) {
     this.#uri = uri;
     this.#rules = rules;
     this.#seen = seen;
+    this.#prefixes = new SharedPrefixes(rules.cache?.after ?? 0);
   }
 
-  /** Judges one line that is not blank. The prompt's params are a slice of the line, valid as long as the line is. */
+  /** A section of the source has ended and another begins (I1). */
+  beginSection(): void {
+    this.#prefixes.beginSection();
+  }
+
+  /** Judges one line that is not blank. The prompt's params may be a slice of the line, valid as long as the line is. */
   judge(line: Line): Verdict {
     const { lineBytesMax } = this.#rules;
     if (line.sizeBytes > lineBytesMax) return rejected(fault('line_too_long', `the line has ${line.sizeBytes} bytes, at most ${lineBytesMax} are allowed`));
@@ -54,15 +76,25 @@ export class Intake {
     const outline = this.#outliner.outline(line.bytes);
     const outlined = outline && this.#judgeText(line, outline);
     // An outline serves to accept a line; why one is refused, and where, is told by the whole of it.
-    const verdict = outlined?.kind === 'prompt' ? outlined : this.#judgeText(line, wholeLine(line.bytes));
-    if (verdict.kind === 'rejected') return verdict;
-    const firstRow = this.#seen.add(verdict.prompt.id, line.row);
-    return firstRow === undefined ? verdict : rejected(fault('id_duplicate', `line ${firstRow} has the same id`));
+    const judgement = outlined?.kind === 'prompt' ? outlined : this.#judgeText(line, wholeLine(line.bytes));
+    if (judgement.kind === 'rejected') return judgement;
+    const { prompt, segment, isGeoPinned, model, cuts } = judgement;
+    const firstRow = this.#seen.add(prompt.id, line.row);
+    if (firstRow !== undefined) return rejected(fault('id_duplicate', `line ${firstRow} has the same id`));
+    const cut = cuts.length > 0 ? this.#prefixes.note(cuts) : undefined;
+    if (!cut) return { kind: 'prompt', prompt, segment, isGeoPinned, markedTokens: 0 };
+    const marked: Prompt = {
+      ...prompt,
+      params: markPrefix(prompt.params, cut),
+      estimate: withCacheMarker(prompt.estimate, model, isGeoPinned),
+      prefix: this.#prefixes.hasLane(segment, prompt.client, cut.digest) ? cut.digest : undefined,
+    };
+    return { kind: 'prompt', prompt: marked, segment, isGeoPinned, markedTokens: cut.tokensExpected };
   }
 
   /** Everything about a line but whether its id is new. */
-  #judgeText(line: Line, text: LineText): Verdict {
-    const { contextClasses, defaults } = this.#rules;
+  #judgeText(line: Line, text: LineText): Judgement {
+    const { contextClasses, defaults, lineBytesMax } = this.#rules;
     const shape = readText(text, defaults);
     if ('fault' in shape) return rejected(shape.fault);
     const draft = shape.value;
@@ -96,7 +128,15 @@ export class Intake {
       source: { uri: this.#uri, row: line.row, byteOffset: line.byteOffset, ...(line.origin && { origin: originOf(line.origin) }) },
       estimate,
     };
-    return { kind: 'prompt', prompt, segment: segmentName(draft.topic, contextClass.name, draft.priority), isGeoPinned: estimation.isGeoPinned };
+    // A prompt that has markers of its own is the work of somebody who knows; and none becomes too long by ours.
+    const isLeftAlone = estimation.mayWriteCache || !this.#isMarked(draft.topic) || params.length + markerBytesMax > lineBytesMax;
+    const cuts = isLeftAlone ? noCuts : prefixCuts(params, parsed, model);
+    return { kind: 'prompt', prompt, segment: segmentName(draft.topic, contextClass.name, draft.priority), isGeoPinned: estimation.isGeoPinned, model, cuts };
+  }
+
+  #isMarked(topic: string): boolean {
+    const { cache } = this.#rules;
+    return cache !== undefined && (cache.topics.includes('*') || cache.topics.includes(topic));
   }
 }
 
@@ -104,6 +144,6 @@ function originOf({ uri, row, etag, version }: LineOrigin): SourceOrigin {
   return { uri, row, etag, ...(version === undefined ? {} : { version }) };
 }
 
-function rejected(found: Fault): Verdict {
+function rejected(found: Fault): { readonly kind: 'rejected'; readonly fault: Fault } {
   return { kind: 'rejected', fault: found };
 }

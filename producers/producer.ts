@@ -122,7 +122,10 @@ export async function produce(request: ProduceRequest): Promise<Production> {
           const taken = take(line);
           if (taken) await taken;
         }
-        if (reader.isAtSectionEnd) await ingest?.endSection();
+        if (reader.isAtSectionEnd) {
+          await ingest?.endSection();
+          intake.beginSection();
+        }
       }
       request.onProgress?.({ rows: reader.rows, rejected: rejects.count, bytes: reader.bytes });
     }

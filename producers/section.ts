@@ -40,7 +40,7 @@ const schema = z.object({
   /** Prompts and refused lines of the whole source up to there. */
   accepted: count,
   rejected: count,
-  /** The last row of each segment and client. */
+  /** The last row of each lane: segment, client and shared prefix. */
   high: z.record(z.string(), count),
   /** The object in which it ends; absent where the source is not made of objects. */
   object: z
@@ -71,7 +71,7 @@ export interface SectionEnd {
 
 /**
  * The last section behind which a restart may begin, or undefined when it has to begin with the source (Z3).
- * @param high the last durable row of each segment and client, as the ledger has it
+ * @param high the last durable row of each lane, as the ledger has it
  * @throws PlimsollError `lake_conflict` when a record is damaged
  */
 export async function readLastSection(store: Store, run: RunKey, high: ReadonlyMap<string, number>): Promise<Section | undefined> {

@@ -28,6 +28,8 @@ export interface ProducerSettings {
     readonly model: string | undefined;
     readonly maxTokens: number | undefined;
   };
+  /** Which shared prefixes are marked for the provider's cache; undefined: none. */
+  readonly cache?: CacheRules | undefined;
   /** Nothing is sent, and the run is refused, when any line is bad. */
   readonly isStrict: boolean;
   /** How many bad lines are borne; percent of the lines that are not blank. */
@@ -38,6 +40,14 @@ export interface ProducerSettings {
   readonly expansionMax?: number;
   /** How much of a source is read between two points where a restart can begin, at least, bytes; undefined: `sectionBytes`. */
   readonly sectionBytes?: number;
+}
+
+/** Where prompts share a beginning, the provider is asked to keep it (`prefix.ts`). */
+export interface CacheRules {
+  /** Topics whose prompts are marked; `*` for all. */
+  readonly topics: readonly string[];
+  /** How many prompts of a prefix stay unmarked in each section of a source. */
+  readonly after: number;
 }
 
 /** A section of this size is judged in a few seconds, and its end costs a moment and a few short chunks. */
@@ -52,7 +62,7 @@ export type BadRowsBound =
 const rulesVersion = 1;
 
 /**
- * Digest of everything that decides which lines are refused and which segment a prompt belongs to. A run that is resumed
+ * Digest of everything that decides which lines are refused, which segment a prompt belongs to and which are marked. A run that is resumed
  * skips rows that are durable; under another cut it would skip or repeat the wrong ones.
  */
 export function cutSha256(settings: ProducerSettings): string {
@@ -64,14 +74,15 @@ export function cutSha256(settings: ProducerSettings): string {
     price: settings.price.version,
     api: settings.anthropicVersion,
     lineBytesMax: settings.lineBytesMax,
+    ...(settings.cache && { cache: [[...settings.cache.topics].sort(), settings.cache.after] }),
   };
   return createHash('sha256').update(JSON.stringify(cut)).digest('hex');
 }
 
 /** The part of the settings that judges lines. */
 export function intakeRules(settings: ProducerSettings): IntakeRules {
-  const { anthropicVersion, price, contextClasses, defaults, lineBytesMax } = settings;
-  return { anthropicVersion, price, contextClasses, defaults, lineBytesMax };
+  const { anthropicVersion, price, contextClasses, defaults, lineBytesMax, cache } = settings;
+  return { anthropicVersion, price, contextClasses, defaults, lineBytesMax, cache };
 }
 
 /** Whether a bound on bad lines is set, so that nothing may be sent before the whole source was judged. */

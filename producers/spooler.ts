@@ -1,5 +1,5 @@
 /**
- * Gathers prompts into chunks, one open chunk per segment and client, and makes them durable: the spool object first,
+ * Gathers prompts into chunks, one open chunk per lane (segment, client and shared prefix), and makes them durable: the spool object first,
  * then the ledger, then the wake-up. What is in the ledger is acknowledged; what is only in the lake is not.
  *
  * It owns the open chunks and the writes under way. The reader of the source waits for `room()` and so never runs ahead
@@ -7,10 +7,10 @@
  *
  * Invariants
  *   P1  A chunk is added to the ledger only after its spool object is durable, and chunks are added in the order in
- *       which they were sealed, so the rows of a segment and client become durable in order.
+ *       which they were sealed, so the rows of a lane become durable in order.
  *   P2  The checkpoint that goes with a chunk covers every row of it: it is the reader's position when it was sealed.
  *   P3  Nothing is added before the gate is open: a resumed run first proves that its source is the same one.
- *   P4  Rows at or below the high water of their segment and client are durable already and are dropped.
+ *   P4  Rows at or below the high water of their lane are durable already and are dropped.
  *   P5  Open chunks hold at most `openBytesMax` of memory together, plus one row; beyond that the largest goes on in a file
  *       of the staging folder, or is sealed where there is none. At most `putsMax` spool objects and parts of open chunks,
  *       `addsMax` additions to the ledger and `wakesMax` wake-ups are on their way.
@@ -20,6 +20,7 @@ import { BlockPool } from '../segments/block-pool.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import { spoolKey } from '../segments/lake.ts';
 import { chunkId } from '../segments/segment.ts';
+import { laneOf } from '../segments/chunk.ts';
 import type { ChunkFooter } from '../segments/chunk.ts';
 import type { Checkpoint, Ledger } from '../segments/ledger/ledger.ts';
 import type { Prompt, RunKey, SegmentName } from '../segments/segment.ts';
@@ -62,7 +63,7 @@ export class Spooler {
   readonly #open = new Map<string, OpenChunk>();
   readonly #blocks = new BlockPool();
   readonly #durableRows: Map<string, number>;
-  /** Last row that stands in a sealed chunk, by segment and client. */
+  /** Last row that stands in a sealed chunk, by lane. */
   readonly #sealedRows: Map<string, number>;
   /** Bytes of the open chunks that are in memory. */
   #openBytes = 0;
@@ -88,7 +89,7 @@ export class Spooler {
     return this.#added;
   }
 
-  /** The last row of each segment and client that is in the ledger, once `flush` has returned. */
+  /** The last row of each lane that is in the ledger, once `flush` has returned. */
   get durableRows(): ReadonlyMap<string, number> {
     return this.#durableRows;
   }
@@ -98,14 +99,15 @@ export class Spooler {
     return this.#puts >= putsMax || this.#failure !== undefined;
   }
 
-  /** Adds a prompt to the open chunk of its segment and client, and seals what is full. */
+  /** Adds a prompt to the open chunk of its lane, and seals what is full. */
   add(prompt: Prompt, segment: SegmentName, isGeoPinned: boolean): void {
-    const key = `${segment}|${prompt.client}`;
+    const { client, prefix } = prompt;
+    const key = laneOf({ segment, client, prefix });
     if (prompt.source.row <= (this.#settings.highWater.get(key) ?? 0)) return;
     let chunk = this.#open.get(key);
     if (!chunk) {
       const { run, source } = this.#settings;
-      chunk = new OpenChunk({ run, segment, client: prompt.client, attempt: 1, source, previousRow: this.#sealedRows.get(key) ?? 0 }, this.#blocks);
+      chunk = new OpenChunk({ run, segment, client, ...(prefix === undefined ? {} : { prefix }), attempt: 1, source, previousRow: this.#sealedRows.get(key) ?? 0 }, this.#blocks);
       this.#open.set(key, chunk);
     }
     const { writer } = chunk;

@@ -1,12 +1,13 @@
 /**
  * What a source would become, without writing anything: the same lines, the same verdicts, the same segments as a run,
- * only counted. For `plan`, and for the pass that a run makes over a file before it is allowed to send anything.
+ * only counted. Sections are not told apart: a run marks its prefixes anew in each, a few prompts later, so that a long
+ * source may reserve a little less than is said here, never more. For `plan`, and for the pass that a run makes over a file before it is allowed to send anything.
  */
 import type { Checkpoint } from '../segments/ledger/ledger.ts';
-import type { Rates } from '../segments/price.ts';
+import { ratesFor } from '../segments/price.ts';
 import type { ModelEntry, PriceTable } from '../config/models.ts';
 import { PlimsollError } from '../segments/errors.ts';
-import type { Prompt, SegmentName } from '../segments/segment.ts';
+import type { SegmentName } from '../segments/segment.ts';
 import { Intake } from './intake.ts';
 import type { Verdict } from './intake.ts';
 import { isBlank, LineReader } from './lines.ts';
@@ -27,8 +28,12 @@ export interface SegmentSurvey {
   readonly tokensExpected: number;
   /** What strict budgets would reserve. */
   readonly tokensMax: number;
+  /** With what the cache is expected to save taken off. */
   readonly microUsdExpected: number;
   readonly microUsdMax: number;
+  /** Rows whose beginning is marked for the provider's cache, and what that is expected to save; negative where it costs. */
+  readonly rowsMarked: number;
+  readonly microUsdSavedExpected: number;
 }
 
 export interface Survey {
@@ -49,6 +54,11 @@ export interface Survey {
 
 /** How much of `max_tokens` an answer is taken to use until a topic is calibrated, in thousandths. */
 export const outputExpectedPermille = 500;
+/**
+ * How many marked prompts are taken to be served from the cache, in thousandths; each of the others writes. Rows of a batch
+ * run side by side, so hits are best effort, and 30 to 98 % are reported (claude-batches.md 5).
+ */
+export const cacheHitsExpectedPermille = 800;
 const messagesMax = 20;
 /** One mistake in every line is one mistake: the other kinds must not drown in it. */
 const messagesOfCodeMax = 5;
@@ -61,6 +71,8 @@ interface Tally {
   tokensMax: number;
   picoExpected: bigint;
   microUsdMax: number;
+  rowsMarked: number;
+  picoSaved: bigint;
 }
 
 /**
@@ -80,7 +92,7 @@ export async function survey(source: SourceLocation, settings: ProducerSettings,
     if (verdict.kind === 'prompt') {
       accepted += 1;
       models.add(verdict.prompt.model);
-      count(tallies, verdict.prompt, verdict.segment, settings.price);
+      count(tallies, verdict, settings.price);
       return;
     }
     rejected += 1;
@@ -120,10 +132,10 @@ export function emptySource(uri: string): PlimsollError {
   });
 }
 
-function count(tallies: Map<SegmentName, Tally>, prompt: Prompt, segment: SegmentName, price: PriceTable): void {
+function count(tallies: Map<SegmentName, Tally>, { prompt, segment, markedTokens }: Verdict & { readonly kind: 'prompt' }, price: PriceTable): void {
   let tally = tallies.get(segment);
   if (!tally) {
-    tally = { rows: 0, paramsBytes: 0, tokensExpected: 0, tokensMax: 0, picoExpected: 0n, microUsdMax: 0 };
+    tally = { rows: 0, paramsBytes: 0, tokensExpected: 0, tokensMax: 0, picoExpected: 0n, microUsdMax: 0, rowsMarked: 0, picoSaved: 0n };
     tallies.set(segment, tally);
   }
   const { inputTokensExpected, outputTokensMax, tokensMax, microUsdMax } = prompt.estimate;
@@ -134,17 +146,26 @@ function count(tallies: Map<SegmentName, Tally>, prompt: Prompt, segment: Segmen
   tally.tokensMax += tokensMax;
   tally.microUsdMax += microUsdMax;
   const model = price.find(prompt.model);
-  if (model) tally.picoExpected += expectedPico(model, inputTokensExpected, outputExpected);
+  if (markedTokens > 0) tally.rowsMarked += 1;
+  if (!model) return;
+  tally.picoExpected += expectedPico(model, inputTokensExpected, outputExpected);
+  tally.picoSaved += savedPico(model, inputTokensExpected, markedTokens);
 }
 
 function expectedPico(model: ModelEntry, inputTokens: number, outputTokens: number): bigint {
-  const { longContext } = model;
-  const rates: Rates = longContext && inputTokens > longContext.thresholdTokens ? longContext.batch : model.batch;
+  const rates = ratesFor(model, inputTokens, 'batch');
   return BigInt(inputTokens) * BigInt(rates.input) + BigInt(outputTokens) * BigInt(rates.output);
 }
 
+/** What a marked prefix is expected to cost less than plain input. */
+function savedPico(model: ModelEntry, inputTokens: number, markedTokens: number): bigint {
+  const rates = ratesFor(model, inputTokens, 'batch');
+  const cachedPerMille = cacheHitsExpectedPermille * rates.cacheRead + (1000 - cacheHitsExpectedPermille) * rates.cacheWrite1h;
+  return (BigInt(Math.min(markedTokens, inputTokens)) * BigInt(rates.input * 1000 - cachedPerMille)) / 1000n;
+}
+
 function finish(segment: SegmentName, tally: Tally): SegmentSurvey {
-  const { rows, paramsBytes, tokensExpected, tokensMax, picoExpected, microUsdMax } = tally;
-  const microUsdExpected = Number((picoExpected + 999_999n) / 1_000_000n);
-  return { segment, rows, paramsBytes, tokensExpected, tokensMax, microUsdExpected, microUsdMax };
+  const { rows, paramsBytes, tokensExpected, tokensMax, picoExpected, microUsdMax, rowsMarked, picoSaved } = tally;
+  const microUsdExpected = Number((picoExpected - picoSaved + 999_999n) / 1_000_000n);
+  return { segment, rows, paramsBytes, tokensExpected, tokensMax, microUsdExpected, microUsdMax, rowsMarked, microUsdSavedExpected: Number(picoSaved / 1_000_000n) };
 }

@@ -1,5 +1,5 @@
 /**
- * A chunk's spool object: the prompts of one segment, one client and one run, immutable once written.
+ * A chunk's spool object: the prompts of one segment, one client, one run and at most one shared prefix, immutable once written.
  *
  *   <params of row 0>\n … <params of row n-1>\n          the final bytes that are sent
  *   <index of row 0>\n  … <index of row n-1>\n           who the row is, where it came from, what it may cost
@@ -55,11 +55,14 @@ export interface ChunkFooter {
   readonly run: RunKey;
   readonly segment: SegmentName;
   readonly client: string;
+  /** Digest of the prefix that all its prompts share and are marked at, so that they go the same way one after the other and
+   *  the provider's cache serves them. Absent: they share none, or too few do. Absent in retries and replans. */
+  readonly prefix?: string;
   /** 1 for a first submission; each retry adds one. */
   readonly attempt: number;
   /** What the caller named as the source. */
   readonly source: string;
-  /** The source row before `firstRow` in the same segment and client, 0 for the first: a rebuild sees by it that no
+  /** The source row before `firstRow` in the same lane, 0 for the first: a rebuild sees by it that no
    *  chunk is missing in between. It depends on the source alone (K1). Absent in retries. */
   readonly previousRow?: number;
   readonly rows: number;
@@ -76,11 +79,18 @@ export interface ChunkFooter {
   readonly models?: readonly string[];
 }
 
+/** Names what rows become durable in the order of their source: segment, client and shared prefix. `add-chunk.lua` does the same. */
+export function laneOf({ segment, client, prefix }: Pick<ChunkFooter, 'segment' | 'client'> & { readonly prefix?: string | undefined }): string {
+  return prefix === undefined ? `${segment}|${client}` : `${segment}|${client}|${prefix}`;
+}
+
 /** What a chunk is made of before it has rows. */
 export interface ChunkHeading {
   readonly run: RunKey;
   readonly segment: SegmentName;
   readonly client: string;
+  /** As in the footer. */
+  readonly prefix?: string;
   readonly attempt: number;
   readonly source: string;
   /** As in the footer. */

@@ -1,8 +1,9 @@
 /**
- * Which rows of the spool are taken and which are free. One object covers a stretch of the rows of its segment and client
- * without a hole; two objects of one segment and client may cover the same rows, and then rows are told apart by their
- * line in the source.
+ * Which rows of the spool are taken and which are free. One object covers a stretch of the rows of its lane (segment, client and
+ * shared prefix) without a hole; two objects of one lane may cover the same rows, and then rows are told apart by their line
+ * in the source.
  */
+import { laneOf } from './chunk.ts';
 import type { ChunkFooter } from './chunk.ts';
 import type { SealedChunkRange } from './journal.ts';
 import { isReplanned } from './segment.ts';
@@ -21,7 +22,7 @@ export interface FreeRange {
   readonly to: number;
 }
 
-/** Keys of the objects that share source rows with another one of their segment and client. */
+/** Keys of the objects that share source rows with another one of their lane. */
 export function overlappingKeys(footers: readonly { readonly key: string; readonly footer: ChunkFooter }[]): ReadonlySet<string> {
   const found = new Set<string>();
   for (const objects of lanesOf(footers.filter(({ footer }) => isOfSource(footer))).values()) {
@@ -39,9 +40,9 @@ export class Cover {
   readonly #lanes: ReadonlyMap<string, readonly SpooledObject[]>;
   /** By spool key: which rows of the object are in an archive or given out. */
   readonly #taken = new Map<string, Uint8Array>();
-  /** By segment and client: source lines that are taken, of objects that overlap others. */
+  /** By lane: source lines that are taken, of objects that overlap others. */
   readonly #takenLines = new Map<string, Set<number>>();
-  /** By segment and client: the last line of an object that an archive references, so it was registered. */
+  /** By lane: the last line of an object that an archive references, so it was registered. */
   readonly #registered = new Map<string, number>();
 
   constructor(spool: readonly SpooledObject[]) {
@@ -89,7 +90,7 @@ export class Cover {
     return found;
   }
 
-  /** Last line of each segment and client up to which no row can be missing. */
+  /** Last line of each lane up to which no row can be missing. */
   highWater(): ReadonlyMap<string, number> {
     const high = new Map<string, number>();
     for (const [lane, objects] of this.#lanes) {
@@ -161,10 +162,6 @@ export class Cover {
 /** Whether a producer made the object from its source: retries and replans carry on rows that it has spooled before. */
 function isOfSource({ attempt, chunk }: Pick<ChunkFooter, 'attempt' | 'chunk'>): boolean {
   return attempt === 1 && !isReplanned(chunk);
-}
-
-function laneOf(footer: Pick<ChunkFooter, 'segment' | 'client'>): string {
-  return `${footer.segment}|${footer.client}`;
 }
 
 function lanesOf<Object extends { readonly footer: ChunkFooter }>(objects: readonly Object[]): ReadonlyMap<string, readonly Object[]> {

@@ -44,6 +44,11 @@ const pdfBytesPerToken = 20;
 /** What a document that is only named by its address is taken to be worth. */
 const namedDocumentTokens = 10_000;
 
+/** What a text of so many bytes is expected to count, rounded down. */
+export function textTokensExpected(bytes: number, tokenizer: EstimatedModel['tokenizer']): number {
+  return Math.floor(bytes / bytesPerToken[tokenizer]);
+}
+
 /** How many tokens of one tokenizer an expected token of another is worth. */
 export function tokensPerToken(from: EstimatedModel['tokenizer'], to: EstimatedModel['tokenizer']): number {
   return bytesPerToken[from] / bytesPerToken[to];
@@ -55,7 +60,8 @@ export interface EstimatedModel extends ModelPrice {
 }
 
 export type Estimation =
-  | { readonly kind: 'estimated'; readonly estimate: Estimate; readonly isGeoPinned: boolean }
+  /** `mayWriteCache`: the request holds a marker of its own. */
+  | { readonly kind: 'estimated'; readonly estimate: Estimate; readonly isGeoPinned: boolean; readonly mayWriteCache: boolean }
   /** `what` names the part of the request whose cost nobody can bound. */
   | { readonly kind: 'unbounded'; readonly what: string };
 
@@ -114,7 +120,7 @@ export function estimateParams(request: EstimatedRequest, model: EstimatedModel)
   const exposure = { mayWriteCache: contents.hasCacheControl || isSet(params['cache_control']) || hasCachedTool(params['tools']), isGeoPinned: isGeoPinned(params) };
   return {
     kind: 'estimated',
-    isGeoPinned: exposure.isGeoPinned,
+    ...exposure,
     estimate: {
       inputTokensExpected: Math.min(Math.ceil(expected), inputTokensMax),
       inputTokensMax,
@@ -123,6 +129,15 @@ export function estimateParams(request: EstimatedRequest, model: EstimatedModel)
       microUsdMax: boundMicroUsd(inputTokensMax, outputTokensMax, model, exposure),
     },
   };
+}
+
+/**
+ * The estimate of a request that is given a marker after it was estimated: a marker is no text, so the tokens stay and their
+ * price is that of a write to the cache, twice the input (claude-batches.md 3). The whole input is taken at it, because a
+ * bound of the prefix alone would rest on where the provider counts hidden prompts.
+ */
+export function withCacheMarker(estimate: Estimate, model: EstimatedModel, isGeoPinned: boolean): Estimate {
+  return { ...estimate, microUsdMax: boundMicroUsd(estimate.inputTokensMax, estimate.outputTokensMax, model, { mayWriteCache: true, isGeoPinned }) };
 }
 
 /**

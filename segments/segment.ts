@@ -74,6 +74,8 @@ export interface Prompt {
   readonly model: string;
   readonly source: SourcePosition;
   readonly estimate: Estimate;
+  /** Digest of the prefix that it shares with the prompts of its chunk; undefined: it is spooled with the rest. */
+  readonly prefix?: string | undefined;
 }
 
 /** What one prompt may consume; all integers. */

@@ -15,13 +15,13 @@ export const account = 'acct';
 const per = { bytes: 100, tokens: 10, microUsd: 20 };
 
 /** An object of the spool that covers the source rows `first..last`, all of one segment and client. */
-export function spooled(first: number, last: number, given: { readonly previousRow?: number; readonly lines?: boolean; readonly attempt?: number; readonly chunk?: ChunkId } = {}): SpooledObject {
+export function spooled(first: number, last: number, given: { readonly previousRow?: number; readonly lines?: boolean; readonly attempt?: number; readonly chunk?: ChunkId; readonly prefix?: string } = {}): SpooledObject {
   const rows = last - first + 1;
   const chunk = given.chunk ?? chunkId(tag, segment, first, last);
   return {
     key: `spool/${run}/${chunk}.chunk`,
     footer: {
-      v: 1, chunk, run, segment, client: 'etl', attempt: given.attempt ?? 1, source: 'docs.jsonl', previousRow: given.previousRow ?? first - 1, rows, firstRow: first, lastRow: last,
+      v: 1, chunk, run, segment, client: 'etl', ...(given.prefix === undefined ? {} : { prefix: given.prefix }), attempt: given.attempt ?? 1, source: 'docs.jsonl', previousRow: given.previousRow ?? first - 1, rows, firstRow: first, lastRow: last,
       paramsBytes: rows * per.bytes, indexBytes: rows * 200, tokensExpected: rows * 5, tokensMax: rows * per.tokens, microUsdMax: rows * per.microUsd,
     },
     ...(given.lines ? { sourceRows: Array.from({ length: rows }, (_, index) => first + index) } : {}),

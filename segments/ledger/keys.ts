@@ -6,7 +6,7 @@
  * |--------------------------|--------|----------------------------------------------------------|----------------------|
  * | runs                     | set    | run keys                                                 | for ever             |
  * | run:<key>                | hash   | state, counts, checkpoint                                | for ever             |
- * | run:<key>:high           | hash   | last durable source row by segment and client            | with its run         |
+ * | run:<key>:high           | hash   | last durable source row by lane (segment, client, prefix)| with its run         |
  * | run:<key>:archives       | list   | archive ids                                              | with its run         |
  * | run:<key>:open           | hash   | open archive by segment                                  | with its run         |
  * | run:<key>:spooled        | list   | chunks that wait for a strict run's flush                | until the flush      |

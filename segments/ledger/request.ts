@@ -67,7 +67,7 @@ export interface BatchWatch {
 export interface AddChunkRequest {
   readonly footer: ChunkFooter;
   readonly spoolKey: string;
-  /** Last durable source row of this run, segment and client, as this producer knows it; another value means that
+  /** Last durable source row of this run and lane, as this producer knows it; another value means that
    *  someone else ingests the same run. */
   readonly previousRow: number;
   readonly checkpoint: Checkpoint;

@@ -63,6 +63,16 @@ describe('a chunk', () => {
     expect([...(await world.ledger.readHighWater(runA))]).toEqual([[`${normal}|etl`, 5]]);
   });
 
+  it('of a shared prefix goes its own way beside those of the same segment and client', async () => {
+    const add = async (firstRow: number, previousRow: number, prefix?: string) => {
+      const footer = { ...footerOf(2, firstRow), ...(prefix === undefined ? {} : { prefix }) };
+      return (await world.ledger.addChunk({ footer, spoolKey: 's', previousRow, checkpoint: { bytes: 9, rows: 5, sha256: 'aa' }, isReleased: true, nowMs })).kind;
+    };
+    expect([await add(11, 0), await add(1, 0, 'aa'), await add(5, 0, 'bb'), await add(7, 2, 'aa')]).toEqual(['added', 'added', 'added', 'added']);
+    expect(await add(13, 2, 'aa')).toBe('stale');
+    expect(new Map(await world.ledger.readHighWater(runA))).toEqual(new Map([[`${normal}|etl`, 12], [`${normal}|etl|aa`, 8], [`${normal}|etl|bb`, 6]]));
+  });
+
   it('of a second producer of the same run is stale', async () => {
     await world.add(5);
     const other = footerOf(5, 101);

@@ -70,6 +70,15 @@ describe('the rows', () => {
     expect(waiting(derived)).toEqual(['invoices.8k.normal.1-4 spooled']);
   });
 
+  it('of a shared prefix lie between those of the rest without sharing any, and a gap of one lane is none of the other', () => {
+    // The prefix has the rows 5 to 8 and, behind what was lost, 17 to 20; the rest has 1 to 4 and 9 to 12.
+    const spool = [spooled(1, 4), spooled(5, 8, { prefix: 'aa', previousRow: 0 }), spooled(9, 12, { previousRow: 4 }), spooled(17, 20, { prefix: 'aa', previousRow: 16 })];
+    expect([...overlappingKeys([...spool, spooled(3, 10, { prefix: 'bb', previousRow: 0 })])]).toEqual([]);
+    const derived = deriveRun({ ...runEvidence({ rows: [], spool }), ingestion: undefined });
+    expect(derived).toMatchObject({ state: 'ingesting', accepted: 12 });
+    expect(derived.highWater).toEqual(new Map([['invoices.8k.normal|etl', 12], ['invoices.8k.normal|etl|aa', 8]]));
+  });
+
   it('are counted up to what an archive references: that was registered, so nothing before it is missing', () => {
     const spool = [spooled(9, 12, { previousRow: 8 }), spooled(3, 8, { previousRow: 2 }), spooled(1, 2)];
     const base = { ...runEvidence({ rows: [], spool }), ingestion: undefined };

@@ -9,7 +9,7 @@ import { gunzipSync } from 'node:zlib';
 import { priceTable } from '../../config/models.ts';
 import { produce } from '../../producers/producer.ts';
 import type { Production, ProducerSettings, SourceLocation } from '../../producers/producer.ts';
-import { decodeIndex, indexOffset } from '../../segments/chunk.ts';
+import { decodeIndex, indexOffset, laneOf } from '../../segments/chunk.ts';
 import type { ChunkFooter } from '../../segments/chunk.ts';
 import { noUsage } from '../../segments/segment.ts';
 import type { RunKey } from '../../segments/segment.ts';
@@ -67,7 +67,7 @@ export function fakeLedger(): FakeLedger {
     readHighWater: async () => new Map(highWater),
     addChunk: async (request) => {
       fake.beforeAdd(request);
-      const key = `${request.footer.segment}|${request.footer.client}`;
+      const key = laneOf(request.footer);
       if ((highWater.get(key) ?? 0) !== request.previousRow || !fake.record) return { kind: 'stale', epoch: 0 };
       highWater.set(key, request.footer.lastRow);
       fake.chunks.push(request);

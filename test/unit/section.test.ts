@@ -179,6 +179,35 @@ describe.each([1, 900, 2_500])('with sections of %i bytes', (sectionBytes) => {
   }, 120_000);
 });
 
+test('a run with shared prefixes that was killed anywhere makes the same chunks, marked alike in every section (F1, I1)', async () => {
+  // Two prefixes and prompts without one, in turn; sections end in the middle of each.
+  const systems = ['The clerk. ', 'The harbour master. ', ''].map((word) => word.repeat(800));
+  const lines = Array.from({ length: 40 }, (_, at) => {
+    const system = systems[at % 3];
+    return JSON.stringify({ id: `doc-${at}`, params: { model: 'claude-opus-5', max_tokens: 8, ...(system ? { system } : {}), messages: [{ role: 'user', content: `Question ${at}?` }] } });
+  });
+  const source = (): SourceLocation => bucket({ 'a.jsonl': `${lines.join('\n')}\n` }).source;
+  const settings = { sectionBytes: 80_000, cache: { topics: ['*'], after: 1 } };
+  const whole = await open();
+  const steps: string[] = [];
+  whole.step = (name) => void steps.push(name);
+  await whole.produce(source(), settings);
+  const expected = await contentOf(whole);
+  const prefixes = whole.ledger.chunks.map(({ footer }) => footer.prefix);
+  expect(new Set(prefixes).size).toBe(3);
+  expect(Object.keys(expected).filter((key) => key.endsWith('.ids')).length).toBeGreaterThan(2);
+  for (const doomed of new Set(steps.filter((name, index) => name.includes('/000002.') || index % Math.ceil(steps.length / 12) === 0))) {
+    const place = await open();
+    place.step = (name) => {
+      if (name === doomed) throw boom;
+    };
+    await expect(place.produce(source(), settings), doomed).rejects.toThrow(boom.message);
+    place.step = () => undefined;
+    await place.produce(source(), settings);
+    expect(await contentOf(place), doomed).toEqual(expected);
+  }
+}, 60_000);
+
 test('a restart opens the object in which the last section has ended, at its byte, and none before it', async () => {
   const place = await open();
   const { source, fetched } = threeObjects();

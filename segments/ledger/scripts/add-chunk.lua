@@ -10,6 +10,7 @@ if redis.call('EXISTS', chunk) == 1 then return reply({ kind = 'duplicate', epoc
 local state = get(run, 'state')
 if state == 'canceling' or state == 'canceled' then return reply({ kind = 'canceled', epoch = 0 }) end
 local lane = footer.segment .. '|' .. footer.client
+if footer.prefix then lane = lane .. '|' .. footer.prefix end
 if state ~= 'ingesting' or num(run .. ':high', lane) ~= q.previousRow then
   return reply({ kind = 'stale', epoch = 0 })
 end

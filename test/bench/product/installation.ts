@@ -35,6 +35,7 @@ export function settingsOf({ config, scratchDirectory }: Installation): Producer
     anthropicVersion: config.anthropic.version,
     price: priceTable(),
     defaults: config.defaults,
+    cache: config.cache.policy === 'auto' ? { topics: config.cache.topics, after: config.cache.after } : undefined,
     isStrict: false,
     badRowsMax: { kind: 'none' },
     scratchDirectory,
