@@ -143,7 +143,7 @@ export async function startStages(installation: Installation, claude: Claude & B
       makeSealer({ ...shared, lingerMs: config.archive.lingerMs }),
       makeSubmitter({
         ...shared, claude, owner, calls, onAccountFault, leaseMs: config.submit.leaseMs, replyTimeoutMs: config.submit.timeoutMs,
-        queueRowsMax: config.submit.queueRows, patienceMs: config.submit.patienceMs, pollMinMs: config.poll.minMs,
+        queueRowsMax: config.submit.queueRows, patienceMs: config.submit.patienceMs, primerWaitMs: config.cache.primerWaitMs, pollMinMs: config.poll.minMs,
       }),
       makeAdopter({
         ...shared, claude, fence: { owner, calls, isOwnerGone }, landingWaitMs: config.submit.landingWaitMs, orphansEveryMs: config.sweep.workspaceMs,

@@ -67,15 +67,16 @@ function show(found: Survey, document: ReturnType<typeof planDocument>, config: 
   }
   const sum = (of: (each: (typeof found.segments)[number]) => number): number => found.segments.reduce((all, each) => all + of(each), 0);
   const marked = sum((each) => each.rowsMarked);
-  if (marked > 0) print(`\n${cacheText(marked, sum((each) => each.microUsdSavedExpected), document.cache.hits_expected_permille)}`);
+  if (marked > 0) print(`\n${cacheText(marked, found.primers, sum((each) => each.microUsdSavedExpected), document.cache.hits_expected_permille)}`);
   print(`\nPlan: ${countOf(found.accepted, 'request')} in ${countOf(document.batches, 'batch')}, est. ${dollarText(sum((each) => each.microUsdExpected))} (max ${dollarText(sum((each) => each.microUsdMax))}), ${countOf(found.rejected, 'line')} rejected.`);
 }
 
-function cacheText(rowsMarked: number, microUsdSaved: number, hitsPermille: number): string {
+function cacheText(rowsMarked: number, primers: number, microUsdSaved: number, hitsPermille: number): string {
   const effect = microUsdSaved >= 0 ? `save ${dollarText(microUsdSaved)}` : `cost ${dollarText(-microUsdSaved)} more`;
   return `${countOf(rowsMarked, 'request')} ${rowsMarked === 1 ? 'shares its' : 'share their'} beginning with others and will be marked for the prompt cache, which is expected to ${effect}
 (in the costs above): ${hitsPermille / 10} % of them are taken to be served from it, the rest to write at twice the input price. The
-most that they can cost is reserved as if each of them wrote. PLIMSOLL_CACHE__POLICY=off sends prompts as they are.`;
+most that they can cost is reserved as if each of them wrote.${primers === 0 ? '' : ` ${countOf(primers, 'request')} ${primers === 1 ? 'goes' : 'go'} ahead in a batch of ${primers === 1 ? 'its' : 'their'} own, and the rest waits
+for the end of it, at most as long as cache.primerWait says.`} PLIMSOLL_CACHE__POLICY=off sends prompts as they are.`;
 }
 
 function budgetsText(verdicts: readonly BudgetVerdict[]): string {

@@ -39,7 +39,7 @@ export function producerSettings(
     anthropicVersion: config.anthropic.version,
     price: prices,
     defaults: config.defaults,
-    cache: config.cache.policy === 'auto' ? { topics: config.cache.topics, after: config.cache.after } : undefined,
+    cache: config.cache.policy === 'auto' ? { topics: config.cache.topics, after: config.cache.after, isPriming: config.cache.primerWaitMs > 0 } : undefined,
     isStrict: options.strict === true,
     badRowsMax: badRowsOf(options.maxBadRows),
     scratchDirectory,

@@ -57,7 +57,7 @@ export interface Config {
   readonly contexts: readonly ContextClass[];
   readonly chunk: { readonly bytesMax: number; readonly rowsMax: number; readonly openBytesMax: number };
   readonly archive: { readonly bytesMax: number; readonly rowsMax: number; readonly lingerMs: number; readonly fullPermille: number };
-  readonly cache: { readonly policy: 'auto' | 'off'; readonly topics: readonly string[]; readonly after: number };
+  readonly cache: { readonly policy: 'auto' | 'off'; readonly topics: readonly string[]; readonly after: number; readonly primerWaitMs: number };
   readonly poll: { readonly minMs: number; readonly maxMs: number };
   readonly submit: { readonly leaseMs: number; readonly queueRows: number; readonly patienceMs: number; readonly timeoutMs: number; readonly landingWaitMs: number };
   readonly retry: { readonly attemptsMax: number };

@@ -48,7 +48,7 @@ export function toConfig(values: Values, chosen: ReadonlyMap<string, Given>, env
   const lake = lakeOf(values.lake, home, cwd);
   const lineBytesMax = lineBytesMaxOf(values);
   const derived = new Map<string, unknown>([['home', home], ['lake', lake], ['input.lineBytesMax', lineBytesMax]]);
-  const { redis, aws, s3, anthropic, defaults, archive, poll, submit, sweep, input, events, listen } = values;
+  const { redis, aws, s3, anthropic, defaults, cache, archive, poll, submit, sweep, input, events, listen } = values;
   const endpoint = aws.endpoint?.replace(/\/+$/, '');
   return deepFreeze<Config>({
     home,
@@ -70,7 +70,7 @@ export function toConfig(values: Values, chosen: ReadonlyMap<string, Given>, env
     prices: { file: values.prices.file === undefined ? undefined : resolve(cwd, values.prices.file) },
     contexts: values.contexts,
     chunk: values.chunk,
-    cache: values.cache,
+    cache: { policy: cache.policy, topics: cache.topics, after: cache.after, primerWaitMs: cache.primerWait },
     archive: { bytesMax: archive.bytesMax, rowsMax: archive.rowsMax, lingerMs: archive.linger, fullPermille: archive.fullPermille },
     poll: { minMs: poll.min, maxMs: poll.max },
     submit: { leaseMs: submit.lease, queueRows: submit.queueRows, patienceMs: submit.patience, timeoutMs: submit.timeout, landingWaitMs: submit.landingWait },

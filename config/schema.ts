@@ -81,6 +81,7 @@ export const schema = group('Settings of Plimsoll.', {
     policy: setting(choice(['auto', 'off']), 'auto', 'auto: a long system prompt, tools or first block that prompts share is marked for the cache (cache_control, one hour); off: prompts are sent as they are.'),
     topics: setting(topicList, ['*'], 'Topics whose prompts may be marked; * for all.', { example: ['invoices'] }),
     after: setting(integer(1, ownLimits.cacheAfterMax), 8, 'Prompts of one beginning that go unmarked first: a write costs twice the input, and the first prompts of a batch all write.'),
+    primerWait: setting(duration('0ms', waitMost), '10m', 'One prompt of a beginning goes ahead in a batch of its own; so long after it was sealed the rest waits for its end, to find the cache written. 0ms: nothing goes ahead.'),
   }),
   archive: group('Chunks packed for one provider batch.', {
     bytesMax: setting(size('2KB', providerLimits.batchBytesMax), providerLimits.batchBytesMax, 'Bytes of one batch body.'),

@@ -82,6 +82,7 @@ export class Ingest {
       chunkRowsMax,
       openBytesMax,
       isReleased: !isGuarded(settings),
+      isPriming: settings.cache?.isPriming === true,
       highWater,
       ledger,
       store,

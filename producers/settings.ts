@@ -48,6 +48,8 @@ export interface CacheRules {
   readonly topics: readonly string[];
   /** How many prompts of a prefix stay unmarked in each section of a source. */
   readonly after: number;
+  /** Whether the first prompt of a prefix goes ahead of the rest, in a chunk and a batch of its own. */
+  readonly isPriming: boolean;
 }
 
 /** A section of this size is judged in a few seconds, and its end costs a moment and a few short chunks. */
@@ -74,7 +76,7 @@ export function cutSha256(settings: ProducerSettings): string {
     price: settings.price.version,
     api: settings.anthropicVersion,
     lineBytesMax: settings.lineBytesMax,
-    ...(settings.cache && { cache: [[...settings.cache.topics].sort(), settings.cache.after] }),
+    ...(settings.cache && { cache: [[...settings.cache.topics].sort(), settings.cache.after, settings.cache.isPriming] }),
   };
   return createHash('sha256').update(JSON.stringify(cut)).digest('hex');
 }

@@ -47,6 +47,8 @@ export interface SpoolerSettings {
   readonly chunkRowsMax: number;
   readonly openBytesMax: number;
   readonly isReleased: boolean;
+  /** Whether the first prompt of a shared prefix makes a chunk of its own, which goes ahead of the others. */
+  readonly isPriming: boolean;
   readonly highWater: ReadonlyMap<string, number>;
   readonly ledger: Pick<Ledger, 'addChunk'>;
   readonly store: Pick<Store, 'put' | 'putFile' | 'stagingDirectory'>;
@@ -106,8 +108,11 @@ export class Spooler {
     if (prompt.source.row <= (this.#settings.highWater.get(key) ?? 0)) return;
     let chunk = this.#open.get(key);
     if (!chunk) {
-      const { run, source } = this.#settings;
-      chunk = new OpenChunk({ run, segment, client, ...(prefix === undefined ? {} : { prefix }), attempt: 1, source, previousRow: this.#sealedRows.get(key) ?? 0 }, this.#blocks);
+      const { run, source, isPriming } = this.#settings;
+      const previousRow = this.#sealedRows.get(key) ?? 0;
+      // Once in a run: the sections that follow find the cache written, or are too far behind for a run's first prompt to help.
+      const primes = prefix !== undefined && isPriming && previousRow === 0;
+      chunk = new OpenChunk({ run, segment, client, ...(prefix === undefined ? {} : { prefix }), ...(primes ? { primes: true as const } : {}), attempt: 1, source, previousRow }, this.#blocks);
       this.#open.set(key, chunk);
     }
     const { writer } = chunk;
@@ -115,7 +120,7 @@ export class Spooler {
     writer.add(prompt, isGeoPinned);
     this.#openBytes += writer.sizeBytes - before;
     const { chunkBytesMax, chunkRowsMax, openBytesMax } = this.#settings;
-    if (writer.paramsBytes >= chunkBytesMax || writer.rows >= chunkRowsMax) this.#seal(key, chunk);
+    if (writer.heading.primes === true || writer.paramsBytes >= chunkBytesMax || writer.rows >= chunkRowsMax) this.#seal(key, chunk);
     else if (this.#openBytes > openBytesMax) this.#relieve();
   }
 

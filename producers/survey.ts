@@ -43,6 +43,8 @@ export interface Survey {
   readonly priceVersion: string;
   readonly accepted: number;
   readonly rejected: number;
+  /** Prompts that would go ahead of the others of their prefix, each in a batch of its own. */
+  readonly primers: number;
   /** Models that accepted prompts name, sorted. */
   readonly models: readonly string[];
   /** Sorted by name. */
@@ -86,12 +88,14 @@ export async function survey(source: SourceLocation, settings: ProducerSettings,
   const rejectMessages: string[] = [];
   const uri = sourceUri(source);
   const models = new Set<string>();
+  const prefixes = new Set<string>();
   let accepted = 0;
   let rejected = 0;
   const input = await judgeSource(source, settings, signal, (line, verdict) => {
     if (verdict.kind === 'prompt') {
       accepted += 1;
       models.add(verdict.prompt.model);
+      if (settings.cache?.isPriming && verdict.prompt.prefix !== undefined) prefixes.add(verdict.prompt.prefix);
       count(tallies, verdict, settings.price);
       return;
     }
@@ -102,7 +106,7 @@ export async function survey(source: SourceLocation, settings: ProducerSettings,
   });
   if (accepted + rejected === 0) throw emptySource(uri);
   const segments = [...tallies].map(([segment, tally]) => finish(segment, tally)).sort((a, b) => (a.segment < b.segment ? -1 : 1));
-  return { source: uri, input, priceVersion: settings.price.version, accepted, rejected, models: [...models].sort(), segments, rejectedByCode, rejectMessages };
+  return { source: uri, input, priceVersion: settings.price.version, accepted, rejected, primers: prefixes.size, models: [...models].sort(), segments, rejectedByCode, rejectMessages };
 }
 
 /** Reads a source from end to end and hands every line that is not blank to `visit`, with its verdict. */

@@ -58,6 +58,8 @@ export interface ChunkFooter {
   /** Digest of the prefix that all its prompts share and are marked at, so that they go the same way one after the other and
    *  the provider's cache serves them. Absent: they share none, or too few do. Absent in retries and replans. */
   readonly prefix?: string;
+  /** It holds the first prompt of its prefix alone, and goes ahead of the others (`scripts/prelude/primer.lua`). */
+  readonly primes?: true;
   /** 1 for a first submission; each retry adds one. */
   readonly attempt: number;
   /** What the caller named as the source. */
@@ -91,6 +93,8 @@ export interface ChunkHeading {
   readonly client: string;
   /** As in the footer. */
   readonly prefix?: string;
+  /** As in the footer. */
+  readonly primes?: true;
   readonly attempt: number;
   readonly source: string;
   /** As in the footer. */

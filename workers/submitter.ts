@@ -55,6 +55,8 @@ export interface SubmitterDependencies {
   readonly queueRowsMax: number;
   /** After so long in line an archive goes before every other, ms. */
   readonly patienceMs?: number;
+  /** How long an archive waits for the primers of its prefixes after it was sealed, ms; absent: it does not. */
+  readonly primerWaitMs?: number;
   readonly pollMinMs: number;
   readonly now: Now;
   readonly log: Log;
@@ -93,11 +95,12 @@ class Submitter {
 
   /** Submits until nothing is in line or something is in the way. */
   async run(signal: AbortSignal): Promise<StageOutcome> {
-    const { ledger, claude, owner, leaseMs, queueRowsMax, patienceMs, now, log } = this.#dependencies;
+    const { ledger, claude, owner, leaseMs, queueRowsMax, patienceMs, primerWaitMs, now, log } = this.#dependencies;
     while (!signal.aborted) {
       const proof = await this.#prove();
       if (proof === 'behind') return { kind: 'later', atMs: now() + behindMs, why: 'ledger_behind' };
-      const next = await ledger.prepareIntent({ account: claude.account, owner, leaseMs, queueRowsMax, ...(patienceMs === undefined ? {} : { patienceMs }), proof, nowMs: now() });
+      const waits = { ...(patienceMs === undefined ? {} : { patienceMs }), ...(primerWaitMs === undefined ? {} : { primerWaitMs }) };
+      const next = await ledger.prepareIntent({ account: claude.account, owner, leaseMs, queueRowsMax, ...waits, proof, nowMs: now() });
       switch (next.kind) {
         case 'unproven':
           log({ level: 'warn', event: 'submit.unproven', subject: claude.account, detail: { reason: next.reason } });
@@ -112,6 +115,9 @@ class Submitter {
         }
         case 'paused':
           return { kind: 'later', atMs: next.untilMs, why: next.reason };
+        case 'awaiting_primer':
+          log({ level: 'debug', event: 'submit.awaiting_primer', subject: claude.account, detail: { untilMs: next.untilMs } });
+          return { kind: 'later', atMs: next.untilMs, why: next.kind };
         case 'counts_taken':
           log({ level: 'warn', event: 'submit.counts_taken', subject: claude.account, detail: { rows: next.rows, hint: 'waits for the end of a doubt: plimsoll doubts' } });
           return done;

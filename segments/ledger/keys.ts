@@ -13,6 +13,8 @@
  * | run:<key>:waiting        | zset   | its queued and held chunks by order                      | while they wait      |
  * | chunk:<id>               | hash   | one chunk and its reservation                            | with its run         |
  * | archive:<id>(:chunks)    | hash, list | one archive and its chunks in order                  | with its run         |
+ * | archive:<id>:prefixes    | set    | shared prefixes of its chunks                            | with its run         |
+ * | primers, primers:since   | hash, zset | archive that went ahead for a prefix, and when       | two days             |
  * | intent:<id>              | hash   | one attempt to submit                                    | with its run         |
  * | segments, segment:<name> | set, hash | counters and state                                    | for ever             |
  * | queued:<segment>         | zset   | queued chunks by tag (share.lua)                         | while queued         |

@@ -106,6 +106,8 @@ export interface Ledger {
     readonly queueRowsMax: number;
     /** After so long in line an archive goes before every other, whatever its priority, ms; absent: never. */
     readonly patienceMs?: number;
+    /** How long an archive waits for the primers of its prefixes after it was sealed, ms; absent: it does not. */
+    readonly primerWaitMs?: number;
     /** What was proven of the ledger before; absent only where nothing is sent. */
     readonly proof?: LedgerProof | undefined;
     readonly nowMs: number;

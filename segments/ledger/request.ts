@@ -131,6 +131,8 @@ export type Preparation =
   | { readonly kind: 'nothing' }
   /** Everything in line has the row count of an archive in doubt, and would be taken for it. */
   | { readonly kind: 'counts_taken'; readonly rows: number }
+  /** Everything in line waits for a primer of its prefix, the first of it until then, Unix ms. */
+  | { readonly kind: 'awaiting_primer'; readonly untilMs: number }
   | { readonly kind: 'lane_busy'; readonly untilMs: number }
   /** The provider's queue has no room for the next archive. */
   | { readonly kind: 'queue_full'; readonly rows: number; readonly rowsFree: number }

@@ -19,7 +19,7 @@ export const scriptNames = [
 export type ScriptName = (typeof scriptNames)[number];
 
 /** The parts of the prelude, in `scripts/prelude/`: each uses only what stands before it. */
-export const preludeParts = ['base', 'share', 'queue', 'calibration', 'account', 'runtime', 'standing', 'stop', 'archive', 'cancel', 'lane', 'doubt'] as const;
+export const preludeParts = ['base', 'share', 'queue', 'calibration', 'account', 'runtime', 'standing', 'stop', 'archive', 'cancel', 'primer', 'lane', 'doubt'] as const;
 
 /** The table of allowed moves as Lua: `MOVES[noun][from][event]` is the state that follows. `nouns`: which of them. */
 export function movesTable(nouns: readonly string[] = Object.keys(lifecycle)): string {

@@ -61,6 +61,14 @@ describe('a corpus with a shared system prompt of 8,000 tokens', () => {
     expect((marked?.picoUsd ?? 0) / (plain?.picoUsd ?? 1)).toBeLessThan(0.4);
   });
 
+  it('goes in two batches: one prompt alone, and the rest after it has ended', () => {
+    const batches = reports.get('marked')?.batch_ids ?? [];
+    const log = readFileSync(world.truthFile, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as { kind: string; batch_id?: string; requests?: number })
+      .filter(({ kind, batch_id }) => batches.includes(batch_id ?? '') && kind.startsWith('batch_')).map(({ kind, requests }) => (requests === undefined ? kind : `${kind} ${requests}`));
+    expect(log).toEqual(['batch_accepted 1', 'batch_ended', `batch_accepted ${rows - 1}`, 'batch_ended']);
+    expect(reports.get('plain')?.batch_ids).toHaveLength(1);
+  });
+
   it('is reported with what the cache really saved, to what the same usage would cost as plain input', () => {
     const marked = billOf(world, reports.get('marked')?.batch_ids ?? []);
     // Haiku 4.5 in a batch, pico-USD per token: input 500,000, written for an hour 1,000,000, read 50,000.
@@ -78,10 +86,11 @@ describe('a corpus with a shared system prompt of 8,000 tokens', () => {
 
   it('is planned with the expected saving, and with a bound as if every marked prompt wrote', async () => {
     const source = world.write('planned.jsonl', corpus('marked'));
-    const plan = async (policy: string) => JSON.parse((await world.run(['plan', source, '--json'], { PLIMSOLL_CACHE__POLICY: policy })).stdout) as { cost_usd_expected: number; cost_usd_max: number; cache: { rows_marked: number; saved_usd_expected: number } };
+    const plan = async (policy: string) => JSON.parse((await world.run(['plan', source, '--json'], { PLIMSOLL_CACHE__POLICY: policy })).stdout) as { cost_usd_expected: number; cost_usd_max: number; batches: number; cache: { rows_marked: number; saved_usd_expected: number } };
     const [off, auto] = [await plan('off'), await plan('auto')];
     expect(off.cache).toMatchObject({ rows_marked: 0, saved_usd_expected: 0 });
-    expect(auto.cache.rows_marked).toBe(rows - 8);
+    expect(auto.cache).toMatchObject({ rows_marked: rows - 8, primers: 1 });
+    expect([off.batches, auto.batches]).toEqual([1, 2]);
     expect(auto.cost_usd_expected).toBeCloseTo(off.cost_usd_expected - auto.cache.saved_usd_expected, 5);
     expect(auto.cache.saved_usd_expected / off.cost_usd_expected).toBeGreaterThan(0.4);
     expect(auto.cost_usd_max).toBeGreaterThan(off.cost_usd_max * 1.8);

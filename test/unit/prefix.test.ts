@@ -155,7 +155,7 @@ describe('prompts that share a prefix', () => {
 });
 
 describe('an intake', () => {
-  const open = (cache: { topics: readonly string[]; after: number } | undefined, lineBytesMax = 32_000_000) => new Intake('in.jsonl', { ...intakeRules(settingsIn('/nowhere')), cache, lineBytesMax });
+  const open = (cache: { topics: readonly string[]; after: number; isPriming: boolean } | undefined, lineBytesMax = 32_000_000) => new Intake('in.jsonl', { ...intakeRules(settingsIn('/nowhere')), cache, lineBytesMax });
   const judge = (intake: Intake, row: number, params: unknown, extra: Readonly<Record<string, unknown>> = {}): Verdict & { kind: 'prompt' } => {
     const bytes = Buffer.from(JSON.stringify({ id: `doc-${row}`, ...extra, params }));
     const verdict = intake.judge({ row, byteOffset: 0, bytes, sizeBytes: bytes.length });
@@ -165,7 +165,7 @@ describe('an intake', () => {
   const ask = (question: string, more: Readonly<Record<string, unknown>> = {}) => request({ system: long, messages: [{ role: 'user', content: question }], ...more });
 
   it('marks from the prompt after the first ones on, and reserves each marked one as if it wrote the cache', () => {
-    const intake = open({ topics: ['*'], after: 2 });
+    const intake = open({ topics: ['*'], after: 2, isPriming: true });
     const verdicts = [1, 2, 3, 4].map((row) => judge(intake, row, ask(`question ${row}`)));
     expect(verdicts.map(({ prompt }) => prompt.params.toString().includes('cache_control'))).toEqual([false, false, true, true]);
     expect(verdicts.map(({ prompt }) => prompt.prefix !== undefined)).toEqual([false, false, true, true]);
@@ -184,9 +184,9 @@ describe('an intake', () => {
   it('leaves a prompt alone that has a marker of its own, is of another topic, or would become too long', () => {
     const own = ask('why?', { tools: [tool('a', { cache_control: { type: 'ephemeral' } })] });
     const cases: readonly [Intake, unknown][] = [
-      [open({ topics: ['*'], after: 1 }), own],
-      [open({ topics: ['invoices'], after: 1 }), ask('why?')],
-      [open({ topics: ['*'], after: 1 }, bytesOf(ask('why?')).length + markerBytesMax - 1), ask('why?')],
+      [open({ topics: ['*'], after: 1, isPriming: true }), own],
+      [open({ topics: ['invoices'], after: 1, isPriming: true }), ask('why?')],
+      [open({ topics: ['*'], after: 1, isPriming: true }, bytesOf(ask('why?')).length + markerBytesMax - 1), ask('why?')],
       [open(undefined), ask('why?')],
     ];
     for (const [intake, params] of cases) {
@@ -197,7 +197,7 @@ describe('an intake', () => {
   });
 
   it('counts accepted prompts only', () => {
-    const intake = open({ topics: ['*'], after: 1 });
+    const intake = open({ topics: ['*'], after: 1, isPriming: true });
     judge(intake, 1, ask('why?'));
     const repeated = Buffer.from(JSON.stringify({ id: 'doc-1', params: ask('why?', { system: `${long}.` }) }));
     expect(intake.judge({ row: 2, byteOffset: 0, bytes: repeated, sizeBytes: repeated.length }).kind).toBe('rejected');

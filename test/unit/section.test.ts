@@ -187,7 +187,7 @@ test('a run with shared prefixes that was killed anywhere makes the same chunks,
     return JSON.stringify({ id: `doc-${at}`, params: { model: 'claude-opus-5', max_tokens: 8, ...(system ? { system } : {}), messages: [{ role: 'user', content: `Question ${at}?` }] } });
   });
   const source = (): SourceLocation => bucket({ 'a.jsonl': `${lines.join('\n')}\n` }).source;
-  const settings = { sectionBytes: 80_000, cache: { topics: ['*'], after: 1 } };
+  const settings = { sectionBytes: 80_000, cache: { topics: ['*'], after: 1, isPriming: true } };
   const whole = await open();
   const steps: string[] = [];
   whole.step = (name) => void steps.push(name);
@@ -195,6 +195,7 @@ test('a run with shared prefixes that was killed anywhere makes the same chunks,
   const expected = await contentOf(whole);
   const prefixes = whole.ledger.chunks.map(({ footer }) => footer.prefix);
   expect(new Set(prefixes).size).toBe(3);
+  expect(whole.ledger.chunks.filter(({ footer }) => footer.primes).map(({ footer }) => [footer.rows, footer.previousRow])).toEqual([[1, 0], [1, 0]]);
   expect(Object.keys(expected).filter((key) => key.endsWith('.ids')).length).toBeGreaterThan(2);
   for (const doomed of new Set(steps.filter((name, index) => name.includes('/000002.') || index % Math.ceil(steps.length / 12) === 0))) {
     const place = await open();

@@ -52,7 +52,10 @@ end
 
 local closed = {}
 local runKey = P .. 'run:' .. run
-local archive = redis.call('HGET', runKey .. ':open', segment)
+-- The first prompt of a shared prefix goes ahead alone, unless another run has sent one a short while ago.
+local prefix = get(key, 'prefix')
+local isPrimer = get(key, 'primes') == '1' and not isPrimed(prefix, q.nowMs)
+local archive = not isPrimer and redis.call('HGET', runKey .. ':open', segment)
 if archive then
   local archiveKey = P .. 'archive:' .. archive
   local rows = num(archiveKey, 'rows')
@@ -68,7 +71,10 @@ if archive then
     archive = nil
   end
 end
-if not archive then
+if isPrimer then
+  archive = createArchive(run, priority, '', q.nowMs)
+  beginPrimer(prefix, archive, q.nowMs)
+elseif not archive then
   archive = createArchive(run, priority, segment, q.nowMs)
   redis.call('HSET', runKey .. ':open', segment, archive)
   due('seal', archive, q.nowMs + limits.lingerMs)
@@ -103,8 +109,9 @@ appendChunk(archive, q.chunk)
 
 local archiveKey = P .. 'archive:' .. archive
 local body = limits.envelopeBytes + num(archiveKey, 'rows') * limits.entryOverheadBytes + num(archiveKey, 'paramsBytes')
-if body * 1000 >= limits.bytesMax * limits.fullPermille or num(archiveKey, 'rows') * 1000 >= limits.rowsMax * limits.fullPermille then
-  closeArchive(archive, 'full', q.nowMs)
+local isFull = body * 1000 >= limits.bytesMax * limits.fullPermille or num(archiveKey, 'rows') * 1000 >= limits.rowsMax * limits.fullPermille
+if isPrimer or isFull then
+  closeArchive(archive, isPrimer and 'primer' or 'full', q.nowMs)
   closed[#closed + 1] = archive
 end
 return '{"kind":"packed","archive":"' .. archive .. '","closed":' .. list(closed) ..

@@ -45,6 +45,7 @@ for index = 2, #open do
     undue('seal', from)
     change('archive', fromKey, 'dissolve', 'tails_shared')
     redis.call('LREM', runKey .. ':archives', 1, from)
+    redis.call('DEL', fromKey .. ':prefixes')
   else
     closeArchive(into, 'flush', q.nowMs)
     sealable[#sealable + 1] = into

@@ -1,7 +1,8 @@
 -- Takes the lane of an account for the next sealed archive and writes the intent down.
--- request  {account, owner, leaseMs, queueRowsMax, patienceMs?, proof?: {generation, epoch, server}, nowMs}
+-- request  {account, owner, leaseMs, queueRowsMax, patienceMs?, primerWaitMs?, proof?: {generation, epoch, server}, nowMs}
 -- returns  {kind: "prepared", intent, archive} | {kind: "nothing"} | {kind: "lane_busy", untilMs}
 --        | {kind: "queue_full", rows, rowsFree} | {kind: "paused", untilMs, reason} | {kind: "counts_taken", rows}
+--        | {kind: "awaiting_primer", untilMs}
 --        | {kind: "unproven", reason}: this is not the ledger that was compared with the lake
 -- Atomic because two submitters must never hold one lane, nor two intents one archive (G3, G4).
 local fault = q.proof and standingFault(q.proof)
@@ -26,16 +27,27 @@ if num(lane, 'pausedUntilMs') > q.nowMs then
 end
 -- The archives of a run that an operator holds stay in line; the next one goes before them.
 -- So does one whose row count an archive in doubt has: until a batch ends, its count is nearly all that tells whose it is.
-local archive, taken
+-- And so does one that waits for the primer of a prefix; the end of a primer makes the submitter due.
+local archive, taken, awaitUntilMs
 for _, candidate in ipairs(inLine(q.patienceMs, q.nowMs)) do
   local run = get(P .. 'archive:' .. candidate, 'run')
   if redis.call('SISMEMBER', P .. 'stops', 'run|' .. run) == 0 then
-    if not isCountTaken(q.account, num(P .. 'archive:' .. candidate, 'rows')) then
+    local untilMs = q.primerWaitMs and primerWaitOf(candidate, q.primerWaitMs, q.nowMs)
+    if untilMs then
+      awaitUntilMs = math.min(awaitUntilMs or untilMs, untilMs)
+    elseif not isCountTaken(q.account, num(P .. 'archive:' .. candidate, 'rows')) then
       archive = candidate
       break
+    else
+      taken = num(P .. 'archive:' .. candidate, 'rows')
     end
-    taken = num(P .. 'archive:' .. candidate, 'rows')
   end
+end
+if not archive and awaitUntilMs then
+  restSubmit()
+  local dueAtMs = tonumber(redis.call('ZSCORE', P .. 'due:submit', 'next') or '')
+  if not dueAtMs or dueAtMs > awaitUntilMs then due('submit', 'next', awaitUntilMs) end
+  return reply({ kind = 'awaiting_primer', untilMs = awaitUntilMs })
 end
 if not archive and taken then
   -- The end of a doubt makes it due at once.

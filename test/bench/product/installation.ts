@@ -35,7 +35,7 @@ export function settingsOf({ config, scratchDirectory }: Installation): Producer
     anthropicVersion: config.anthropic.version,
     price: priceTable(),
     defaults: config.defaults,
-    cache: config.cache.policy === 'auto' ? { topics: config.cache.topics, after: config.cache.after } : undefined,
+    cache: config.cache.policy === 'auto' ? { topics: config.cache.topics, after: config.cache.after, isPriming: config.cache.primerWaitMs > 0 } : undefined,
     isStrict: false,
     badRowsMax: { kind: 'none' },
     scratchDirectory,

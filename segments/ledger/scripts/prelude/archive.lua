@@ -9,6 +9,7 @@ local function createChunk(footer, spoolKey)
     'rows', footer.rows, 'paramsBytes', footer.paramsBytes, 'tokensExpected', int(footer.tokensExpected),
     'tokensMax', int(footer.tokensMax), 'microUsdMax', int(footer.microUsdMax), 'archive', '',
     'models', footer.models and list(footer.models) or '')
+  if footer.prefix then redis.call('HSET', key, 'prefix', footer.prefix, 'primes', footer.primes and '1' or '') end
   local run = P .. 'run:' .. footer.run
   add(run, 'chunks', 1)
   add(run, 'chunksOpen', 1)
@@ -45,6 +46,8 @@ local function appendChunk(archive, chunk)
   add(key, 'rows', num(chunkKey, 'rows'))
   add(key, 'paramsBytes', num(chunkKey, 'paramsBytes'))
   redis.call('HSET', chunkKey, 'archive', archive)
+  local prefix = get(chunkKey, 'prefix')
+  if prefix ~= '' then redis.call('SADD', key .. ':prefixes', prefix) end
 end
 
 -- A run goes on to its manifest when its source is read, or when it was canceled.
