@@ -173,7 +173,7 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
           const first = await claude.firstResult(archive.batch, signal);
           if (first !== undefined && archiveOf(first) !== archive.archive) return 'not_ours';
           if (first === undefined && now() < (intent?.sentAtMs ?? 0) + everyRivalEndsMs) {
-            log({ level: 'error', event: 'results.unproven', subject: archive.batch, detail: { archive: archive.archive, rows: rows.length } });
+            log({ level: 'error', event: 'results.unproven', subject: archive.batch, detail: { archive: archive.archive, rows: archive.rows } });
             return 'unproven';
           }
         }
