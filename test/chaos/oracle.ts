@@ -51,6 +51,7 @@ export function filesBelow(folder: string): string[] {
 
 export interface LakeRow {
   readonly id: string;
+  readonly run_key: string;
   readonly status: string;
   readonly reason: string | null;
 }

@@ -1,15 +1,16 @@
 /**
  * Many seeds with real processes: `npm run chaos -- --seeds N [--seed S] [--jobs 2] [--log FILE]`. It prints the seed, the
- * schedule and the first broken invariant of what fails, and shrinks it; with a log, a seed that is in it is not played
- * again, and every line says on which version and commit (`--commit NAME` for a copy of a checkout). `--summary --log FILE` sums a log up. `--trials` plays the schedules of `trials.ts`; `--power-cuts N`
- * and `--recovery N` measure what their names say.
+ * schedule and the first broken invariant of what fails, and shrinks it. With a log, a seed that is in it is not played
+ * again, every line says on which version and commit it was played (`--commit NAME` for a copy of a checkout), and every
+ * second seed is aimed at the crash point that was hit least (`--aim POINT` by hand). `--summary --log FILE` sums a log
+ * up. `--trials` plays the schedules of `trials.ts`; `--power-cuts N` and `--recovery N` measure what their names say.
  */
 import { parseArgs } from 'node:util';
 import { appendFileSync } from 'node:fs';
 import { buildProduct, type Product } from './product.ts';
 import { describeFault, drawSchedule, type Schedule } from './schedule.ts';
 import { provenance } from '../provenance.ts';
-import { readLog, summaryOf } from './summary.ts';
+import { add, rarestPoint, readLog, summaryOf, tallyOf } from './summary.ts';
 import { playPowerCuts } from './power-cuts.ts';
 import { playRecoveries, recoveryText } from './recovery.ts';
 import { onceBroken, repliesLost } from './trials.ts';
@@ -20,7 +21,7 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' }, jobs: { type: 'string', default: '2' }, log: { type: 'string' },
     trials: { type: 'boolean', default: false }, 'power-cuts': { type: 'string' }, appendfsync: { type: 'string' }, recovery: { type: 'string' },
     summary: { type: 'boolean', default: false }, 'no-shrink': { type: 'boolean', default: false }, 'until-broken': { type: 'boolean', default: false },
-    commit: { type: 'string' },
+    commit: { type: 'string' }, aim: { type: 'string' },
   },
 });
 
@@ -50,25 +51,33 @@ function tellBroken(verdict: Verdict, schedule: Schedule): void {
 }
 
 async function playAll(product: Product): Promise<number> {
-  const [count, first] = [Number(values.seeds), Number(values.seed)];
-  const finished = values.log === undefined ? new Set<number>() : new Set(readLog(values.log).map(({ seed }) => seed));
-  const queue = Array.from({ length: count }, (_, index) => first + index).filter((seed) => !finished.has(seed));
+  const [seeds, first] = [Number(values.seeds), Number(values.seed)];
+  const known = values.log === undefined ? [] : readLog(values.log);
+  const finished = new Set(known.map(({ seed }) => seed));
+  // Without a log a schedule is a function of its seed alone.
+  const tally = values.log === undefined ? undefined : tallyOf(known);
+  const queue = Array.from({ length: seeds }, (_, index) => first + index).filter((seed) => !finished.has(seed));
   const playedOn = provenance(values.commit);
   const broken: number[] = [];
   let played = 0;
   const began = performance.now();
   const one = async (): Promise<void> => {
     for (let seed = queue.shift(); seed !== undefined; seed = queue.shift()) {
-      const schedule = drawSchedule(seed);
+      const aim = values.aim ?? (seed % 2 === 0 ? (tally && rarestPoint(tally)) : undefined);
+      // Seeds that are played side by side aim at different points.
+      if (tally && aim !== undefined) add(tally.aims, aim);
+      const schedule = drawSchedule(seed, aim);
       const verdict = await play(schedule, product).catch((error: unknown): Verdict => unplayed(schedule, error));
       played += 1;
-      if (values.log !== undefined) appendFileSync(values.log, `${JSON.stringify({ ...verdict, ...playedOn })}\n`);
+      if (tally) for (const [point, times] of Object.entries(verdict.points)) add(tally.hits, point, times);
+      if (values.log !== undefined) appendFileSync(values.log, `${JSON.stringify({ ...verdict, ...playedOn, ...(aim === undefined ? {} : { aim }) })}\n`);
       if (verdict.breaches.length === 0) {
         process.stdout.write(`seed ${seed}: ok, ${verdict.seconds.toFixed(1)} s, ${verdict.batches} batches, ${verdict.struck.join('; ') || 'no fault struck'}\n`);
         continue;
       }
       broken.push(seed);
       tellBroken(verdict, schedule);
+      if (aim !== undefined) process.stdout.write(`  played again with --seed ${seed} --seeds 1 --aim ${aim}\n`);
       if (values['until-broken']) queue.length = 0;
       if (values['no-shrink']) continue;
       const smallest = await shrink(schedule, product);

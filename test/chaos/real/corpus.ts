@@ -7,6 +7,7 @@ import type { Schedule } from './schedule.ts';
 /** Writes the sources. */
 export function corpusOf(schedule: Schedule, folder: string, canary: string): ReadonlyMap<string, { readonly ids: readonly string[]; readonly badLines: number; readonly path: string }> {
   const random = seeded(schedule.seed * 17 + 3);
+  const deadline = schedule.deadlineMs === undefined ? undefined : new Date(Date.now() + schedule.deadlineMs).toISOString();
   const sources = new Map<string, { ids: string[]; badLines: number; path: string }>();
   for (let run = 0; run < schedule.runs; run += 1) {
     const key = `run-${run}`;
@@ -18,6 +19,7 @@ export function corpusOf(schedule: Schedule, folder: string, canary: string): Re
       lines.push(JSON.stringify({
         id,
         topic: ['invoices', 'reviews'][random.int(2)],
+        ...(deadline !== undefined && index % 3 === 0 ? { deadline } : {}),
         priority: ['high', 'normal', 'normal', 'low'][random.int(4)],
         params: { model: 'claude-haiku-4-5', max_tokens: 16 + random.int(32), messages: [{ role: 'user', content: `Document ${index} ${canary} ${'x'.repeat(random.int(250))}` }] },
       }));

@@ -18,6 +18,8 @@ export interface Remains {
   readonly truthFile: string;
   /** Ids of every run that was acknowledged or at least begun, by run key. */
   readonly runs: ReadonlyMap<string, { readonly ids: readonly string[]; readonly isAcknowledged: boolean; readonly badLines: number }>;
+  /** Whether every run has come to its end, so that nothing more can follow. A run that was canceled before it was acknowledged ends, too. */
+  readonly isEnded: boolean;
   readonly strangers: ReadonlySet<string>;
   readonly strangersCreates: number;
   readonly historyFiles: readonly string[];
@@ -142,16 +144,18 @@ function batchOf(folder: string, id: string): Batch {
 /** I1, I2, I3, I13: every acknowledged prompt once, nothing invented, every reason from the list. */
 function judgeRows(remains: Remains, rows: readonly Row[]): string[] {
   const found: string[] = [];
-  const wanted = new Set([...remains.runs.values()].flatMap(({ ids }) => ids));
+  // A retry is a run of its own with ids of the first.
+  const nameOf = (run: string, id: string): string => `${run} ${id}`;
+  const wanted = new Set([...remains.runs].flatMap(([run, { ids }]) => ids.map((id) => nameOf(run, id))));
   const seen = new Map<string, number>();
   let rejected = 0;
   for (const row of rows) {
     if (row.status === 'rejected') rejected += 1;
-    else seen.set(row.id, (seen.get(row.id) ?? 0) + 1);
+    else seen.set(nameOf(row.run_key, row.id), (seen.get(nameOf(row.run_key, row.id)) ?? 0) + 1);
     if (row.status === 'dead_lettered' && !deadLetterReasons.some((reason) => reason === row.reason)) found.push(`I13: ${row.id} is a dead letter for ${String(row.reason)}`);
   }
   for (const [run, { ids, isAcknowledged }] of remains.runs) {
-    const missing = isAcknowledged ? ids.filter((id) => !seen.has(id)) : [];
+    const missing = isAcknowledged ? ids.filter((id) => !seen.has(nameOf(run, id))) : [];
     if (missing.length > 0) found.push(`I1: ${missing.length} acknowledged prompts of ${run} are nowhere, first ${missing[0]}`);
   }
   const twice = [...seen].filter(([, times]) => times > 1);
@@ -178,8 +182,7 @@ function judgeBatches(truth: Truth, manifests: readonly ArchiveManifest[], remai
   if (truth.retriedRequests > 0) found.push(`I4: the client library sent ${truth.retriedRequests} requests again`);
   const bound = manifests.flatMap(({ batch_id: id }) => (id === null ? [] : [id]));
   if (new Set(bound).size !== bound.length) found.push('I5: two archives are bound to one batch');
-  const isEnded = [...remains.runs.values()].every(({ isAcknowledged }) => isAcknowledged);
-  if (isEnded) {
+  if (remains.isEnded) {
     const orphans = truth.batches.filter(({ id }) => !bound.includes(id));
     if (orphans.length > 0) found.push(`I5: ${orphans.length} accepted batches belong to no archive, first ${orphans[0]?.id}`);
   }
@@ -209,7 +212,7 @@ function judgeContent(rows: readonly Row[], truth: Truth): string[] {
 /** I6, I8: the ledger equals the bill, and nothing stays reserved. */
 function judgeMoney(truth: Truth, manifests: readonly ArchiveManifest[], rows: readonly Row[], histories: readonly History[], remains: Remains): string[] {
   const found: string[] = [];
-  if (![...remains.runs.values()].every(({ isAcknowledged }) => isAcknowledged)) return found;
+  if (!remains.isEnded) return found;
   const last = histories.at(-1);
   const all = [...(last?.hashes ?? [])].find(([key]) => key.startsWith('account:all@'))?.[1];
   const billed = [...truth.billed.values()];
@@ -246,7 +249,7 @@ function judgeEvents(histories: readonly History[], manifests: readonly ArchiveM
   const events = histories.at(-1)?.events ?? [];
   if (events.some((event, index) => event.sequence !== index + 1)) found.push('I12: the sequence of events has a gap');
   if (new Set(events.map(({ id }) => id)).size !== events.length) found.push('I12: an event was written twice');
-  if (![...remains.runs.values()].every(({ isAcknowledged }) => isAcknowledged)) return found;
+  if (!remains.isEnded) return found;
   const untold = events.filter(({ id }) => !bodies.has(id));
   if (untold.length > 0) found.push(`I12: ${untold.length} of ${events.length} events were not told, first ${untold[0]?.id}`);
   const exported = events.filter(({ type }) => type === 'batch.exported').length;

@@ -39,6 +39,11 @@ const lakeKinds: readonly (readonly [pattern: RegExp, kind: string])[] = [
   [/^spool\//, 'spool'],
   [/^journal\/runs\/[^/]+\/open\.json$/, 'run-open'],
   [/^journal\/runs\/[^/]+\/ingested\.json$/, 'run-ingested'],
+  [/^journal\/runs\/[^/]+\/canceled\.json$/, 'run-canceled'],
+  [/^journal\/runs\/[^/]+\/sections\//, 'section'],
+  [/^journal\/replans\//, 'replan'],
+  [/^journal\/budgets\//, 'budget'],
+  [/^journal\/holds\//, 'hold'],
   [/^journal\/archives\/.*\.halved\.json$/, 'halved'],
   [/^journal\/archives\/.*\.rejected\.json$/, 'rejected'],
   [/^journal\/archives\//, 'sealed'],
@@ -103,5 +108,18 @@ export const recoverPoints: readonly string[] = [
   ...around('lake.recovery'),
 ];
 
+/** What a person does in a seed; each act is a command, or a few in a row. */
+export const operatorActs = ['cancel', 'hold_run', 'hold_segment', 'replan', 'budget'] as const;
+export type OperatorAct = (typeof operatorActs)[number];
+
+/** Points that a person's commands pass, by act. */
+export const operatorPoints: Readonly<Record<OperatorAct, readonly string[]>> = {
+  cancel: [...around('ledger.cancel-run'), ...around('lake.run-canceled')],
+  hold_run: [...around('ledger.hold'), ...around('lake.hold')],
+  hold_segment: around('ledger.resume'),
+  replan: [...around('ledger.replan-chunks'), ...around('lake.replan')],
+  budget: [...around('ledger.set-budget'), ...around('lake.budget')],
+};
+
 /** Every point that a summary counts. */
-export const allPoints: readonly string[] = [...new Set([...producerPoints, ...workerPoints, ...rarePoints, ...recoverPoints])].sort();
+export const allPoints: readonly string[] = [...new Set([...producerPoints, ...workerPoints, ...rarePoints, ...recoverPoints, ...Object.values(operatorPoints).flat()])].sort();

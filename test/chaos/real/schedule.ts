@@ -2,12 +2,12 @@
  * Schedules: what a seed plays. A schedule is data, so that it can be printed, stored, shrunk and played again; only the
  * drawing of one is random, and that is a function of the seed.
  */
-import { producerPoints, rarePoints, recoverPoints, workerPoints, type Strike, type StrikeKind } from './points.ts';
+import { operatorActs, operatorPoints, producerPoints, rarePoints, recoverPoints, workerPoints, type OperatorAct, type Strike, type StrikeKind } from './points.ts';
 import type { RedisMishap } from './redis-proxy.ts';
 import { seeded, type Random } from '../box/random.ts';
 
-/** Who suffers a strike. `worker`: every worker that comes by, once. `recover` is the rebuild that follows a lost ledger. */
-export type Slot = 'producer' | 'worker' | 'worker-1' | 'worker-2' | 'recover';
+/** Who suffers a strike. `worker`: every worker that comes by, once. `recover` is the rebuild that follows a lost ledger, `operator` a person's commands. */
+export type Slot = 'producer' | 'worker' | 'worker-1' | 'worker-2' | 'recover' | 'operator';
 
 /** One fault of a schedule. `atMs` counts from the moment when the first worker works, or from the moment when the strike `whenStruck` struck. */
 export type Fault =
@@ -18,6 +18,8 @@ export type Fault =
   /** A batch of somebody else in the same workspace, with this many requests; `same`: as many as the archive that is being submitted. */
   | { readonly id: string; readonly kind: 'stranger'; readonly atMs: number; readonly rows: number | 'same'; readonly whenStruck?: string }
   | { readonly id: string; readonly kind: 'kill'; readonly slot: Slot; readonly atMs: number }
+  /** A person's act; what is held stays so for `forMs`. */
+  | { readonly id: string; readonly kind: 'operator'; readonly act: OperatorAct; readonly atMs: number; readonly forMs: number; readonly whenStruck?: string }
   /** A second producer of the same run at the same time. */
   | { readonly id: string; readonly kind: 'twin'; readonly atMs: number }
   /** The cable between the product and Redis. */
@@ -37,6 +39,12 @@ export interface Schedule {
   readonly badLines: number;
   readonly archiveBytes: number;
   readonly chunkBytes: number;
+  /** How long after its start a part of the prompts is still wanted; undefined: for ever. */
+  readonly deadlineMs?: number | undefined;
+  /** Whether the dead letters of the first run are sent once more in the end. */
+  readonly isRetried?: boolean;
+  /** Whether the files of the first run are taken away in the end and exported again (I11). */
+  readonly isExportedAgain?: boolean;
   readonly faults: readonly Fault[];
 }
 
@@ -101,8 +109,40 @@ const aimedScripts = [
   'end-archive', 'settle', 'export-archive', 'complete-run', 'claim', 'release', 'flush-archives', 'doubt-intent', 'refuse-intent',
 ] as const;
 
-/** Draws the schedule of a seed. */
-export function drawSchedule(seed: number): Schedule {
+/** Draws the schedule of a seed. With `aim` it strikes at that point, too, where it can. */
+export function drawSchedule(seed: number, aim?: string): Schedule {
+  const drawn = drawFaults(seed);
+  // A generator of its own, so that what is drawn here changes nothing there.
+  const random = seeded(seed * 37 + 11);
+  const company: Fault[] = random.chance(0.3) ? drawOperator('o1', random.pick(operatorActs), random) : [];
+  return {
+    ...drawn,
+    ...(random.chance(0.08) ? { deadlineMs: 1_000 + random.int(3_000) } : {}),
+    isRetried: random.chance(0.15),
+    isExportedAgain: random.chance(0.2),
+    faults: [...drawn.faults, ...company, ...(aim === undefined ? [] : drawAimed(aim, random))],
+  };
+}
+
+/** An act, and often a strike at a point that it passes. */
+function drawOperator(id: string, act: OperatorAct, random: Random, at?: string): Fault[] {
+  const point = at ?? (random.chance(0.6) ? random.pick(operatorPoints[act]) : undefined);
+  const strike: Fault[] = point === undefined ? [] : [{ id: `${id}s`, kind: 'strike', slot: 'operator', strike: { id: `${id}s`, point, nth: 1, kind: random.pick(['kill', 'kill', 'fail'] as const), ms: 0 } }];
+  return [{ id, kind: 'operator', act, atMs: random.int(1_500), forMs: 200 + random.int(800) }, ...strike];
+}
+
+/** A strike at a named point, with what it takes for anybody to come by there. */
+function drawAimed(point: string, random: Random): Fault[] {
+  const act = operatorActs.find((each) => operatorPoints[each].includes(point));
+  if (act !== undefined) return drawOperator('a', act, random, point);
+  const slot: Slot = recoverPoints.includes(point) ? 'recover' : producerPoints.includes(point) && !workerPoints.includes(point) && !rarePoints.includes(point) ? 'producer' : 'worker';
+  const strike: Fault = { id: 'a', kind: 'strike', slot, strike: { id: 'a', point, nth: 1, kind: random.pick(['kill', 'kill', 'fail', 'delay'] as const), ms: 0 } };
+  if (slot === 'recover') return [{ id: 'ac', kind: 'redis', what: 'flush', atMs: moment(random), forMs: 200 }, strike];
+  const company = companions[point.replace(/:.*/, '')];
+  return company === undefined ? [strike] : [{ id: 'ac', kind: 'provider', rule: company(random) }, strike];
+}
+
+function drawFaults(seed: number): Schedule {
   const random = seeded(seed * 31 + 7);
   const count = 1 + random.int(6);
   const faults: Fault[] = [];
@@ -192,6 +232,8 @@ export function describeFault(fault: Fault): string {
       return `provider ${Object.entries(fault.rule).map(([key, value]) => (key === 'fault' ? String(value) : `${key}=${value}`)).join(',')}`;
     case 'stranger':
       return `a stranger's batch of ${fault.rows} ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}`;
+    case 'operator':
+      return `${fault.act.replace('_', ' ')}${/hold|replan/.test(fault.act) ? ` for ${fault.forMs} ms` : ''} ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}`;
     case 'twin':
       return `a second producer after ${fault.atMs} ms`;
     case 'silence':

@@ -8,16 +8,19 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pollUntil } from '../../../local/poll.ts';
-import { filesBelow } from '../oracle.ts';
+import { filesBelow, readRows } from '../oracle.ts';
 import { judge, type Findings } from './judge.ts';
 import { Agenda } from './agenda.ts';
 import { corpusOf } from './corpus.ts';
-import { Players, type Exit, type Player } from './players.ts';
+import { exportAgain } from './again.ts';
+import { operate } from './operator.ts';
+import { Players } from './players.ts';
 import type { Struck } from './points.ts';
 import type { Product } from './product.ts';
 import { armRedisFault } from './redis-faults.ts';
 import { describeFault, type Fault, type Schedule, type Slot } from './schedule.ts';
 import { apiKey, canary, impatient, prefix, Stage } from './stage.ts';
+import { Supervisor } from './supervisor.ts';
 
 /** What a seed came to; one line of the log. */
 export interface Verdict extends Findings {
@@ -58,14 +61,12 @@ class Trial {
   readonly #struck = new Set<string>();
   readonly #points: Record<string, number> = {};
   readonly #breaches: string[] = [];
-  readonly #acknowledged = new Set<string>();
+  /** Ids that a retry has sent once more, by its run key. */
+  readonly #retried = new Map<string, readonly string[]>();
   readonly #sources: ReadonlyMap<string, { readonly ids: readonly string[]; readonly badLines: number; readonly path: string }>;
   readonly #agenda = new Agenda((error) => this.#breaches.push(`harness: ${error instanceof Error ? error.stack : String(error)}`));
   #players: Players | undefined;
-  /** Processes begin only while it is resolved: a rebuild needs to be alone. */
-  #gate: Promise<void> = Promise.resolve();
-  #isOver = false;
-  #rebuilds = 0;
+  #started: Supervisor | undefined;
   #powerCuts = 0;
   #bytesCut = 0;
 
@@ -80,8 +81,8 @@ class Trial {
     const began = performance.now();
     await this.#open();
     const { faults, workers } = this.#schedule;
-    const loops = [...this.#sources.keys()].map(async (run) => await this.#produce(run, 'producer'));
-    for (let index = 1; index <= workers; index += 1) loops.push(this.#work(`worker-${index}` as Slot));
+    const loops = [...this.#sources.keys()].map(async (run) => await this.#supervisor.produce(run, 'producer'));
+    for (let index = 1; index <= workers; index += 1) loops.push(this.#supervisor.work(`worker-${index}` as Slot));
     // On a busy machine processes take a while to begin, and faults before anything is done prove little.
     await Promise.race([this.#players?.working, this.#agenda.pause(startMs)]);
     const workingAt = performance.now();
@@ -91,12 +92,19 @@ class Trial {
     await this.#calm();
     const isDone = await this.#until(() => this.#isDone(), calmBoundMs);
     if (!isDone) this.#breaches.push(`I14: not at its end ${calmBoundMs / 1000} s after the last fault: ${this.#missing()}`);
+    if (isDone) await this.#after();
     await this.#end(loops, isDone);
+    const seen = new Set(readRows(this.#stage.lake).map(({ id }) => id));
     const findings = judge({
       lake: this.#stage.lake, provider: this.#stage.provider, truthFile: this.#stage.truthFile,
-      runs: new Map([...this.#sources].map(([run, { ids, badLines }]) => [run, { ids, badLines, isAcknowledged: isDone && this.#acknowledged.has(run) }])),
+      runs: new Map([
+        // Of a run that was canceled on its way in, what had come in ends; how much that was nobody was told.
+        ...[...this.#sources].map(([run, { ids, badLines }]) => [run, this.#supervisor.refused.has(run) ? { ids: ids.filter((id) => seen.has(id)), badLines: 0, isAcknowledged: isDone } : { ids, badLines, isAcknowledged: isDone && this.#supervisor.acknowledged.has(run) }] as const),
+        ...[...this.#retried].map(([run, ids]) => [run, { ids, badLines: 0, isAcknowledged: true }] as const),
+      ]),
+      isEnded: isDone,
       strangers: this.#stage.strangers, strangersCreates: this.#stage.strangersCreates, historyFiles: this.#stage.redis.history, said: this.#players?.said ?? [], deaths: this.#players?.deaths ?? [],
-      delivered: this.#stage.delivered, rebuilds: this.#rebuilds, secrets: [canary, apiKey], prefix,
+      delivered: this.#stage.delivered, rebuilds: this.#supervisor.rebuilds, secrets: [canary, apiKey], prefix,
     });
     if (process.env['CHAOS_KEEP'] !== undefined) writeFileSync(join(this.#stage.folder, 'said.log'), (this.#players?.said ?? []).join('\n'));
     return {
@@ -106,12 +114,12 @@ class Trial {
       breaches: [...this.#breaches, ...findings.breaches],
       faults: faults.map(describeFault),
       struck: faults.filter((fault) => (fault.kind === 'provider' ? (findings.injected[String(fault.rule['fault'])] ?? 0) > 0 : this.#struck.has(fault.id))).map(describeFault),
-      points: this.#points, rebuilds: this.#rebuilds, powerCuts: this.#powerCuts, bytesCut: this.#bytesCut,
+      points: this.#points, rebuilds: this.#supervisor.rebuilds, powerCuts: this.#powerCuts, bytesCut: this.#bytesCut,
     };
   }
 
   async close(): Promise<void> {
-    this.#isOver = true;
+    this.#started?.end();
     this.#agenda.end();
     await this.#players?.stopAll(0);
     await this.#agenda.settled();
@@ -127,7 +135,13 @@ class Trial {
       strikes: faults.flatMap((fault) => (fault.kind === 'strike' ? [{ slot: fault.slot, strike: fault.strike }] : [])),
       onStruck: (struck, child) => this.#noteStrike(struck, child),
     });
+    this.#started = new Supervisor({ players: this.#players, sources: this.#sources, onBreach: (breach) => this.#breaches.push(breach) });
     this.#stage.proxy.arm(faults.flatMap((fault) => (fault.kind === 'redis_network' ? [{ ...fault.mishap, aim: this.#product.shaOf[fault.script] ?? '' }] : [])));
+  }
+
+  get #supervisor(): Supervisor {
+    if (!this.#started) throw new Error('the world is not open');
+    return this.#started;
   }
 
   #noteStrike(struck: Struck, child: { kill(signal: NodeJS.Signals): boolean }): void {
@@ -154,14 +168,23 @@ class Trial {
       case 'provider':
         return;
       case 'kill':
-        this.#at(fault, async () => this.#bySlot.get(fault.slot)?.kill());
+        this.#at(fault, async () => this.#supervisor.kill(fault.slot));
         return;
       case 'twin':
         this.#at(fault, async () => {
-          await this.#gate;
-          const run = [...this.#sources.keys()][0] ?? '';
-          await this.#start('recover', ['enqueue', this.#sources.get(run)?.path ?? '', '--run-key', run, '--quiet']).ended;
+          await this.#supervisor.command('recover', this.#supervisor.enqueueArguments([...this.#sources.keys()][0] ?? ''));
         });
+        return;
+      case 'operator':
+        this.#agenda.later(fault.atMs, () => this.#agenda.begin(async () => {
+          const isTaken = await operate(fault.act, fault.forMs, {
+            command: async (args) => await this.#supervisor.command('operator', args),
+            pause: async (ms) => await this.#agenda.pause(ms),
+            isOver: () => this.#supervisor.isOver,
+            budgetTokens: (this.#schedule.budgetTokens ?? 500_000) * 2,
+          });
+          if (isTaken) this.#struck.add(fault.id);
+        }));
         return;
       case 'silence':
         this.#at(fault, async () => this.#stage.proxy.freeze());
@@ -172,7 +195,7 @@ class Trial {
         return;
       case 'redis':
         armRedisFault(fault, {
-          stage: this.#stage, agenda: this.#agenda, rebuilds: () => this.#rebuilds, rebuild: async () => await this.#rebuild(),
+          stage: this.#stage, agenda: this.#agenda, rebuilds: () => this.#supervisor.rebuilds, rebuild: async () => await this.#supervisor.rebuild(),
           onStruck: (id) => this.#struck.add(id),
           onBytesCut: (bytes) => {
             this.#powerCuts += 1;
@@ -181,66 +204,6 @@ class Trial {
         });
     }
   }
-
-  readonly #bySlot = new Map<Slot, Player>();
-
-  #start(slot: Slot, args: readonly string[]): Player {
-    if (!this.#players) throw new Error('the world is not open');
-    const player = this.#players.start(slot, args);
-    this.#bySlot.set(slot, player);
-    return player;
-  }
-
-  /** A producer until its run is acknowledged. */
-  async #produce(run: string, slot: Slot): Promise<void> {
-    for (let tries = 0; tries < 40 && !this.#isOver; tries += 1) {
-      await this.#gate;
-      const exit = await this.#start(slot, ['enqueue', this.#sources.get(run)?.path ?? '', '--run-key', run, '--quiet']).ended;
-      if (exit.code === 0 || exit.code === 3) return void this.#acknowledged.add(run);
-      if (/run_input_differs|run_config_differs/.test(exit.stderr)) this.#breaches.push(`I1: the producer was refused: ${exit.stderr.slice(0, 300)}`);
-      await this.#mind(exit);
-    }
-  }
-
-  async #work(slot: Slot): Promise<void> {
-    while (!this.#isOver) {
-      await this.#gate;
-      const exit = await this.#start(slot, ['work']).ended;
-      await this.#mind(exit);
-    }
-  }
-
-  /** What a supervisor does about an end. */
-  async #mind(exit: Exit): Promise<void> {
-    if (this.#isOver) return;
-    if (/ledger_behind/.test(exit.stderr)) await this.#rebuild();
-    // A Redis that is gone ends processes at once; nobody starts them again without a pause.
-    else if (exit.code !== null && exit.code > 0) await new Promise<void>((resolve) => setTimeout(resolve, 200));
-  }
-
-  /** Stops everything, rebuilds, and lets everything begin again. Who comes while one is under way waits for it. */
-  async #rebuild(): Promise<void> {
-    const before = this.#gate;
-    if (this.#isRebuilding) return await before;
-    this.#isRebuilding = true;
-    this.#gate = (async () => {
-      await before;
-      await this.#players?.stopAll(2_500);
-      for (let tries = 0; tries < 6 && !this.#isOver; tries += 1) {
-        const exit = await this.#start('recover', ['recover', '--json']).ended;
-        if (exit.code === 0) {
-          this.#rebuilds += 1;
-          return;
-        }
-        if (tries === 5) this.#breaches.push(`I14: the ledger cannot be rebuilt: ${exit.stderr.slice(-300)}`);
-      }
-    })().finally(() => {
-      this.#isRebuilding = false;
-    });
-    await this.#gate;
-  }
-
-  #isRebuilding = false;
 
   /** The end of all faults (V1). Strikes that have not struck yet are few; they only delay the end. */
   async #calm(): Promise<void> {
@@ -251,10 +214,24 @@ class Trial {
     await this.#stage.redis.fill(false);
     if (this.#players) this.#players.isCalm = true;
     if (this.#schedule.budgetTokens !== undefined && !this.#isDone()) {
-      await this.#gate;
+      await this.#supervisor.gate;
       this.#stage.limitBudget(1_000_000_000);
-      await this.#start('recover', ['budget', 'set', 'topic:invoices', '--tokens', '1000000000', '--json']).ended;
+      await this.#supervisor.command('recover', ['budget', 'set', 'topic:invoices', '--tokens', '1000000000', '--json']);
     }
+  }
+
+  /** What follows on the end of the runs: the dead letters once more, and the files (I11). */
+  async #after(): Promise<void> {
+    const run = 'run-0';
+    const { lake } = this.#stage;
+    const dead = readRows(lake).filter((row) => row.run_key === run && row.status === 'dead_lettered').map(({ id }) => id);
+    if (this.#schedule.isRetried === true && dead.length > 0) {
+      const exit = await this.#supervisor.command('operator', ['retry', run, '--quiet']);
+      if (exit.code === 0 || exit.code === 3) this.#retried.set(`${run}.retry-1`, dead);
+      else this.#breaches.push(`I14: the retry of ${run} ended with ${exit.code ?? exit.signal ?? ''}: ${exit.stderr.slice(-300)}`);
+    }
+    if (this.#schedule.isExportedAgain !== true) return;
+    this.#breaches.push(...(await exportAgain(lake, run, async () => await this.#supervisor.command('operator', ['replay', run]))));
   }
 
   #successes(): ReadonlySet<string> {
@@ -266,9 +243,9 @@ class Trial {
    * asked to end, so nobody could tell what was left. A rebuild forgets events that nobody had read.
    */
   #isDone(): boolean {
-    if (this.#acknowledged.size < this.#sources.size || !existsSync(this.#stage.lake)) return false;
+    if (this.#supervisor.acknowledged.size + this.#supervisor.refused.size < this.#sources.size || !existsSync(this.#stage.lake)) return false;
     const successes = this.#successes();
-    return [...this.#sources.keys()].every((run) => successes.has(run) && (this.#rebuilds > 0 || this.#isTold(run)));
+    return [...this.#sources.keys()].every((run) => successes.has(run) && (this.#supervisor.rebuilds > 0 || this.#isTold(run)));
   }
 
   #isTold(run: string): boolean {
@@ -277,7 +254,7 @@ class Trial {
 
   #missing(): string {
     const successes = this.#successes();
-    return [...this.#sources.keys()].map((run) => `${run} ${this.#acknowledged.has(run) ? (successes.has(run) ? `ended and ${this.#isTold(run) ? '' : 'not '}told` : 'acknowledged') : 'not acknowledged'}`).join(', ');
+    return [...this.#sources.keys()].map((run) => `${run} ${this.#supervisor.acknowledged.has(run) || this.#supervisor.refused.has(run) ? (successes.has(run) ? `ended and ${this.#isTold(run) ? '' : 'not '}told` : 'acknowledged') : 'not acknowledged'}`).join(', ');
   }
 
   async #until(isTrue: () => boolean, limitMs: number): Promise<boolean> {
@@ -286,10 +263,10 @@ class Trial {
 
   /** Lets the workers drain, so that the last events are told, and stops the servers. */
   async #end(loops: readonly Promise<void>[], isDone: boolean): Promise<void> {
-    this.#isOver = true;
+    this.#supervisor.end();
     await this.#agenda.settled();
     this.#agenda.end();
-    await this.#gate;
+    await this.#supervisor.gate;
     await this.#players?.stopAll(isDone ? 8_000 : 500);
     await Promise.allSettled(loops);
     await this.#stage.redis.stop();
