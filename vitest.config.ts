@@ -16,6 +16,7 @@ export const longSuites = [
   'test/conformance/ledger-property-long.test.ts',
   'test/conformance/ledger-crowd.test.ts',
   'test/chaos/real/trials.test.ts',
+  'test/chaos/real/kills.test.ts',
 ];
 
 export default defineConfig({
