@@ -54,12 +54,12 @@ export interface RunReport {
   readonly usage: UsageDocument;
   readonly micro_usd: number;
   readonly standard_micro_usd: number;
-  /** What the prompt cache saved at batch rates: what was read and written at the price of plain input, less its cost. Negative
-   *  when more was written than read. */
-  readonly cache_saved_micro_usd: number;
   readonly cost_usd_estimated: number;
   readonly standard_cost_usd_estimated: number;
   readonly saved_usd_estimated: number;
+  /** What the prompt cache saved at batch rates: what was read and written at the price of plain input, less its cost. Negative
+   *  when more was written than read. */
+  readonly cache_saved_micro_usd: number;
   readonly cache_saved_usd_estimated: number;
   readonly price_versions: readonly string[];
   readonly topics: readonly TopicSummary[];
@@ -150,10 +150,10 @@ function reportOf(
     usage: sumUsage(manifests.map((manifest) => manifest.usage)),
     micro_usd: microUsd,
     standard_micro_usd: standardMicroUsd,
-    cache_saved_micro_usd: cacheSavedMicroUsd,
     cost_usd_estimated: microUsdToUsd(microUsd),
     standard_cost_usd_estimated: microUsdToUsd(standardMicroUsd),
     saved_usd_estimated: microUsdToUsd(standardMicroUsd - microUsd),
+    cache_saved_micro_usd: cacheSavedMicroUsd,
     cache_saved_usd_estimated: microUsdToUsd(cacheSavedMicroUsd),
     price_versions: [...new Set(manifests.map((manifest) => manifest.price_version))].sort(),
     topics: sumTopics(manifests.flatMap((manifest) => manifest.topics)),

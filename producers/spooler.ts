@@ -19,8 +19,7 @@
 import { BlockPool } from '../segments/block-pool.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import { spoolKey } from '../segments/lake.ts';
-import { chunkId } from '../segments/segment.ts';
-import { laneOf } from '../segments/chunk.ts';
+import { chunkId, laneOf } from '../segments/segment.ts';
 import type { ChunkFooter } from '../segments/chunk.ts';
 import type { Checkpoint, Ledger } from '../segments/ledger/ledger.ts';
 import type { Prompt, RunKey, SegmentName } from '../segments/segment.ts';

@@ -55,8 +55,7 @@ export interface ChunkFooter {
   readonly run: RunKey;
   readonly segment: SegmentName;
   readonly client: string;
-  /** Digest of the prefix that all its prompts share and are marked at, so that they go the same way one after the other and
-   *  the provider's cache serves them. Absent: they share none, or too few do. Absent in retries and replans. */
+  /** Digest of the prefix that its prompts share and are marked at. Absent: none, or too few share it; and in retries and replans. */
   readonly prefix?: string;
   /** It holds the first prompt of its prefix alone, and goes ahead of the others (`scripts/prelude/primer.lua`). */
   readonly primes?: true;
@@ -81,23 +80,15 @@ export interface ChunkFooter {
   readonly models?: readonly string[];
 }
 
-/** Names what rows become durable in the order of their source: segment, client and shared prefix. `add-chunk.lua` does the same. */
-export function laneOf({ segment, client, prefix }: Pick<ChunkFooter, 'segment' | 'client'> & { readonly prefix?: string | undefined }): string {
-  return prefix === undefined ? `${segment}|${client}` : `${segment}|${client}|${prefix}`;
-}
-
-/** What a chunk is made of before it has rows. */
+/** What a chunk is made of before it has rows; all of it as in the footer. */
 export interface ChunkHeading {
   readonly run: RunKey;
   readonly segment: SegmentName;
   readonly client: string;
-  /** As in the footer. */
   readonly prefix?: string;
-  /** As in the footer. */
   readonly primes?: true;
   readonly attempt: number;
   readonly source: string;
-  /** As in the footer. */
   readonly previousRow?: number;
 }
 

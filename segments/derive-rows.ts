@@ -3,10 +3,9 @@
  * shared prefix) without a hole; two objects of one lane may cover the same rows, and then rows are told apart by their line
  * in the source.
  */
-import { laneOf } from './chunk.ts';
 import type { ChunkFooter } from './chunk.ts';
 import type { SealedChunkRange } from './journal.ts';
-import { isReplanned } from './segment.ts';
+import { isReplanned, laneOf } from './segment.ts';
 
 /** A spool object. `rowsOf`: source lines by index, needed where the object overlaps another one. */
 export interface SpooledObject {

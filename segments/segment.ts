@@ -155,6 +155,11 @@ export function runTag(installationId: string, runKey: RunKey): string {
   return createHash('sha256').update(`${installationId}\n${runKey}`).digest('hex').slice(0, 10);
 }
 
+/** Names what rows become durable in the order of their source: segment, client and shared prefix. `add-chunk.lua` does the same. */
+export function laneOf({ segment, client, prefix }: { readonly segment: SegmentName; readonly client: string; readonly prefix?: string | undefined }): string {
+  return prefix === undefined ? `${segment}|${client}` : `${segment}|${client}|${prefix}`;
+}
+
 /** Names a chunk by the source rows it spans: the same rows give the same name and the same bytes. */
 export function chunkId(tag: string, segment: SegmentName, firstRow: number, lastRow: number): ChunkId {
   return `${tag}.${segment}.${firstRow}-${lastRow}` as ChunkId;
