@@ -41,6 +41,7 @@ import { proveCreateOnly } from './lake-proof.ts';
 import { proveFit } from './redis-proof.ts';
 import { connectionName, type Role } from './peers.ts';
 import { openStore } from './store.ts';
+import { applyTiers } from './tiers.ts';
 import { isOwnerGone, ownerName } from './owner.ts';
 
 /** What every verb that touches the ledger needs. */
@@ -96,7 +97,7 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
     const ledger = openRedisLedger(redis, keys);
     const wake = openQueues(connect(), keys, log);
     closers.push(async () => await wake.close());
-    await ledger.setWeights(Object.fromEntries(Object.entries(config.clients).map(([name, { weight }]) => [name, weight])));
+    await applyTiers(config, ledger, clock.now());
     for (const budget of config.budgets) await ledger.setBudget({ ...budget }, 'config', clock.now());
     const id = await installationId(store, config, async () => await lakeOfRuns(redis, keys, ledger));
     await proveTogether(ledger, id, config);

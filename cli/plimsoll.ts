@@ -47,6 +47,7 @@ const verbs: Readonly<Record<string, () => Promise<Command>>> = {
   doctor: async () => (await import('./doctor.ts')).doctorCommand(exit),
   recover: async () => (await import('./recover.ts')).recoverCommand(exit),
   budget: async () => (await import('./budget.ts')).budgetCommand(exit),
+  quota: async () => (await import('./quota.ts')).quotaCommand(exit),
   cost: async () => (await import('./cost.ts')).costCommand(exit),
   forecast: async () => (await import('./forecast.ts')).forecastCommand(exit),
   replay: async () => (await import('./replay.ts')).replayCommand(exit),

@@ -9,6 +9,7 @@ import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { ownerName } from './owner.ts';
 import { listPeers } from './peers.ts';
 import { countOf, countText, dollarText, print, printJson, tell } from './terminal.ts';
+import { tierBudgets } from './tiers.ts';
 
 interface RecoverOptions extends CommonOptions {
   readonly dryRun?: boolean;
@@ -50,6 +51,7 @@ async function recover(installation: Installation, options: RecoverOptions): Pro
     store, ledger, now, onRun,
     restore: openRestore(redis, keys),
     budgets: config.budgets,
+    tierBudgets: (clients, assigned) => tierBudgets(config, clients, assigned),
     archiveRowsMax: config.archive.rowsMax,
     owner: ownerName(),
   });

@@ -2,6 +2,7 @@
 import type { Config } from '../config/config.ts';
 import type { PriceTable } from '../config/models.ts';
 import { parseDuration } from '../config/quantity.ts';
+import { configuredTerms, tierBudget } from '../config/tier.ts';
 import { produce, type ProducerSettings, type Production, type SourceLocation } from '../producers/producer.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
@@ -40,6 +41,9 @@ export function producerSettings(
     price: prices,
     defaults: config.defaults,
     cache: config.cache.policy === 'auto' ? { topics: config.cache.topics, after: config.cache.after, isPriming: config.cache.primerWaitMs > 0 } : undefined,
+    terms: configuredTerms(config),
+    tierBudget: (client, tier) => tierBudget(config, client, tier),
+    line: { queueRowsMax: config.submit.queueRows, patienceMs: config.submit.patienceMs },
     isStrict: options.strict === true,
     badRowsMax: badRowsOf(options.maxBadRows),
     scratchDirectory,

@@ -1,12 +1,12 @@
 /**
- * Clients as they are written: who hands prompts in, and how large a share of the line is theirs.
+ * Clients as they are written: who hands prompts in, how large a share of the line is theirs, and what they may hand in.
  *
  *   clients:
- *     etl: { weight: 5 }
+ *     etl: { weight: 5, tier: internal }
  */
 import { z } from 'zod';
 import { clientPattern } from './budget.ts';
-import { integer, noNote, notes } from './setting.ts';
+import { integer, noNote, notes, text } from './setting.ts';
 
 const weightMax = 1_000;
 const clientsMax = 10_000;
@@ -14,7 +14,8 @@ const nameAllowed = 'at most 63 of A-Z, a-z, 0-9, ., _, @ and -, beginning with 
 
 const clientType = z.strictObject(
   {
-    weight: integer(1, weightMax).prefault(1).describe('Share of the line while others wait too: a client of weight 2 gets twice the tokens of one of weight 1.'),
+    weight: z.optional(integer(1, weightMax)).describe('Share of the line while others wait too: a client of weight 2 gets twice the tokens of one of weight 1; by default that of its tier, else 1.'),
+    tier: z.optional(text(/^[a-z0-9][a-z0-9_-]{0,39}$/, 'the name of a tier')).describe('Which of tiers it is in, unless an operator has said otherwise (plimsoll quota set).'),
   },
   { error: (issue) => (issue.code === 'invalid_type' ? 'a client such as { weight: 5 }' : undefined) },
 );

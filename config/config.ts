@@ -9,6 +9,7 @@ import type { ContextClass, Priority } from '../segments/segment.ts';
 import type { S3Settings } from '../segments/store/s3-client.ts';
 import type { ConfiguredBudget } from './budget.ts';
 import type { ConfiguredClient } from './client.ts';
+import type { ConfiguredTier } from './tier.ts';
 import { toConfig } from './effective.ts';
 import type { EffectiveSetting } from './effective.ts';
 import type { Environment } from './env.ts';
@@ -50,6 +51,8 @@ export interface Config {
     readonly client: string;
     readonly model: string | undefined;
     readonly maxTokens: number | undefined;
+    /** Tier of clients that have none. */
+    readonly tier: string | undefined;
   };
   /** Absolute path of prices of one's own. */
   readonly prices: { readonly file: string | undefined };
@@ -83,6 +86,7 @@ export interface Config {
     readonly visibilityMs: number;
     readonly concurrency: number;
   };
+  readonly tiers: Readonly<Record<string, ConfiguredTier>>;
   readonly clients: Readonly<Record<string, ConfiguredClient>>;
   readonly budgets: readonly ConfiguredBudget[];
   readonly log: { readonly level: Values['log']['level'] };

@@ -12,6 +12,7 @@ import type { Given } from './given.ts';
 import { providerLimits } from './limits.ts';
 import type { Values } from './schema.ts';
 import { toSinks } from './sinks.ts';
+import { toTier } from './tier.ts';
 import { settings } from './tree.ts';
 
 /** One line of `plimsoll config`. */
@@ -66,6 +67,7 @@ export function toConfig(values: Values, chosen: ReadonlyMap<string, Given>, env
       client: defaults.client,
       model: defaults.model,
       maxTokens: defaults.maxTokens,
+      tier: defaults.tier,
     },
     prices: { file: values.prices.file === undefined ? undefined : resolve(cwd, values.prices.file) },
     contexts: values.contexts,
@@ -92,6 +94,7 @@ export function toConfig(values: Values, chosen: ReadonlyMap<string, Given>, env
     sqs: { region: aws.region, endpoint },
     events: { sinks: toSinks(events.sinks), webhookSecret: events.webhookSecret, timeoutMs: events.timeout },
     listen: { queue: listen.queue, sources: listen.sources, visibilityMs: listen.visibility, concurrency: listen.concurrency },
+    tiers: Object.fromEntries(Object.entries(values.tiers).map(([name, given]) => [name, toTier(given)])),
     clients: values.clients,
     budgets: Object.entries(values.budgets).map(([target, given]) => toBudget(target, given)),
     log: values.log,

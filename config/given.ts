@@ -39,7 +39,8 @@ function pathTo(setting: Setting, at: readonly PropertyKey[]): string {
 const innerNames: ReadonlyMap<string, readonly string[]> = new Map([
   ['contexts', ['name', 'tokensMax']],
   ['budgets', ['tokens', 'usd', 'runtime', 'window', 'timeZone', 'mode', 'onLate']],
-  ['clients', ['weight']],
+  ['tiers', ['requestsPerMinute', 'requestsPerDay', 'tokensPerMinute', 'tokensPerDay', 'contextTokensMax', 'priorities', 'metadata', 'weight', 'budget', 'over']],
+  ['clients', ['weight', 'tier']],
   ['events.sinks', ['kind', 'url', 'group', 'types', 'from']],
 ]);
 

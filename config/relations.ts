@@ -95,9 +95,20 @@ function budgetClassFaults(values: Values, originOf: OriginOf): readonly ConfigF
   });
 }
 
+/** Clients in tiers that are not there. */
+function clientTierFaults(values: Values, originOf: OriginOf): readonly ConfigFault[] {
+  const names = Object.keys(values.tiers);
+  const fault = (path: string, origin: string, tier: string): ConfigFault =>
+    plainFault(path, origin, `${path} (${tier}) is not a tier: ${names.length === 0 ? 'tiers has none' : `tiers has ${names.join(', ')}`}.`, suggest(tier, names));
+  const clients = Object.entries(values.clients).flatMap(([client, { tier }]) => (tier === undefined || Object.hasOwn(values.tiers, tier) ? [] : [fault(`clients.${client}.tier`, originOf('clients', [client, 'tier']), tier)]));
+  const { tier } = values.defaults;
+  return tier === undefined || Object.hasOwn(values.tiers, tier) ? clients : [fault('defaults.tier', originOf('defaults.tier'), tier), ...clients];
+}
+
 /** The relations that do not hold. Those with a setting in `skip`, whose value is not to be trusted, are left out. */
 export function relationFaults(values: Values, originOf: OriginOf, skip: ReadonlySet<string>): readonly ConfigFault[] {
   const broken = relations.filter(({ between, holds }) => !between.some((path) => skip.has(path)) && !holds(values));
   const budgets = skip.has('budgets') || skip.has('contexts') ? [] : budgetClassFaults(values, originOf);
-  return [...broken.map((relation) => relationFault(relation, values, originOf)), ...budgets];
+  const tiers = ['tiers', 'clients', 'defaults.tier'].some((path) => skip.has(path)) ? [] : clientTierFaults(values, originOf);
+  return [...broken.map((relation) => relationFault(relation, values, originOf)), ...budgets, ...tiers];
 }

@@ -11,6 +11,7 @@ import { ownLimits, providerLimits } from './limits.ts';
 import { durationText } from './quantity.ts';
 import { accountId, bucketPlaces, sinksType, topicList } from './sinks.ts';
 import { choice, duration, group, integer, secret, setting, size, text, unset } from './setting.ts';
+import { tierNameAllowed, tierPattern, tiersType } from './tier.ts';
 
 const waitMost = durationText(ownLimits.waitMsMax);
 
@@ -67,6 +68,7 @@ export const schema = group('Settings of Plimsoll.', {
     client: setting(client, 'default', 'Client, for quotas and budgets.'),
     model: unset(model, 'Model; without it every prompt must name one.', { example: 'claude-haiku-4-5' }),
     maxTokens: unset(integer(1, providerLimits.outputTokensMax), 'max_tokens; without it every prompt must say it.', { example: 1_024 }),
+    tier: unset(text(tierPattern, tierNameAllowed), 'Tier of clients that have none; without it they have no limits.', { example: 'pilot' }),
   }),
   prices: group('What the provider charges.', {
     file: unset(file, "Prices of one's own: a JSON file in the form of config/models.json, whose models replace or complete the shipped ones.", { example: 'prices.json' }),
@@ -137,7 +139,14 @@ export const schema = group('Settings of Plimsoll.', {
     visibility: setting(duration('10s', '12h'), '60s', 'How long a message stays invisible without a sign of life of its reader.'),
     concurrency: setting(integer(1, ownLimits.concurrencyMax), 2, 'Messages that one listener handles side by side.'),
   }),
-  clients: setting(clientsType, {}, 'Clients by name, and how they share the line; whoever is not named has weight 1.', { example: { etl: { weight: 5 } } }),
+  tiers: setting(tiersType, {}, 'What clients may hand in, by tier: rates, contexts, lanes and budgets.', {
+    example: {
+      pilot: { requestsPerMinute: 600, requestsPerDay: 10_000, tokensPerDay: 20_000_000, contextTokensMax: 64_000, priorities: ['low'], budget: { usd: 50, window: 'month' } },
+      internal: { requestsPerDay: 200_000, tokensPerDay: 500_000_000, contextTokensMax: 200_000, priorities: ['normal', 'low'], metadata: ['team'], weight: 2 },
+      enterprise: { tokensPerDay: 20_000_000_000, metadata: ['team', 'cost_center'], weight: 10 },
+    },
+  }),
+  clients: setting(clientsType, {}, 'Clients by name: their tier, and how they share the line; whoever is not named has weight 1 and the tier of defaults.tier.', { example: { etl: { weight: 5, tier: 'internal' } } }),
   budgets: setting(budgetsType, {}, 'Limits by target: all, topic:NAME, client:NAME or segment:TOPIC.CLASS.PRIORITY.', {
     example: { 'topic:invoices': { usd: 250, window: 'month', timeZone: 'Europe/Berlin' }, 'segment:invoices.8k.high': { tokens: 40_000_000, runtime: '6h', onLate: 'cancel' } },
   }),

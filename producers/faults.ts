@@ -44,6 +44,9 @@ export const faultMeanings = {
   tool_choice_invalid: 'tool_choice names a tool that is not there.',
   bound_unknown: 'Nobody can say in advance what the request may cost.',
   context_too_large: 'The request is larger than the largest context class.',
+  tier_context_exceeded: 'The request is larger than the tier of its client takes.',
+  tier_metadata_missing: 'The metadata lacks a key that the tier of its client asks for.',
+  quota_exceeded: 'The client is over a rate of its tier, which refuses what is.',
 } as const;
 
 export type FaultCode = keyof typeof faultMeanings;

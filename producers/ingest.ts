@@ -2,14 +2,18 @@
  * One run while its source is read: opened in the journal and in the ledger, fed line by line, and flushed. The loop
  * that reads the source is `producer.ts`; this is what it does with a verdict.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { invariant, PlimsollError } from '../segments/errors.ts';
 import { rejectsKey, sectionKey } from '../segments/lake.ts';
+import type { Deferral } from '../segments/quota.ts';
 import type { RunRecord } from '../segments/ledger/ledger.ts';
 import type { RunKey } from '../segments/segment.ts';
+import { Admission } from './admission.ts';
+import { answerDeferred } from './deferral.ts';
 import type { Fault } from './faults.ts';
 import type { Verdict } from './intake.ts';
 import type { IdLog } from './id-log.ts';
-import { closeJournal, openJournal } from './journal.ts';
+import { closeJournal, journaledTerms, openJournal } from './journal.ts';
 import type { RunIngestion, RunOpening } from './journal.ts';
 import type { Line, LineReader } from './lines.ts';
 import type { Production, ProduceRequest } from './producer.ts';
@@ -21,6 +25,7 @@ import type { InputGuard } from './same-input.ts';
 import { isSectionEnded, putSection } from './section.ts';
 import type { Section } from './section.ts';
 import { Spooler } from './spooler.ts';
+import { outputExpectedPermille } from './survey.ts';
 
 /** A request, and what the reading loop has made for it. */
 export interface IngestRequest extends ProduceRequest {
@@ -36,13 +41,18 @@ export interface IngestRequest extends ProduceRequest {
   readonly ids: IdLog;
   /** The section behind which the reader begins; undefined: it begins with the source. */
   readonly section: Section | undefined;
+  /** Clients of the run that are over their tiers, as the lake has it. */
+  readonly deferrals: readonly Deferral[];
 }
 
 export class Ingest {
   readonly #request: IngestRequest;
   readonly #opening: RunOpening;
   readonly #spooler: Spooler;
+  readonly #admission: Admission;
   #accepted: number;
+  /** Prompts that were refused although their lines are good. */
+  #refused: number;
   /** Sections that have ended. */
   #sections: number;
 
@@ -54,9 +64,9 @@ export class Ingest {
     const { runKey, settings, ledger, store, installationId, known, uri, reader, now } = request;
     const cut = cutSha256(settings);
     const sectionBytes = Number.isFinite(reader.sectionBytes) ? reader.sectionBytes : undefined;
-    const opening = await openJournal(store, { run: runKey, installationId, nowMs: now(), source: uri, cutSha256: cut, sectionBytes });
+    const opening = await openJournal(store, { run: runKey, installationId, nowMs: now(), source: uri, cutSha256: cut, sectionBytes, terms: settings.terms });
     if (opening.cutSha256 !== cut) throw configDiffers(runKey);
-    if (opening.sectionBytes !== sectionBytes) throw openedElsewhere(runKey);
+    if (opening.sectionBytes !== sectionBytes || !isDeepStrictEqual(opening.terms, settings.terms && journaledTerms(settings.terms))) throw openedElsewhere(runKey);
     const { tag, dt } = opening;
     const reply = await ledger.openRun({ run: runKey, tag, dt, source: opening.source, cutSha256: cut, nowMs: opening.openedAtMs });
     if (reply.run.cutSha256 !== cut) throw configDiffers(runKey);
@@ -73,6 +83,7 @@ export class Ingest {
     this.#request = request;
     this.#opening = opening;
     this.#accepted = section?.accepted ?? 0;
+    this.#refused = section?.refused ?? 0;
     this.#sections = section?.ordinal ?? 0;
     this.#spooler = new Spooler({
       run: runKey,
@@ -91,6 +102,19 @@ export class Ingest {
       position: () => reader.position(),
       gate: guard.opened,
     });
+    this.#admission = new Admission({
+      run: runKey, terms: settings.terms, ledger, store, highWater, deferrals: request.deferrals, tallies: section?.clients ?? {}, now,
+      spool: ({ prompt, segment, isGeoPinned }) => this.#spooler.add(prompt, segment, isGeoPinned),
+      refuse: async (line, found) => {
+        this.#accepted -= 1;
+        this.#refused += 1;
+        await this.#reject(line, found);
+      },
+      meet: async (client, tier) => {
+        const budget = settings.tierBudget?.(client, tier);
+        if (budget) await ledger.setBudget(budget, 'config', now());
+      },
+    });
   }
 
   /**
@@ -100,12 +124,26 @@ export class Ingest {
    */
   take(line: Line, verdict: Verdict): Promise<void> | undefined {
     const { settings, rejects } = this.#request;
-    if (verdict.kind === 'rejected') return this.#reject(line, verdict.fault);
+    if (verdict.kind === 'rejected') return this.#admission.mayRefuse ? this.#rejectInTurn(line, verdict.fault) : this.#reject(line, verdict.fault);
     this.#accepted += 1;
     // Under --strict one bad line decides; the rest is only judged, so that every bad line is listed.
     if (settings.isStrict && rejects.count > 0) return undefined;
-    this.#spooler.add(verdict.prompt, verdict.segment, verdict.isGeoPinned);
+    const { estimate, model } = verdict.prompt;
+    const tokens = estimate.inputTokensExpected + Math.ceil((estimate.outputTokensMax * outputExpectedPermille) / 1000);
+    const measuring = this.#admission.take(line, verdict, tokens, Math.min(estimate.tokensMax, settings.price.find(model)?.contextTokensMax ?? estimate.tokensMax));
+    if (measuring) return this.#roomAfter(measuring);
     return this.#spooler.isFull ? this.#spooler.room() : undefined;
+  }
+
+  async #roomAfter(measuring: Promise<void>): Promise<void> {
+    await measuring;
+    if (this.#spooler.isFull) await this.#spooler.room();
+  }
+
+  /** Refuses a line behind the prompts that wait: theirs may be refused too. */
+  async #rejectInTurn(line: Line, found: Fault): Promise<void> {
+    await this.#admission.flush();
+    await this.#reject(line, found);
   }
 
   async #reject(line: Line, found: Fault): Promise<void> {
@@ -124,8 +162,9 @@ export class Ingest {
     this.#sections += 1;
     // Chunks wait for the guard, and the guard for more of the source: this section has ended before.
     if (!guard.isOpen) return await this.#passSection();
+    await this.#admission.flush();
     await this.#spooler.flush();
-    const end = { run: runKey, ordinal: this.#sections, place: reader.place(), accepted: this.#accepted, rejected: rejects.count, high: this.#spooler.durableRows };
+    const end = { run: runKey, ordinal: this.#sections, place: reader.place(), accepted: this.#accepted, rejected: rejects.count, refused: this.#refused, clients: this.#admission.tallies, high: this.#spooler.durableRows };
     if (await isSectionEnded(store, end)) return await this.#passSection();
     await rejects.endSection(store, sectionKey(runKey, end.ordinal, 'rejects.jsonl.gz'));
     await ids.publish(store, sectionKey(runKey, end.ordinal, 'ids'));
@@ -142,8 +181,10 @@ export class Ingest {
   /** Makes everything durable, ends the ingest of the run and wakes the packers. */
   async finish(): Promise<Production> {
     const { runKey, settings, ledger, store, wake, reader, rejects, ingestion, now } = this.#request;
+    await this.#admission.flush();
     if (isBoundBroken(settings, rejects.count, this.#rows, true)) throw await this.#refusal();
     await this.#spooler.flush();
+    const { deferred } = this.#admission;
     const accepted = this.#accepted;
     const rejected = rejects.count;
     const key = rejected > 0 ? rejectsKey(this.#opening.dt, runKey) : undefined;
@@ -151,7 +192,7 @@ export class Ingest {
     const input = reader.position();
     // Equal content under another etag is the same input; the journal keeps what it was called first.
     const trail = ingestion ? ingestion.trail : reader.trail.objects > 0 ? reader.trail : undefined;
-    await closeJournal(store, runKey, { accepted, rejected, input, ...(trail && { trail }) });
+    await closeJournal(store, runKey, { accepted, rejected, input, ...(trail && { trail }), ...(deferred.length > 0 ? { deferred: [...deferred] } : {}) });
     const flush = await ledger.flushRun({ run: runKey, accepted, rejected, input, nowMs: now() });
     const run = await ledger.readRun(runKey);
     invariant(run !== undefined, `the run ${runKey} has left the ledger while it was ingested`);
@@ -161,11 +202,12 @@ export class Ingest {
     await wake.wake({ stage: 'pack', entity: 'all', epoch: now() });
     // Without a single good line there is nothing to pack, and the run's manifest can be written at once.
     if (accepted === 0) await wake.wake({ stage: 'gather', entity: runKey, epoch: 0 });
-    return { run, accepted, rejected, rejectsKey: key, isNew: this.#spooler.added > 0 || flush.kind === 'flushed' };
+    return { run, accepted, rejected, rejectsKey: key, deferred: await answerDeferred(deferred, ledger, settings, false), isNew: this.#spooler.added > 0 || flush.kind === 'flushed' };
   }
 
   /** Resolves when no write is under way any more. */
   async settle(): Promise<void> {
+    await this.#admission.settle();
     await this.#spooler.settle();
   }
 

@@ -10,6 +10,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { estimateParams, withCacheMarker } from '../segments/estimate.ts';
+import { tierOf, type Terms } from '../segments/quota.ts';
 import { segmentName } from '../segments/segment.ts';
 import type { ContextClass, Prompt, SegmentName, SourceOrigin } from '../segments/segment.ts';
 import { fault } from './faults.ts';
@@ -24,6 +25,7 @@ import type { CacheRules } from './settings.ts';
 import { invalidUtf8, readText } from './shapes.ts';
 import type { ShapeDefaults } from './shapes.ts';
 import { SharedPrefixes } from './shared-prefixes.ts';
+import { judgeByTier } from './terms.ts';
 import { validateParams } from './validate.ts';
 import type { ValidationRules } from './validate.ts';
 
@@ -34,6 +36,8 @@ export interface IntakeRules extends ValidationRules {
   readonly lineBytesMax: number;
   /** undefined: nothing is marked. */
   readonly cache?: CacheRules | undefined;
+  /** What tiers let clients hand in. */
+  readonly terms?: Terms | undefined;
 }
 
 export type Verdict =
@@ -94,7 +98,7 @@ export class Intake {
 
   /** Everything about a line but whether its id is new. */
   #judgeText(line: Line, text: LineText): Judgement {
-    const { contextClasses, defaults, lineBytesMax } = this.#rules;
+    const { contextClasses, defaults, lineBytesMax, terms } = this.#rules;
     const shape = readText(text, defaults);
     if ('fault' in shape) return rejected(shape.fault);
     const draft = shape.value;
@@ -116,10 +120,14 @@ export class Intake {
       const limit = `the largest context class, ${largest?.name ?? 'none'}, takes ${largest?.tokensMax ?? 0}`;
       return rejected(fault('context_too_large', `the request may take up to ${contextTokens} tokens; ${limit}`));
     }
+    const bound = tierOf(terms, draft.client);
+    const judged = bound ? judgeByTier(bound.name, bound.tier, { ...draft, contextTokens }) : draft;
+    if ('fault' in judged) return rejected(judged.fault);
+    const { priority } = judged;
     const prompt: Prompt = {
       id: draft.id,
       topic: draft.topic,
-      priority: draft.priority,
+      priority,
       client: draft.client,
       deadlineMs: draft.deadlineMs,
       metadataJson: draft.metadataJson,
@@ -131,7 +139,7 @@ export class Intake {
     // A prompt that has markers of its own is the work of somebody who knows; and none becomes too long by ours.
     const isLeftAlone = estimation.mayWriteCache || !this.#isMarked(draft.topic) || params.length + markerBytesMax > lineBytesMax;
     const cuts = isLeftAlone ? noCuts : prefixCuts(params, parsed, model);
-    return { kind: 'prompt', prompt, segment: segmentName(draft.topic, contextClass.name, draft.priority), isGeoPinned: estimation.isGeoPinned, model, cuts };
+    return { kind: 'prompt', prompt, segment: segmentName(draft.topic, contextClass.name, priority), isGeoPinned: estimation.isGeoPinned, model, cuts };
   }
 
   #isMarked(topic: string): boolean {

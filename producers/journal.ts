@@ -6,9 +6,17 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { PlimsollError } from '../segments/errors.ts';
 import { dateOf, runIngestedKey, runOpenKey } from '../segments/lake.ts';
-import { runTag } from '../segments/segment.ts';
+import { quotaRates, type Terms } from '../segments/quota.ts';
+import { priorities, runTag } from '../segments/segment.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Store } from '../segments/store/store.ts';
+
+const rate = z.int().optional();
+const tierSchema = z.object({
+  requestsPerMinute: rate, requestsPerDay: rate, tokensPerMinute: rate, tokensPerDay: rate, contextTokensMax: rate,
+  priorities: z.array(z.enum(priorities)), metadata: z.array(z.string()), over: z.enum(['fallback', 'refuse']),
+});
+const termsSchema = z.object({ tiers: z.record(z.string(), tierSchema), clients: z.record(z.string(), z.string()), other: z.string().optional() });
 
 const openSchema = z.object({
   v: z.literal(1),
@@ -22,6 +30,8 @@ const openSchema = z.object({
   retryOf: z.string().optional(),
   /** How long a section of its source is, at least, bytes; absent: the source is one section. */
   sectionBytes: z.int().min(1).optional(),
+  /** What tiers let the clients of the run hand in, whatever they let them later; absent: nobody had limits. */
+  terms: termsSchema.optional(),
 });
 
 const ingestedSchema = z.object({
@@ -32,6 +42,11 @@ const ingestedSchema = z.object({
   input: z.object({ bytes: z.int(), rows: z.int(), sha256: z.string() }),
   /** The objects that its source was made of; absent for other sources. */
   trail: z.object({ objects: z.int(), sha256: z.string() }).optional(),
+  /** Clients that were over their tiers; absent where none was. */
+  deferred: z.array(z.object({
+    client: z.string(), tier: z.string(), over: z.enum(['fallback', 'refuse']), fromRow: z.int(), limit: z.enum(quotaRates), allowed: z.int(), measured: z.int(), intervalMs: z.int().nullable(),
+    decidedAtMs: z.int(), requests: z.int(), tokens: z.int(), requestsOver: z.int(), tokensOver: z.int(),
+  })).optional(),
 });
 
 /** `journal/runs/<run>/open.json`. */
@@ -55,10 +70,10 @@ export async function readIngestion(store: Store, run: RunKey): Promise<RunInges
  */
 export async function openJournal(
   store: Store,
-  opening: { readonly run: RunKey; readonly installationId: string; readonly nowMs: number; readonly source: string; readonly cutSha256: string; readonly retryOf?: RunKey; readonly sectionBytes?: number | undefined },
+  opening: { readonly run: RunKey; readonly installationId: string; readonly nowMs: number; readonly source: string; readonly cutSha256: string; readonly retryOf?: RunKey; readonly sectionBytes?: number | undefined; readonly terms?: Terms | undefined },
 ): Promise<RunOpening> {
-  const { run, installationId, nowMs, source, cutSha256, retryOf, sectionBytes } = opening;
-  const fresh: RunOpening = { v: 1, run, tag: runTag(installationId, run), dt: dateOf(nowMs), openedAtMs: nowMs, source, cutSha256, ...(retryOf === undefined ? {} : { retryOf }), ...(sectionBytes === undefined ? {} : { sectionBytes }) };
+  const { run, installationId, nowMs, source, cutSha256, retryOf, sectionBytes, terms } = opening;
+  const fresh: RunOpening = { v: 1, run, tag: runTag(installationId, run), dt: dateOf(nowMs), openedAtMs: nowMs, source, cutSha256, ...(retryOf === undefined ? {} : { retryOf }), ...(sectionBytes === undefined ? {} : { sectionBytes }), ...(terms && { terms: journaledTerms(terms) }) };
   try {
     await putDocument(store, runOpenKey(run), fresh);
     return fresh;
@@ -100,4 +115,9 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** Terms as the journal gives them back: what is not limited is not in them. */
+export function journaledTerms(terms: Terms): z.infer<typeof termsSchema> {
+  return termsSchema.parse(JSON.parse(JSON.stringify(terms)));
 }

@@ -119,6 +119,9 @@ async function take(request: ListenRequest, { bucket, key, version }: Announced)
   const runKey = objectRunKey(bucket, key, found.etag);
   const production = await produce({ ...request, runKey, source: s3ObjectSource(access, { key, etag: found.etag, version: found.version ?? version }) });
   log({ level: 'info', event: production.isNew ? 'document.taken' : 'document.known', subject: runKey, detail: { uri, accepted: production.accepted, rejected: production.rejected } });
+  for (const part of production.deferred) {
+    log({ level: 'warn', event: 'document.deferred', subject: runKey, detail: { uri, client: part.client, tier: part.tier, over: part.over, limit: part.limit, allowed: part.allowed, measured: part.measured, prompts: part.requestsOver, expectedDelayMs: part.delay?.expectedMs, callIntervalMs: part.advice.callIntervalMs, contextTokens: part.advice.contextTokens } });
+  }
 }
 
 /** A place that ends without a slash is a bucket or a whole part of the path: `in` is not `input`. */

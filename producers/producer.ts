@@ -14,11 +14,15 @@
  *   A4  A run is read in sections, and a restart begins behind the last one that is durable (`section.ts`).
  *   A5  When `produce` returns or throws, no write of its own is under way.
  */
+import { PlimsollError } from '../segments/errors.ts';
 import type { Ledger, RunRecord } from '../segments/ledger/ledger.ts';
 import { rejectsKey } from '../segments/lake.ts';
+import { termsWith, type Terms } from '../segments/quota.ts';
 import type { RunKey } from '../segments/segment.ts';
+import { readDeferrals } from '../segments/store/evidence.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
+import { answerDeferred, type Deferred } from './deferral.ts';
 import { inputDiffers, InputGuard, readDigest } from './same-input.ts';
 import { IdLog } from './id-log.ts';
 import { canceled, Ingest } from './ingest.ts';
@@ -37,6 +41,7 @@ import type { SourceLocation } from './source.ts';
 import { emptySource, judgeSource } from './survey.ts';
 
 export type { BadRowsBound, ProducerSettings } from './settings.ts';
+export type { Deferred } from './deferral.ts';
 export type { SourceLocation } from './source.ts';
 export type { SegmentSurvey, Survey } from './survey.ts';
 export { survey } from './survey.ts';
@@ -48,6 +53,8 @@ export interface Production {
   readonly rejected: number;
   /** Where the rejects file is in the lake; undefined when no line was refused. */
   readonly rejectsKey: string | undefined;
+  /** Clients that were over their tiers, and what they are told; empty where none was. */
+  readonly deferred: readonly Deferred[];
   /** Whether this call ingested anything, rather than find a run that was ingested before. */
   readonly isNew: boolean;
 }
@@ -74,20 +81,23 @@ export interface ProduceRequest {
  *   `run_config_differs`, `run_busy`, `run_canceled`, and what the store and the ledger raise; the signal's reason when
  *   it is aborted. Whatever is thrown, the chunks that are durable stay, and the same call goes on from there.
  */
-export async function produce(request: ProduceRequest): Promise<Production> {
-  const { runKey, source, settings, ledger, store, signal } = request;
+export async function produce(given: ProduceRequest): Promise<Production> {
+  const { runKey, source, ledger, store, signal } = given;
   const known = await ledger.readRun(runKey);
   if (known?.state === 'canceled' || known?.state === 'canceling') throw canceled(runKey);
-  if (known && known.state !== 'ingesting') return await findFinished(request, known);
+  if (known && known.state !== 'ingesting') return await findFinished(given, known);
+  // A run keeps the name, the sections and the terms that it was opened with, whatever they would be now.
+  const opening = await readOpening(store, runKey);
+  const settings: ProducerSettings = { ...given.settings, terms: opening ? opening.terms : await termsNow(given) };
+  const request: ProduceRequest = { ...given, settings };
   // A resumed run has passed the check before it was opened; its own bound still holds at the end.
   if (!known && isGuarded(settings) && (source.kind === 'file' || source.kind === 'objects')) await checkSource(request);
 
-  // A run keeps the name and the sections that its source had when it was opened, whatever they would be now.
-  const opening = await readOpening(store, runKey);
   const uri = opening?.source ?? sourceUri(source);
   const reader = new LineReader(settings.lineBytesMax, opening ? opening.sectionBytes : (settings.sectionBytes ?? sectionBytes));
   const section = known && opening?.sectionBytes !== undefined ? await readLastSection(store, runKey, await ledger.readHighWater(runKey)) : undefined;
   const ingestion = await readIngestion(store, runKey);
+  const deferrals = opening?.terms ? await readDeferrals(store, runKey) : [];
   const resumption = section && new Resumption(runKey, reader, section);
   const start = resumption ? await resumption.begin(source) : { source, skipBytes: 0 };
   const guard = new InputGuard(runKey, reader, known?.checkpoint, ingestion?.input, section?.place.bytes);
@@ -96,7 +106,7 @@ export async function produce(request: ProduceRequest): Promise<Production> {
   const seen = new SeenIds(ids);
   const intake = new Intake(uri, intakeRules(settings), seen);
   let ingest: Ingest | undefined;
-  const openRun = async (): Promise<Ingest> => await Ingest.open({ ...request, uri, known, ingestion, reader, guard, rejects, ids, section });
+  const openRun = async (): Promise<Ingest> => await Ingest.open({ ...request, uri, known, ingestion, reader, guard, rejects, ids, section, deferrals });
   // The run is opened by its first line, so that an empty source opens none.
   const takeFirst = async (line: Line): Promise<void> => {
     ingest = await openRun();
@@ -146,8 +156,9 @@ export async function produce(request: ProduceRequest): Promise<Production> {
 
 /** Compares the source with the input that a finished run has taken (A2); objects that are the same need not be read for it. */
 async function findFinished(request: ProduceRequest, run: RunRecord): Promise<Production> {
-  const { source, settings, store, signal } = request;
-  const trail = source.kind === 'objects' ? (await readIngestion(store, run.run))?.trail : undefined;
+  const { source, settings, ledger, store, signal } = request;
+  const ingestion = await readIngestion(store, run.run);
+  const trail = source.kind === 'objects' ? ingestion?.trail : undefined;
   if (!(trail && source.kind === 'objects' && (await isTrail(source.objects(), trail)))) {
     const found = await readDigest(source, settings, signal, (await readOpening(store, run.run))?.sectionBytes);
     if (found.bytes !== run.checkpoint.bytes || found.sha256 !== run.checkpoint.sha256) throw inputDiffers(run.run, run.checkpoint, found);
@@ -157,8 +168,23 @@ async function findFinished(request: ProduceRequest, run: RunRecord): Promise<Pr
     accepted: run.accepted,
     rejected: run.rejected,
     rejectsKey: run.rejected > 0 ? rejectsKey(run.dt, run.run) : undefined,
+    deferred: await answerDeferred(ingestion?.deferred ?? [], ledger, settings, run.state !== 'open'),
     isNew: false,
   };
+}
+
+/** What tiers let clients hand in with a run that is opened now. @throws PlimsollError `tier_unknown` */
+async function termsNow({ settings, ledger }: ProduceRequest): Promise<Terms | undefined> {
+  const assigned = await ledger.readTiers();
+  for (const { client, tier } of assigned) {
+    if (tier === null || (settings.terms && Object.hasOwn(settings.terms.tiers, tier))) continue;
+    throw new PlimsollError('tier_unknown', {
+      message: `an operator has put the client ${client} into the tier ${tier}, which the configuration at hand does not have`,
+      where: `tiers.${tier}`,
+      hint: `Define it, so that everybody who takes prompts in knows the same tiers; or move the client: plimsoll quota set ${client} --tier TIER`,
+    });
+  }
+  return termsWith(settings.terms, new Map(assigned.map(({ client, tier }) => [client, tier])));
 }
 
 /** Judges a file before its run is opened (A3). @throws PlimsollError `input_rejected` */

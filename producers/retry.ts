@@ -61,7 +61,7 @@ export async function produceRetry(request: RetryRequest): Promise<Production> {
   invariant(run !== undefined, `the run ${runKey} has left the ledger while it was made`);
   if (flush.kind === 'mismatch') throw inputDiffers(runKey, run.checkpoint, spool.taken);
   await wake.wake({ stage: 'pack', entity: 'all', epoch: now() });
-  return { run, accepted, rejected: 0, rejectsKey: undefined, isNew: true };
+  return { run, accepted, rejected: 0, rejectsKey: undefined, deferred: [], isNew: true };
 }
 
 /** Hands the dead rows of one archive to the spool, in the order of the archive. */
@@ -143,7 +143,7 @@ class RetrySpool {
 }
 
 function foundOf(run: RunRecord): Production {
-  return { run, accepted: run.accepted, rejected: 0, rejectsKey: undefined, isNew: false };
+  return { run, accepted: run.accepted, rejected: 0, rejectsKey: undefined, deferred: [], isNew: false };
 }
 
 function keyTaken(runKey: RunKey, old: RunKey): PlimsollError {

@@ -21,6 +21,7 @@
 import { z } from 'zod';
 import { PlimsollError } from '../segments/errors.ts';
 import { sectionKey, sectionPrefix } from '../segments/lake.ts';
+import type { ClientTally } from '../segments/quota.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Store } from '../segments/store/store.ts';
 import { idBytes } from './id-log.ts';
@@ -40,6 +41,10 @@ const schema = z.object({
   /** Prompts and refused lines of the whole source up to there. */
   accepted: count,
   rejected: count,
+  /** Those of them that were prompts over a rate: they have ids. Absent where there is none. */
+  refused: count.optional(),
+  /** What clients with tiers have handed in up to there; absent where none has. */
+  clients: z.record(z.string(), z.object({ requests: count, tokens: count, requestsOver: count, tokensOver: count })).optional(),
   /** The last row of each lane: segment, client and shared prefix. */
   high: z.record(z.string(), count),
   /** The object in which it ends; absent where the source is not made of objects. */
@@ -55,6 +60,8 @@ export interface Section {
   readonly place: ReaderPlace;
   readonly accepted: number;
   readonly rejected: number;
+  readonly refused: number;
+  readonly clients: Readonly<Record<string, ClientTally>>;
   readonly idsKeys: readonly string[];
   readonly rejectsKeys: readonly string[];
 }
@@ -66,6 +73,8 @@ export interface SectionEnd {
   readonly place: ReaderPlace;
   readonly accepted: number;
   readonly rejected: number;
+  readonly refused: number;
+  readonly clients: Readonly<Record<string, ClientTally>>;
   readonly high: ReadonlyMap<string, number>;
 }
 
@@ -87,8 +96,9 @@ export async function readLastSection(store: Store, run: RunKey, high: ReadonlyM
     const idsKeys = ordinals.map((each) => sectionKey(run, each, 'ids')).filter((key) => sizes.has(key));
     const rejectsKeys = ordinals.map((each) => sectionKey(run, each, 'rejects.jsonl.gz')).filter((key) => sizes.has(key));
     const ids = idsKeys.reduce((sum, key) => sum + (sizes.get(key) ?? 0), 0) / idBytes;
-    const isWhole = ids === document.accepted && rejectsKeys.length > 0 === document.rejected > 0;
-    if (isWhole) return { ordinal, place: placeOf(document), accepted: document.accepted, rejected: document.rejected, idsKeys, rejectsKeys };
+    const refused = document.refused ?? 0;
+    const isWhole = ids === document.accepted + refused && rejectsKeys.length > 0 === document.rejected > 0;
+    if (isWhole) return { ordinal, place: placeOf(document), accepted: document.accepted, rejected: document.rejected, refused, clients: document.clients ?? {}, idsKeys, rejectsKeys };
   }
   return undefined;
 }
@@ -108,10 +118,12 @@ export async function isSectionEnded(store: Store, { run, ordinal, place }: Sect
 
 /** Writes a section down (Z1). */
 export async function putSection(store: Store, end: SectionEnd): Promise<void> {
-  const { run, ordinal, place, accepted, rejected, high } = end;
+  const { run, ordinal, place, accepted, rejected, refused, clients, high } = end;
   const { bytes, rows, sha256, object } = place;
   const document: SectionDocument = {
     v: 1, run, ordinal, bytes, rows, sha256, accepted, rejected,
+    ...(refused > 0 ? { refused } : {}),
+    ...(Object.keys(clients).length > 0 ? { clients } : {}),
     high: Object.fromEntries([...high].sort(([a], [b]) => (a < b ? -1 : 1))),
     ...(object && { object: { uri: object.uri, etag: object.etag, ...(object.version === undefined ? {} : { version: object.version }), byte: object.byte, row: object.row, trail: object.trail } }),
   };

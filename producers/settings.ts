@@ -3,6 +3,8 @@
  */
 import { createHash } from 'node:crypto';
 import { estimatorVersion } from '../segments/estimate.ts';
+import type { Budget } from '../segments/ledger/ledger.ts';
+import type { Terms } from '../segments/quota.ts';
 import type { ContextClass, Priority } from '../segments/segment.ts';
 import type { PriceTable } from '../config/models.ts';
 import type { IntakeRules } from './intake.ts';
@@ -40,6 +42,12 @@ export interface ProducerSettings {
   readonly expansionMax?: number;
   /** How much of a source is read between two points where a restart can begin, at least, bytes; undefined: `sectionBytes`. */
   readonly sectionBytes?: number;
+  /** What tiers let clients hand in; undefined: nobody has limits. The words of operators are put over them when a run begins. */
+  readonly terms?: Terms | undefined;
+  /** The budget that a tier gives a client, if any. */
+  readonly tierBudget?: (client: string, tier: string) => Budget | undefined;
+  /** How the line moves, for whoever was deferred: requests in the provider's queue, and the longest wait before that, ms. */
+  readonly line?: { readonly queueRowsMax: number; readonly patienceMs: number };
 }
 
 /** Where prompts share a beginning, the provider is asked to keep it (`prefix.ts`). */
@@ -83,8 +91,8 @@ export function cutSha256(settings: ProducerSettings): string {
 
 /** The part of the settings that judges lines. */
 export function intakeRules(settings: ProducerSettings): IntakeRules {
-  const { anthropicVersion, price, contextClasses, defaults, lineBytesMax, cache } = settings;
-  return { anthropicVersion, price, contextClasses, defaults, lineBytesMax, cache };
+  const { anthropicVersion, price, contextClasses, defaults, lineBytesMax, cache, terms } = settings;
+  return { anthropicVersion, price, contextClasses, defaults, lineBytesMax, cache, terms };
 }
 
 /** Whether a bound on bad lines is set, so that nothing may be sent before the whole source was judged. */

@@ -35,6 +35,8 @@ export const errorKinds = {
   segment_unknown: kind('refuse', 2, 'No segment or topic has this name.'),
   nothing_held: kind('refuse', 2, 'Nothing of the segment is held, so there is nothing to plan anew.'),
   replan_refused: kind('refuse', 2, 'Held prompts cannot be sent with the parameters that were asked for.'),
+  tier_unknown: kind('refuse', 2, 'No tier of the configuration has this name.'),
+  client_unknown: kind('refuse', 2, 'Nothing is known of this client.'),
   archive_unknown: kind('refuse', 2, 'No archive has this id.'),
   not_in_doubt: kind('refuse', 2, 'The archive is not in doubt, or not any more.'),
   adoption_refused: kind('refuse', 2, 'The batch cannot be the one of the archive.'),

@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { PlimsollError } from './errors.ts';
 import { priorities, type ArchiveId, type BatchId, type ChunkId, type IntentId, type Priority, type RunKey, type SegmentName } from './segment.ts';
+import { quotaRates, type Deferral } from './quota.ts';
 import type { ReplanDocument } from './replan-document.ts';
 import type { SpoolRange } from './store/spool.ts';
 
@@ -108,6 +109,23 @@ export interface HoldDocument {
   readonly isHeld: boolean;
 }
 
+/** `journal/tiers/<client>/<n>.json`: one word of an operator, and what held before it. */
+export interface TierDocument {
+  readonly client: string;
+  /** null: out of every tier. */
+  readonly tier: string | null;
+  readonly from: string | null;
+  readonly by: string;
+  readonly reason: string;
+  readonly ordinal: number;
+  readonly setAtMs: number;
+}
+
+/** `journal/runs/<run>/deferrals/<client>.json`. */
+export interface DeferralDocument extends Deferral {
+  readonly run: RunKey;
+}
+
 /** What is read of `runs/dt=…/<run>/run.json`. */
 export interface CompletionDocument {
   readonly status: 'succeeded' | 'partial';
@@ -141,6 +159,11 @@ const schemas = {
   }),
   hold: z.looseObject({ scope: z.string().regex(/^(segment|run):/), isHeld: z.boolean() }),
   replan: z.looseObject({ v: z.literal(1), replan: text, segment: text, by: text, reason: text, decidedAtMs: count, option: z.looseObject({}), priceVersion: text, chunks: z.array(replanned) }),
+  tier: z.looseObject({ v: z.literal(1), client: text, tier: text.nullable(), from: text.nullable(), by: text, reason: text, ordinal: z.int().min(1), setAtMs: count }),
+  deferral: z.looseObject({
+    v: z.literal(1), run: text, client: text, tier: text, over: z.enum(['fallback', 'refuse']), fromRow: z.int().min(1), limit: z.enum(quotaRates),
+    allowed: count, measured: count, intervalMs: count.nullable(), decidedAtMs: count,
+  }),
   completion: z.looseObject({ status: z.enum(['succeeded', 'partial']), completed_at: z.string().nullable() }),
 } as const;
 
@@ -155,6 +178,8 @@ export interface JournalDocuments {
   readonly budget: BudgetDocument;
   readonly hold: HoldDocument;
   readonly replan: ReplanDocument;
+  readonly tier: TierDocument;
+  readonly deferral: DeferralDocument;
   readonly completion: CompletionDocument;
 }
 

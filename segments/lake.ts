@@ -101,6 +101,28 @@ export function holdKey(scope: string, ordinal: number): string {
   return `${holdPrefix}${scope}/${String(ordinal).padStart(6, '0')}.json`;
 }
 
+export const tierPrefix = 'journal/tiers/';
+
+/** What the keys of a client's audit trail begin with. */
+export function tierHistoryPrefix(client: string): string {
+  return `${tierPrefix}${client}/`;
+}
+
+/** The nth word of an operator on a client's tier; the newest holds. */
+export function tierKey(client: string, ordinal: number): string {
+  return `${tierHistoryPrefix(client)}${String(ordinal).padStart(6, '0')}.json`;
+}
+
+/** What the keys of a run's deferrals begin with. */
+export function deferralPrefix(run: RunKey): string {
+  return `journal/runs/${run}/deferrals/`;
+}
+
+/** From which row on a client of a run was over its tier. */
+export function deferralKey(run: RunKey, client: string): string {
+  return `${deferralPrefix(run)}${client}.json`;
+}
+
 export const replanPrefix = 'journal/replans/';
 
 /** What an operator made of the held chunks of a segment; `replan` is `<segment>.<digest>`. */

@@ -27,7 +27,7 @@ function optionalCount(fields: Fields, name: string): number | undefined {
 }
 
 /** The JSON of a field that a script has written. @throws PlimsollError `ledger_corrupt` */
-function jsonOf(fields: Fields, name: string, standard: string, key: string): unknown {
+export function jsonOf(fields: Fields, name: string, standard: string, key: string): unknown {
   try {
     return JSON.parse(text(fields, name) ?? standard);
   } catch (cause) {

@@ -10,6 +10,7 @@
  * | run:<key>:archives       | list   | archive ids                                              | with its run         |
  * | run:<key>:open           | hash   | open archive by segment                                  | with its run         |
  * | run:<key>:spooled        | list   | chunks that wait for a strict run's flush                | until the flush      |
+ * | run:<key>:clients        | hash   | by client: last measured row, time since its last call, deferral | with its run |
  * | run:<key>:waiting        | zset   | its queued and held chunks by order                      | while they wait      |
  * | chunk:<id>               | hash   | one chunk and its reservation                            | with its run         |
  * | archive:<id>(:chunks)    | hash, list | one archive and its chunks in order                  | with its run         |
@@ -22,6 +23,9 @@
  * | standing                 | hash   | generation, epoch, whether it is behind or being rebuilt | for ever             |
  * | shares:<line>:<priority> | hash   | fair shares: the line's clock, the last tag of each client | for ever           |
  * | weights                  | hash   | weight by client                                         | for ever             |
+ * | clients, client:<name>   | set, hash | what a client has used of its minute and day, its last call | for ever       |
+ * | client:<name>:days       | hash   | what it has handed in, by UTC day                        | 400 days             |
+ * | tiers                    | hash   | the newest word of an operator on each client's tier     | for ever             |
  * | stops, stop:<scope>(:held) | set, hash, zset | why something stands still, and what           | while it does        |
  * | stops:count              | string | how many stops there were; makes their events' ids       | for ever             |
  * | budgets, budget:<target> | set, hash | limits                                                | for ever             |

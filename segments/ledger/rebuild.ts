@@ -19,18 +19,20 @@ import { rowsOf } from '../replan-document.ts';
 import { addUsage, type ArchiveId, type IntentId, type RunKey } from '../segment.ts';
 import type { Now } from '../stage.ts';
 import { putDocument } from '../store/document.ts';
-import { fillSums, readBudgets, readHolds, readIntentEvidence, readRunEvidence } from '../store/evidence.ts';
+import { fillSums, readBudgets, readDeferrals, readHolds, readIntentEvidence, readRunEvidence, readTiers } from '../store/evidence.ts';
 import type { Store } from '../store/store.ts';
 import { newestGeneration, openedRuns } from './guard.ts';
-import type { Budget, Ledger } from './ledger.ts';
+import type { Budget, Ledger, TierAssignment } from './ledger.ts';
 import type { Restore } from './restore.ts';
 
 export interface RebuildDependencies {
   readonly store: Store;
   readonly restore: Restore;
-  readonly ledger: Pick<Ledger, 'setBudget' | 'cancelRun' | 'replanChunks' | 'hold'>;
+  readonly ledger: Pick<Ledger, 'setBudget' | 'cancelRun' | 'replanChunks' | 'hold' | 'setTier' | 'measureClients'>;
   /** Budgets of the configuration; those that operators have set are in the lake and come after them. */
   readonly budgets: readonly Budget[];
+  /** The budgets that tiers give to clients; `assigned` is what operators have said last. */
+  readonly tierBudgets?: (clients: readonly string[], assigned: readonly TierAssignment[]) => readonly Budget[];
   /** Rows of one archive, for runs whose cancellation goes on. */
   readonly archiveRowsMax: number;
   readonly owner: string;
@@ -74,15 +76,20 @@ export async function deriveAll(store: Store, onRun: RebuildDependencies['onRun'
 
 /** Rebuilds the ledger. Nobody else may work on it meanwhile. */
 export async function rebuild(dependencies: RebuildDependencies): Promise<RebuildReport> {
-  const { store, restore, ledger, budgets, archiveRowsMax, owner, now, onRun } = dependencies;
+  const { store, restore, ledger, budgets, tierBudgets, archiveRowsMax, owner, now, onRun } = dependencies;
   const limits = await readBudgets(store);
-  const windows = new Map([...budgets, ...limits].map(({ target, window }) => [target, window]));
+  const tiers = await readTiers(store);
+  const windows = new Map([...(tierBudgets?.([], tiers) ?? []), ...budgets, ...limits].map(({ target, window }) => [target, window]));
   const runs = await deriveAll(store, onRun, new Set([...windows.keys()].filter((target) => windows.get(target) === 'run')));
   const holds = await readHolds(store);
+  const reading = runs.filter((run) => run.state === 'ingesting').map(({ opening }) => opening.run);
+  const deferrals = await Promise.all(reading.map(async (run) => ({ run, deferrals: await readDeferrals(store, run) })));
   const generation = await newestGeneration(store);
   const epoch = await beginEpoch(store, owner, now);
   await restore.begin(epoch, owner, now());
-  for (const budget of budgets) await ledger.setBudget(budget, 'config', now());
+  for (const { client, tier, ordinal, by, setAtMs } of tiers) await ledger.setTier({ client, tier, ordinal, by, setAtMs });
+  const clients = [...new Set(runs.flatMap((run) => run.chunks.map(({ client }) => client)))].sort();
+  for (const budget of [...(tierBudgets?.(clients, tiers) ?? []), ...budgets]) await ledger.setBudget(budget, 'config', now());
   for (const { setAtMs, ...budget } of limits) await ledger.setBudget({ ...budget, tokens: budget.tokens, microUsd: budget.microUsd }, 'operator', setAtMs);
   for (const run of runs) {
     await restore.run(run, now());
@@ -90,6 +97,8 @@ export async function rebuild(dependencies: RebuildDependencies): Promise<Rebuil
     if (run.isCanceling) await ledger.cancelRun(run.opening.run, archiveRowsMax, now());
     else for (const { replan, segment, by, chunks } of run.replans) await ledger.replanChunks({ replan, segment, by, chunks: chunks.map(({ chunk }) => chunk), rows: rowsOf({ chunks }), rowsMax: archiveRowsMax, nowMs: now() });
   }
+  // Nothing is measured here: only where the rows of a source that is still read have to go.
+  for (const { run, deferrals: found } of deferrals) await ledger.measureClients({ run, clients: found.map((known) => ({ client: known.client, rows: [], floorRow: 0, tier: undefined, known })), nowMs: now() });
   for (const target of holds) await ledger.hold(target, now());
   const overBound = [...new Set(runs.flatMap((run) => run.overBound))].sort();
   await restore.end({ accounts: mergeAccounts(runs), overBound, calibrations: mergeSamples(runs.flatMap((run) => run.calibrations)), generation, epoch, nowMs: now() });

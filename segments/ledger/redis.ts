@@ -11,6 +11,7 @@ import { count, decodeArchive, decodeChunk, decodeEvent, decodeIntent, decodeRun
 import type { LedgerKeys } from './keys.ts';
 import type { Admission, BatchWatch, Cancellation, ChunkPart, DueEntity, HoldTarget, Ledger, Preparation, QueuedChunk, Replacement, RunRecord } from './ledger.ts';
 import { doubtCalls } from './doubts.ts';
+import { quotaCalls } from './quotas.ts';
 import { scriptCaller } from './scripts.ts';
 
 const flushOrder: readonly Priority[] = ['high', 'normal', 'low', 'fallback'];
@@ -143,6 +144,7 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
     overdue: async (nowMs, againMs, limit) => (await call('overdue', { nowMs, againMs, limit })) as DueEntity[],
 
     ...budgetCalls(redis, keys, inWindows),
+    ...quotaCalls(redis, keys, call),
 
     claimLake: async (lake) => ((await call('claim-lake', { lake })) as { lake: string }).lake,
     claimRelay: async (request) => (await call('claim-relay', { ...request })) as Awaited<ReturnType<Ledger['claimRelay']>>,

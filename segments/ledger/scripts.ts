@@ -13,8 +13,8 @@ export const scriptNames = [
   'mark-behind', 'raise-generation', 'read-intents', 'read-standing', 'restore-archive', 'restore-begin', 'restore-chunks', 'restore-end', 'restore-run',
   'accept-intent', 'add-chunk', 'admit', 'advance-relay', 'claim-relay', 'arm-intent', 'cancel-run', 'claim', 'claim-lake', 'close-archive', 'complete-run', 'defer-poll',
   'doubt-intent', 'end-archive', 'expire-lane', 'export-archive', 'flush-archives', 'flush-run', 'halve-archive', 'hold',
-  'next-segment', 'open-run', 'overdue', 'prepare-intent', 'read-stops', 'refuse-intent', 'reject-archive', 'release', 'replan-chunks',
-  'renew-lane', 'resume', 'resume-held', 'seal-archive', 'send-intent', 'set-budget', 'set-weights', 'settle', 'split', 'stop-on-budget', 'watch-batch',
+  'measure-clients', 'next-segment', 'open-run', 'overdue', 'prepare-intent', 'read-stops', 'refuse-intent', 'reject-archive', 'release', 'replan-chunks',
+  'renew-lane', 'resume', 'resume-held', 'seal-archive', 'send-intent', 'set-budget', 'set-tier', 'set-weights', 'settle', 'split', 'stop-on-budget', 'watch-batch',
 ] as const;
 export type ScriptName = (typeof scriptNames)[number];
 

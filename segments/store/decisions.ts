@@ -1,12 +1,13 @@
 /**
- * What operators decide, written into the lake before the ledger acts on it: limits, holds and cancellations. A ledger
- * that is rebuilt must not spend, let go or send what a person has forbidden.
+ * What operators decide, written into the lake before the ledger acts on it: limits, holds, cancellations and tiers. A ledger
+ * that is rebuilt must not spend, let go, send or admit what a person has forbidden.
  */
 import { PlimsollError } from '../errors.ts';
-import { budgetKey, holdKey, runCanceledKey } from '../lake.ts';
+import { decodeJournal, type TierDocument } from '../journal.ts';
+import { budgetKey, holdKey, runCanceledKey, tierHistoryPrefix, tierKey } from '../lake.ts';
 import type { Budget, HoldTarget } from '../ledger/ledger.ts';
 import type { RunKey } from '../segment.ts';
-import { putDocument } from './document.ts';
+import { putDocument, readDocument } from './document.ts';
 import type { Store } from './store.ts';
 
 /** Writes a limit down; the newest of a target holds. @throws as `Store.put` */
@@ -23,6 +24,33 @@ export async function journalHold(store: Store, target: HoldTarget, isHeld: bool
 /** Writes down that a run was canceled; twice is once. @throws as `Store.put` */
 export async function journalCancellation(store: Store, run: RunKey): Promise<void> {
   await putDocument(store, runCanceledKey(run), { v: 1, run });
+}
+
+/**
+ * Writes down that a client goes into a tier, or out of every one (null), and returns the word that holds. A client that is
+ * there already stays there, with the word that has brought it. @throws as `Store.put`
+ */
+export async function journalTier(store: Store, word: Omit<TierDocument, 'ordinal' | 'from'> & { readonly fromUnset: string | null }): Promise<{ readonly document: TierDocument; readonly isNew: boolean }> {
+  const { fromUnset, ...said } = word;
+  for (;;) {
+    // Read again after somebody was faster: each word names the one before it, so the trail has no gap.
+    const last = (await readTierHistory(store, word.client)).at(-1);
+    if (last?.tier === word.tier) return { document: last, isNew: false };
+    const document: TierDocument = { ...said, from: last ? last.tier : fromUnset, ordinal: (last?.ordinal ?? 0) + 1 };
+    try {
+      await putDocument(store, tierKey(word.client, document.ordinal), { v: 1, ...document });
+      return { document, isNew: true };
+    } catch (error) {
+      if (!(error instanceof PlimsollError) || error.code !== 'lake_conflict') throw error;
+    }
+  }
+}
+
+/** Every word of operators on a client's tier, oldest first. @throws PlimsollError `ledger_corrupt` */
+export async function readTierHistory(store: Store, client: string): Promise<readonly TierDocument[]> {
+  const found: TierDocument[] = [];
+  for await (const { key } of store.list(tierHistoryPrefix(client))) found.push(decodeJournal('tier', key, await readDocument(store, key)));
+  return found;
 }
 
 /** Writes a document under the next free number: two operators at the same moment get one each. */

@@ -8,10 +8,11 @@ import type { ChunkFooter } from '../chunk.ts';
 import type { DerivedChunk, RunEvidence } from '../derive.ts';
 import { overlappingKeys, type SpooledObject } from '../derive-rows.ts';
 import { PlimsollError } from '../errors.ts';
-import { decodeJournal, type AcceptedDocument, type BudgetDocument, type IntentDocument, type JournalDocuments, type RefusalDocument, type SealedArchive } from '../journal.ts';
-import { budgetPrefix, holdPrefix, runCanceledKey, runIngestedKey, runOpenKey, runReportKey, runSuccessKey } from '../lake.ts';
+import { decodeJournal, type AcceptedDocument, type BudgetDocument, type IntentDocument, type JournalDocuments, type RefusalDocument, type SealedArchive, type TierDocument } from '../journal.ts';
+import { budgetPrefix, deferralPrefix, holdPrefix, runCanceledKey, runIngestedKey, runOpenKey, runReportKey, runSuccessKey, tierPrefix } from '../lake.ts';
 import { decodeOutcome, type ArchiveOutcome } from '../outcome.ts';
 import type { HoldTarget } from '../ledger/ledger.ts';
+import type { Deferral } from '../quota.ts';
 import type { ArchiveId, RunKey, SegmentName } from '../segment.ts';
 import type { ReplanDocument } from '../replan-document.ts';
 import { readDocument } from './document.ts';
@@ -80,6 +81,19 @@ export async function fillSums(store: Store, chunks: readonly DerivedChunk[]): P
 /** The newest limit of every target that an operator has set. */
 export async function readBudgets(store: Store): Promise<readonly BudgetDocument[]> {
   return await readNewest(store, budgetPrefix, 'budget');
+}
+
+/** The newest word of operators on every client's tier. */
+export async function readTiers(store: Store): Promise<readonly TierDocument[]> {
+  return await readNewest(store, tierPrefix, 'tier');
+}
+
+/** What was decided about the clients of a run. @throws PlimsollError `ledger_corrupt` */
+export async function readDeferrals(store: Store, run: RunKey): Promise<readonly Deferral[]> {
+  return await eachOf(await listed(store, deferralPrefix(run)), async ({ key }): Promise<Deferral> => {
+    const { client, tier, over, fromRow, limit, allowed, measured, intervalMs, decidedAtMs } = decodeJournal('deferral', key, await readDocument(store, key));
+    return { client, tier, over, fromRow, limit, allowed, measured, intervalMs, decidedAtMs };
+  });
 }
 
 /** What operators hold at last. */

@@ -31,6 +31,8 @@ const documents: { readonly [Kind in keyof JournalDocuments]: object } = {
   budget: { v: 1, target: 'topic:a', tokens: 5, window: 'total', setAtMs: 1 },
   hold: { v: 1, scope: 'run:nightly', isHeld: true, setAtMs: 1 },
   replan: { v: 1, replan: 'r1', segment: 'invoices.8k.high', by: 'operator', reason: 'budget_tokens', decidedAtMs: 1, option: {}, priceVersion: '1', chunks: [] },
+  tier: { v: 1, client: 'etl', tier: 'pilot', from: null, by: 'ada', reason: 'trial', ordinal: 1, setAtMs: 1 },
+  deferral: { v: 1, run, client: 'etl', tier: 'pilot', over: 'fallback', fromRow: 3, limit: 'requestsPerDay', allowed: 2, measured: 3, intervalMs: null, decidedAtMs: 1 },
   completion: { run_key: run, status: 'succeeded', completed_at: '2026-11-21T04:00:00.000Z', counts: { succeeded: 2, dead_lettered: 0, rejected: 0 }, cost_usd_estimated: '0.1' },
 };
 

@@ -46,6 +46,7 @@ describe('where settings come from', () => {
       ['defaults.client', 'PLIMSOLL_DEFAULTS__CLIENT'],
       ['defaults.model', '--model'],
       ['defaults.maxTokens', 'default'],
+      ['defaults.tier', 'default'],
     ]);
   });
 

@@ -13,7 +13,7 @@ import { decodeIndex, indexOffset } from '../../segments/chunk.ts';
 import type { ChunkFooter } from '../../segments/chunk.ts';
 import { laneOf, noUsage } from '../../segments/segment.ts';
 import type { RunKey } from '../../segments/segment.ts';
-import type { AddChunkRequest, Ledger, RunRecord } from '../../segments/ledger/ledger.ts';
+import type { AddChunkRequest, Ledger, MeasureRequest, RunRecord } from '../../segments/ledger/ledger.ts';
 import { openFolderStore } from '../../segments/store/folder.ts';
 import type { Store } from '../../segments/store/store.ts';
 import type { Wake, WakeUp } from '../../segments/wake.ts';
@@ -25,6 +25,7 @@ export const run = 'nightly' as RunKey;
 export interface FakeLedger {
   readonly port: Ledger;
   readonly chunks: AddChunkRequest[];
+  readonly measured: MeasureRequest[];
   /** Called before a chunk is added; may throw. */
   beforeAdd: (request: AddChunkRequest) => void;
   beforeFlush: () => void;
@@ -33,7 +34,7 @@ export interface FakeLedger {
 
 export function fakeLedger(): FakeLedger {
   const highWater = new Map<string, number>();
-  const fake: FakeLedger = { port: {} as Ledger, chunks: [], beforeAdd: () => undefined, beforeFlush: () => undefined, record: undefined };
+  const fake: FakeLedger = { port: {} as Ledger, chunks: [], measured: [], beforeAdd: () => undefined, beforeFlush: () => undefined, record: undefined };
   const port: Partial<Ledger> = {
     readRun: async () => fake.record,
     openRun: async (request) => {
@@ -63,6 +64,11 @@ export function fakeLedger(): FakeLedger {
         result: undefined,
       };
       return { kind: 'opened', run: fake.record };
+    },
+    readTiers: async () => [],
+    measureClients: async (request) => {
+      fake.measured.push(request);
+      return new Map();
     },
     readHighWater: async () => new Map(highWater),
     addChunk: async (request) => {
