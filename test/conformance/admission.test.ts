@@ -240,6 +240,20 @@ describe('a producer that dies', () => {
     expect(production.accepted).toBe(100);
   });
 
+  it('keeps durable rows where they are, although another run has used the minute up that a rebuild has begun anew', async () => {
+    await expect(hand(corpus(70), { ledger: failingAfter('addChunk', 2) })).rejects.toThrow('died');
+    const before = await segmentsOf();
+    expect(before.size).toBeGreaterThan(0);
+    await forget();
+    expect((await hand(corpus(100), { run: 'other' as RunKey })).deferred).toMatchObject([{ fromRow: 81 }]);
+    const production = await hand(corpus(70));
+    const after = await segmentsOf();
+    expect(after.size).toBe(70);
+    for (const [row, segment] of before) expect(after.get(row)).toBe(segment);
+    const last = Math.max(...[...before].filter(([, segment]) => segment.endsWith('|etl')).map(([row]) => row));
+    expect(production.deferred[0]?.fromRow).toBeGreaterThan(last);
+  });
+
   it('behind a section goes on with what was counted before it', async () => {
     const lines = corpus(400);
     const bytes = Math.floor(Buffer.byteLength(lines.join('\n')) / 4);
