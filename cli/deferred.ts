@@ -39,7 +39,7 @@ export function deferredText(part: Deferred): string {
   const { client, tier, limit, allowed, measured, fromRow, requests, requestsOver, delay } = part;
   const window = rateWindowMs(limit) === 60_000 ? 'minute' : 'day';
   const unit = countsTokens(limit) ? 'tokens' : 'prompts';
-  const fate = part.over === 'refuse' ? 'were refused' : 'wait in the lane fallback';
+  const fate = part.over === 'refuse' ? 'were refused' : delay ? 'wait in the lane fallback' : 'went through the lane fallback';
   const lines = [
     `deferred: the client ${client} is over its tier ${tier} (${limit}): ${countText(requestsOver)} of its ${countOf(requests, 'prompt')}, from line ${countText(fromRow)} on, ${fate}`,
     `  measured   ${countText(measured)} ${unit} in one ${window}, ${countText(allowed)} are allowed${part.intervalMs === null ? '' : `; its call before was ${spanText(part.intervalMs)} earlier`}`,

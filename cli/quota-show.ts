@@ -22,7 +22,9 @@ export async function showClients(installation: Installation, only: string | und
   const known = [...new Set([...Object.keys(config.clients), ...(await ledger.listClients())])].sort();
   if (only !== undefined && !known.includes(only)) throw clientUnknown(only, known);
   const shown = await Promise.all((only === undefined ? known : [only]).map(async (client): Promise<Shown> => ({
-    record: await ledger.readClient(client, now()), tier: tierNameOf(config, assigned, client), word: assigned.find((each) => each.client === client),
+    record: await ledger.readClient(client, now()), word: assigned.find((each) => each.client === client),
+    // What an operator has said is shown also where the configuration at hand has no such tier.
+    tier: assigned.find((each) => each.client === client)?.tier ?? tierNameOf(config, assigned, client),
   })));
   if (isJson) printJson({ at: isoTime(now()), clients: shown.map((each) => documentOf(installation, each)) });
   else if (shown.length === 0) print('No client is known yet: prompts name theirs with "client", or --client does.');
@@ -70,7 +72,7 @@ function showAll({ config }: Installation, shown: readonly Shown[]): void {
     return allowed === undefined ? countText(record.admitted[rate]) : `${countText(record.admitted[rate])} / ${countText(allowed)}`;
   };
   print(tableText(['client', 'tier', 'set by', 'prompts/min', 'prompts/day', 'tokens/min', 'tokens/day', 'largest', 'interval'], shown.map((each) => [
-    each.record.client, each.tier ?? 'none', each.word?.by ?? sourceOf(each, config, each.record.client) ?? '-',
+    each.record.client, tierText(config, each.tier), each.word?.by ?? sourceOf(each, config, each.record.client) ?? '-',
     ...(['requestsPerMinute', 'requestsPerDay', 'tokensPerMinute', 'tokensPerDay'] as const).map((rate) => used(each, rate)),
     contextText(config, each), each.record.intervalMs === undefined ? '-' : spanText(each.record.intervalMs),
   ]), 3));
@@ -78,6 +80,11 @@ function showAll({ config }: Installation, shown: readonly Shown[]): void {
     const day = record.days.at(-1);
     if (day && day.requestsOver > 0) print(`${record.client}: ${countText(day.requestsOver)} of ${countText(day.requests)} prompts of ${day.day} were over its tier. A tier that fits: plimsoll quota suggest ${record.client}`);
   }
+}
+
+function tierText(config: Installation['config'], tier: string | undefined): string {
+  if (tier === undefined) return 'none';
+  return Object.hasOwn(config.tiers, tier) ? tier : `${tier} (not in the configuration)`;
 }
 
 function contextText(config: Installation['config'], { record, tier }: Shown): string {

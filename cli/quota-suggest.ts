@@ -37,7 +37,7 @@ export async function suggestTier({ config, ledger, store, now }: Installation, 
   const current = tierNameOf(config, await ledger.readTiers(), client);
   const tiers = Object.entries(config.tiers).map(([name, tier]) => ({ name, tier }));
   const found = smallestTier(tiers, findings.peaks, findings.monthly);
-  const named = tiers.map(({ name, tier }) => ({ name, shortfalls: shortfallsOf(tier, findings.peaks, findings.monthly), monthlyMicroUsd: monthlyMicroUsd(tier) }));
+  const named = tiers.map(({ name, tier }) => ({ name, metadata: tier.metadata, shortfalls: shortfallsOf(tier, findings.peaks, findings.monthly), monthlyMicroUsd: monthlyMicroUsd(tier) }));
   if (isJson) printJson(documentOf(client, since, nowMs, findings, current, found?.name, named));
   else print(textOf(client, findings, current, found?.name, named).join('\n'));
   return 0;
@@ -71,7 +71,7 @@ async function findingsOf(store: Store, client: string, days: readonly ClientDay
   };
 }
 
-type Named = readonly { readonly name: string; readonly shortfalls: readonly string[]; readonly monthlyMicroUsd: number | undefined }[];
+type Named = readonly { readonly name: string; readonly metadata: readonly string[]; readonly shortfalls: readonly string[]; readonly monthlyMicroUsd: number | undefined }[];
 
 function documentOf(client: string, since: string, nowMs: number, findings: Findings, current: string | undefined, found: string | undefined, named: Named): object {
   const { peaks, monthly, used } = findings;
@@ -79,7 +79,7 @@ function documentOf(client: string, since: string, nowMs: number, findings: Find
   const difference = monthly.microUsd === undefined || monthly.admittedMicroUsd === undefined ? undefined : monthly.microUsd - monthly.admittedMicroUsd;
   const priced = (name: string | undefined): object | null => {
     const tier = named.find((each) => each.name === name);
-    return tier ? { tier: tier.name, too_small: tier.shortfalls, budget_usd_per_month: usd(tier.monthlyMicroUsd) } : null;
+    return tier ? { tier: tier.name, too_small: tier.shortfalls, metadata: tier.metadata, budget_usd_per_month: usd(tier.monthlyMicroUsd) } : null;
   };
   return {
     client, since, until: dateOf(nowMs), days: peaks.days,
@@ -103,11 +103,12 @@ function textOf(client: string, findings: Findings, current: string | undefined,
   const now = named.find(({ name }) => name === current);
   return [
     found === undefined ? `${client}: no tier is large enough (${countOf(named.length, 'tier')} looked at)` : found === current ? `${client}: ${found} is the smallest tier that fits, and it is in it` : `${client}: ${current ?? 'none'} -> ${found}, the smallest tier that would have admitted everything`,
-    `  measured  ${countOf(peaks.requests, 'prompt')} and ${countText(peaks.tokens)} tokens in ${countOf(peaks.days, 'day')}; ${countText(overRequests)} of them over its tier`,
+    `  measured  ${countOf(peaks.requests, 'prompt')} (${countText(overRequests)} over its tier) and ${countText(peaks.tokens)} tokens in ${countOf(peaks.days, 'day')}`,
     `  at most   ${countText(peaks.requestsPerDay)} prompts and ${countText(peaks.tokensPerDay)} tokens a day, ${countText(peaks.requestsPerMinute)} and ${countText(peaks.tokensPerMinute)} a minute, ${countText(peaks.contextTokensMax)} tokens in one prompt`,
     `  cost      ${money}`,
     ...(now && now.shortfalls.length > 0 ? [`  too small ${current}: ${now.shortfalls.join(', ')}`] : []),
     ...named.filter(({ name, monthlyMicroUsd: budget }) => (name === current || name === found) && budget !== undefined).map(({ name, monthlyMicroUsd: budget }) => `  budget    ${name} may spend ${dollarText(budget ?? 0)} a month`),
+    ...named.filter(({ name, metadata }) => name === found && found !== current && metadata.length > 0).map(({ name, metadata }) => `  asks for  metadata ${metadata.join(', ')} in every prompt of ${name}`),
     ...(found === undefined || found === current ? [] : [`  next      plimsoll quota set ${client} --tier ${found} --by WHO --reason TEXT`]),
   ];
 }

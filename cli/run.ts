@@ -8,7 +8,7 @@ import type { ProducerSettings, SourceLocation } from '../producers/producer.ts'
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Installation } from './compose.ts';
-import { deferredDocument, deferredText } from './deferred.ts';
+import { deferredDocument } from './deferred.ts';
 import { viewDocument } from './follow.ts';
 import { interruptSignal } from './interrupt.ts';
 import { configOf, runKeyOf, withCommon, withInstallation, withRunKey, withSource, type CommonOptions, type SourceOptions } from './options.ts';
@@ -59,7 +59,6 @@ export function enqueueCommand(exit: (code: ExitCode) => void): Command {
             const production = await ingest(installation, sourceOf(file, config), key, producerSettings(installation, options), interrupt.signal, !options.quiet);
             if (options.json) printJson({ ...runDocument(production.run, installation.store.uri), deferred: production.deferred.map(deferredDocument) });
             else if (!options.quiet) tell(`${countOf(production.accepted, 'prompt')} queued, ${countOf(production.rejected, 'line')} rejected. Next: plimsoll work`);
-            if (!options.quiet) for (const part of production.deferred) tell(deferredText(part));
             return production.rejected > 0 ? 3 : 0;
           } catch (error) {
             if (interrupt.signal.aborted && !(error instanceof PlimsollError)) return 130;
@@ -90,7 +89,6 @@ export async function tellEnd(installation: Installation, end: RunEnd, options: 
   const deferred = production?.deferred ?? [];
   if (options.json) printJson({ ...viewDocument(view, installation.store.uri), deferred: deferred.map(deferredDocument) });
   else if (!options.quiet) await tellRun(installation, view, production);
-  if (!options.quiet) for (const part of deferred) tell(deferredText(part));
   if (end.isTimedOut && view.standing === 'moving' && !options.quiet) tell(`The time is over; the run goes on wherever a worker runs. Watch it: plimsoll watch ${view.run.run}`);
   return exitOf(end);
 }

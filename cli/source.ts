@@ -7,6 +7,7 @@ import { produce, type ProducerSettings, type Production, type SourceLocation } 
 import { PlimsollError } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Installation } from './compose.ts';
+import { deferredText } from './deferred.ts';
 import { enterIngest } from './guard.ts';
 import type { SourceOptions } from './options.ts';
 import { startProgress } from './progress.ts';
@@ -63,7 +64,7 @@ export async function ingest(
   const progress = startProgress(isShown, installation.config.isCi);
   let rejects = 0;
   try {
-    return await produce({
+    const production = await produce({
       runKey, source, settings, signal,
       ledger: installation.ledger,
       store: installation.store,
@@ -78,6 +79,10 @@ export async function ingest(
       },
       onProgress: ({ rows, rejected }) => progress.ingest(rows, rejected),
     });
+    progress.end();
+    // At once: whoever waits for the end of the run should know why it may take long.
+    if (isShown) for (const part of production.deferred) tell(deferredText(part));
+    return production;
   } finally {
     presence.disconnect();
     progress.end();

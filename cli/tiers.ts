@@ -26,5 +26,6 @@ export async function applyTiers(config: Config, ledger: Ledger, nowMs: number):
   const assigned = await ledger.readTiers();
   const terms = termsWith(configuredTerms(config), new Map(assigned.map((each) => [each.client, each.tier])));
   await ledger.setWeights(weightsOf(config, assigned.map(({ client }) => client), (client) => tierOf(terms, client)?.name));
-  for (const budget of tierBudgets(config, [], assigned)) await ledger.setBudget(budget, 'config', nowMs);
+  // All at once: there may be thousands of clients, and each waits for Redis' flush to disk.
+  await Promise.all(tierBudgets(config, [], assigned).map(async (budget) => await ledger.setBudget(budget, 'config', nowMs)));
 }

@@ -71,7 +71,7 @@ describe('the row from which on a client is over', () => {
     await hand({ from: 1, to: 9, limits: { requestsPerDay: 3 } });
     await hand({ from: 10, to: 12, limits: { requestsPerDay: 3 } });
     const told = (await world.ledger.readEvents(0, 100)).filter(({ type }) => type === 'client.deferred');
-    expect(told).toMatchObject([{ id: `${runA}:deferred:etl`, subject: runA, data: { client: 'etl', tier: 'pilot', fromRow: 4, allowed: 3 } }]);
+    expect(told).toMatchObject([{ id: `${runA}:deferred:etl`, subject: runA, data: { run_key: runA, client: 'etl', tier: 'pilot', over: 'fallback', from_row: 4, limit: 'requestsPerDay', allowed: 3, measured: 4 } }]);
   });
 });
 

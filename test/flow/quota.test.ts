@@ -35,6 +35,8 @@ describe('a client over its tier', () => {
     }]);
     expect(end.stderr).toContain('deferred: the client etl is over its tier pilot (requestsPerDay): 60 of its 100 prompts, from line 41 on, wait in the lane fallback');
     expect(end.stderr).toContain('to reduce  hand in at most 40 prompts like these at once');
+    const told = (await world.run(['events', 'tail'])).stdout.split('\n').filter((line) => line.includes('client.deferred'));
+    expect(told.map((line) => JSON.parse(line) as object)).toMatchObject([{ type: 'dev.plimsoll.client.deferred.v1', subject: 'first', data: { client: 'etl', tier: 'pilot', from_row: 41, allowed: 40 } }]);
     expect(breaches(world.lake, 'first', ids(100), world.truthFile)).toEqual([]);
     expect(await lanes('first')).toMatchObject({ rows: 100 });
   });

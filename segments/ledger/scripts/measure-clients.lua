@@ -90,7 +90,9 @@ for _, each in ipairs(q.clients) do
     redis.call('HSET', run, each.client .. '|row', int(last[1]))
     noteDay(key, used, asked)
     if deferral and redis.call('HSETNX', run, decision, deferral) == 1 then
-      emit(q.run .. ':deferred:' .. each.client, 'client.deferred', q.run, q.nowMs, deferral)
+      local told = cjson.decode(deferral)
+      emit(q.run .. ':deferred:' .. each.client, 'client.deferred', q.run, q.nowMs,
+        { run_key = q.run, client = each.client, tier = told.tier, over = told.over, from_row = fromRow, limit = told.limit, allowed = told.allowed, measured = told.measured })
     end
   end
   if deferral then deferrals[each.client], isAny = deferral, true end
