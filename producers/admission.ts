@@ -13,7 +13,7 @@
  *   E3  Rows leave in the order of the source, those that are refused included: the rejects file depends on it.
  *   E4  At most `rowsMax` rows and `heldBytesMax` bytes wait, plus one row.
  */
-import type { Ledger, MeasuredClient } from '../segments/ledger/ledger.ts';
+import type { Ledger, MeasuredClient, MeasuredPart } from '../segments/ledger/ledger.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import { deferralKey } from '../segments/lake.ts';
 import { quotaRates, tierOf, type ClientTally, type DeferredPart, type Deferral, type Terms, type Tier } from '../segments/quota.ts';
@@ -51,7 +51,7 @@ export interface AdmissionSettings {
   readonly meet: (client: string, tier: string) => Promise<void>;
 }
 
-/** Rows of one measurement: some milliseconds of reading, and a script that keeps Redis busy for about one. */
+/** Rows of one measurement: some tens of milliseconds of reading. They are sent as one sum for each client. */
 const rowsMax = 1_000;
 /** Bytes of prompts that wait for it. */
 const heldBytesMax = 4_000_000;
@@ -178,10 +178,15 @@ export class Admission {
       if (!client.isMet && client.tier) await meet(name, client.tier.name);
       client.isMet = true;
     }
-    const clients = asked.map(({ name, client, rows }): MeasuredClient => ({ client: name, rows, floorRow: client.floorRow, tier: client.tier && measureOf(client.tier), known: client.deferral }));
-    const decided = await ledger.measureClients({ run, clients, nowMs: now() });
+    const nowMs = now();
+    const requestOf = (each: (typeof asked)[number], parts: readonly MeasuredPart[]): MeasuredClient =>
+      ({ client: each.name, parts, floorRow: each.client.floorRow, tier: each.client.tier && measureOf(each.client.tier), known: each.client.deferral });
+    const found = await ledger.measureClients({ run, clients: asked.map((each) => requestOf(each, sumOf(each.rows))), nowMs });
+    // Row by row only where a row within the sum decides: that is once or twice in a run.
+    const split = asked.filter(({ name }) => found.split.includes(name));
+    const again = await ledger.measureClients({ run, clients: split.map((each) => requestOf(each, each.rows.map(([row, ...amounts]) => [row, row, 1, ...amounts]))), nowMs });
     for (const { name, client } of asked) {
-      client.deferral ??= decided.get(name);
+      client.deferral ??= again.deferrals.get(name) ?? found.deferrals.get(name);
       if (client.deferral && !client.isJournaled) client.deferral = await this.#journal(client.deferral);
       client.isJournaled = client.deferral !== undefined;
     }
@@ -227,6 +232,13 @@ export class Admission {
 }
 
 const noBytes = Buffer.alloc(0);
+
+/** All rows of a client as one part. */
+function sumOf(rows: Client['rows']): readonly MeasuredPart[] {
+  const [first, last] = [rows[0], rows.at(-1)];
+  if (!first || !last) return [];
+  return [[first[0], last[0], rows.length, rows.reduce((sum, [, tokens]) => sum + tokens, 0), Math.max(...rows.map(([, , context]) => context))]];
+}
 
 function measureOf({ name, tier }: { readonly name: string; readonly tier: Tier }): NonNullable<MeasuredClient['tier']> {
   return { name, over: tier.over, limits: Object.fromEntries(quotaRates.map((rate) => [rate, tier[rate]])) };

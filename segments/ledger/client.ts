@@ -13,17 +13,28 @@ export interface TierAssignment {
   readonly setAtMs: number;
 }
 
+/** Prompts of one client: its first and last source row, their number, tokens as quotas count them, the largest context. */
+export type MeasuredPart = readonly [firstRow: number, lastRow: number, requests: number, tokens: number, contextTokensMax: number];
+
 /** Prompts of one client of a run, in the order of their rows. */
 export interface MeasuredClient {
   readonly client: string;
-  /** Source row, tokens as quotas count them, and the upper bound of the context. */
-  readonly rows: readonly (readonly [row: number, tokens: number, contextTokens: number])[];
+  /** All rows together, or each for itself. */
+  readonly parts: readonly MeasuredPart[];
   /** The last row of the client that is durable: it was measured when it came first, whatever the ledger remembers. */
   readonly floorRow: number;
   /** undefined: it is only counted. */
   readonly tier: { readonly name: string; readonly limits: Readonly<Partial<Record<QuotaRate, number>>>; readonly over: Tier['over'] } | undefined;
   /** What was decided before, as the lake has it. */
   readonly known: Deferral | undefined;
+}
+
+/** What a measurement has found. */
+export interface Measurement {
+  /** What is decided, by client. */
+  readonly deferrals: ReadonlyMap<string, Deferral>;
+  /** Clients of which nothing was counted, because a row within a part divides it: their rows must come each for itself. */
+  readonly split: readonly string[];
 }
 
 export interface MeasureRequest {

@@ -15,17 +15,16 @@
  * This file is the door of the folder: whoever uses the ledger finds its records and requests here too.
  */
 import type { StopReason } from '../lifecycle.ts';
-import type { Deferral } from '../quota.ts';
 import type { ArchiveId, BatchId, ChunkId, IntentId, Priority, RunKey, SegmentName, Usage } from '../segment.ts';
 import type { Stage } from '../wake.ts';
 import type { AccountRecord, Budget, SegmentRecord, StopRecord } from './account.ts';
-import type { ClientRecord, MeasureRequest, TierAssignment } from './client.ts';
+import type { ClientRecord, Measurement, MeasureRequest, TierAssignment } from './client.ts';
 import type { ArchiveRecord, BatchClaim, Checkpoint, ChunkRecord, DoubtCandidate, IntentRecord, OutboxEvent, RunRecord } from './record.ts';
 import type { AddChunkRequest, Admission, BatchWatch, Cancellation, ChunkPart, DueEntity, HoldTarget, LedgerProof, OpenRunRequest, PackLimits, Preparation, QueuedChunk, Replacement, ReplanRequest, SettleRequest } from './request.ts';
 
 export type { RunRecord, Checkpoint, ChunkRecord, EstimatedReservation, ArchiveRecord, IntentRecord, DoubtRecord, DoubtCandidate, BatchClaim, OutboxEvent } from './record.ts';
 export type { SegmentRecord, StopRecord, Budget, AccountRecord } from './account.ts';
-export type { ClientDay, ClientRecord, MeasuredClient, MeasureRequest, TierAssignment } from './client.ts';
+export type { ClientDay, ClientRecord, MeasuredClient, MeasuredPart, Measurement, MeasureRequest, TierAssignment } from './client.ts';
 export type { OpenRunRequest, HoldTarget, Cancellation, BatchWatch, AddChunkRequest, Admission, PackLimits, ChunkPart, LedgerProof, Preparation, Replacement, ReplanRequest, SettleRequest, QueuedChunk, DueEntity } from './request.ts';
 
 export interface Ledger {
@@ -219,9 +218,8 @@ export interface Ledger {
   listSegments(nowMs: number): Promise<readonly SegmentRecord[]>;
   /** Everything that stands still, runs that are held included. */
   listStops(nowMs: number): Promise<readonly StopRecord[]>;
-  /** Measures what clients hand in with a run, each row once, and decides from which row on it is too much for the tier of
-   *  each; returns what is decided, by client. */
-  measureClients(request: MeasureRequest): Promise<ReadonlyMap<string, Deferral>>;
+  /** Measures what clients hand in with a run, each row once, and decides from which row on it is too much for the tier of each. */
+  measureClients(request: MeasureRequest): Promise<Measurement>;
   /** Puts a client into a tier on an operator's word; false where a newer word holds. */
   setTier(assignment: TierAssignment): Promise<boolean>;
   /** What operators have decided last, by the names of the clients. */

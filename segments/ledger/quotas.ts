@@ -20,10 +20,10 @@ export function quotaCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<Led
   const hash = async (name: string): Promise<Fields> => await redis.hgetall(keys.of(name));
   return {
     async measureClients({ run, clients, nowMs }) {
-      if (clients.length === 0) return new Map();
+      if (clients.length === 0) return { deferrals: new Map(), split: [] };
       const asked = clients.map(({ known, ...each }) => ({ ...each, ...(known && { known: JSON.stringify(known) }) }));
-      const { deferrals } = (await call('measure-clients', { run, clients: asked, nowMs })) as { readonly deferrals: Readonly<Record<string, string>> };
-      return new Map(Object.entries(deferrals).map(([client, decided]) => [client, JSON.parse(decided) as Deferral]));
+      const { deferrals, split } = (await call('measure-clients', { run, clients: asked, nowMs })) as { readonly deferrals: Readonly<Record<string, string>>; readonly split: readonly string[] };
+      return { deferrals: new Map(Object.entries(deferrals).map(([client, decided]) => [client, JSON.parse(decided) as Deferral])), split };
     },
     setTier: async (assignment) => ((await call('set-tier', { ...assignment })) as { isSet: boolean }).isSet,
     async readTiers() {

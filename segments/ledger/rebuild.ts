@@ -98,7 +98,7 @@ export async function rebuild(dependencies: RebuildDependencies): Promise<Rebuil
     else for (const { replan, segment, by, chunks } of run.replans) await ledger.replanChunks({ replan, segment, by, chunks: chunks.map(({ chunk }) => chunk), rows: rowsOf({ chunks }), rowsMax: archiveRowsMax, nowMs: now() });
   }
   // Nothing is measured here: only where the rows of a source that is still read have to go.
-  for (const { run, deferrals: found } of deferrals) await ledger.measureClients({ run, clients: found.map((known) => ({ client: known.client, rows: [], floorRow: 0, tier: undefined, known })), nowMs: now() });
+  for (const { run, deferrals: found } of deferrals) await ledger.measureClients({ run, clients: found.map((known) => ({ client: known.client, parts: [], floorRow: 0, tier: undefined, known })), nowMs: now() });
   for (const target of holds) await ledger.hold(target, now());
   const overBound = [...new Set(runs.flatMap((run) => run.overBound))].sort();
   await restore.end({ accounts: mergeAccounts(runs), overBound, calibrations: mergeSamples(runs.flatMap((run) => run.calibrations)), generation, epoch, nowMs: now() });

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { MeasuredClient } from '../../segments/ledger/ledger.ts';
 import type { Deferral } from '../../segments/quota.ts';
 import type { RunKey } from '../../segments/segment.ts';
-import { ledgerForTest, runA, runB, type LedgerWorld } from '../ledger-world.ts';
+import { ledgerForTest, runA, runB, snapshot, type LedgerWorld } from '../ledger-world.ts';
 
 const dayMs = 86_400_000;
 const minuteMs = 60_000;
@@ -24,11 +24,18 @@ interface Handed {
   readonly at?: number;
 }
 
-/** Hands in the rows `from..to` of the client etl. */
+/** Hands in the rows `from..to` of the client etl: as a sum, and row by row where that is asked for. */
 async function hand({ run = runA, from, to, tokens = 10, limits, floorRow = 0, known, at = noon }: Handed): Promise<Deferral | undefined> {
-  const rows = Array.from({ length: to - from + 1 }, (_, index) => [from + index, tokens, 100 + from + index] as const);
   const tier = limits && ({ name: 'pilot', over: 'fallback', limits } as const);
-  return (await world.ledger.measureClients({ run, clients: [{ client: 'etl', rows, floorRow, tier, known }], nowMs: at })).get('etl');
+  const ask = async (parts: MeasuredClient['parts']) => await world.ledger.measureClients({ run, clients: [{ client: 'etl', parts, floorRow, tier, known }], nowMs: at });
+  const before = await snapshot(world);
+  const found = await ask([[from, to, to - from + 1, tokens * (to - from + 1), 100 + to]]);
+  if (found.split.length === 0) return found.deferrals.get('etl');
+  const { [`${world.keys.prefix}client:etl:days`]: days } = await snapshot(world);
+  expect(days, 'nothing is counted of what has to come row by row').toEqual(before[`${world.keys.prefix}client:etl:days`]);
+  const again = await ask(Array.from({ length: to - from + 1 }, (_, index) => [from + index, from + index, 1, tokens, 100 + from + index] as const));
+  expect(again.split).toEqual([]);
+  return again.deferrals.get('etl');
 }
 
 const today = async () => (await world.ledger.readClient('etl', noon)).days.at(-1);
@@ -114,8 +121,8 @@ describe('what is measured', () => {
     const others = await Promise.all(Array.from({ length: 8 }, async () => await world.connect()));
     const limits = { requestsPerDay: 500 };
     const decided = await Promise.all(others.map(async (ledger, index) => {
-      const rows = Array.from({ length: 100 }, (_, row) => [row + 1, 1, 1] as const);
-      return (await ledger.measureClients({ run: `run-${index}` as RunKey, clients: [{ client: 'etl', rows, floorRow: 0, tier: { name: 'pilot', over: 'fallback', limits }, known: undefined }], nowMs: noon })).get('etl');
+      const parts = Array.from({ length: 100 }, (_, row) => [row + 1, row + 1, 1, 1, 1] as const);
+      return (await ledger.measureClients({ run: `run-${index}` as RunKey, clients: [{ client: 'etl', parts, floorRow: 0, tier: { name: 'pilot', over: 'fallback', limits }, known: undefined }], nowMs: noon })).deferrals.get('etl');
     }));
     expect(decided.filter((each) => each === undefined)).toHaveLength(5);
     expect(decided.filter((each) => each?.fromRow === 1)).toHaveLength(3);

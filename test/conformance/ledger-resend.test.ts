@@ -159,8 +159,8 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   await ledger.setWeights({ etl: 2 });
 
   // A client that is measured, deferred, and put into another tier.
-  const handedIn = { client: 'etl', floorRow: 0, known: undefined, tier: { name: 'pilot', over: 'fallback', limits: { requestsPerDay: 2 } }, rows: [[1, 5, 9], [2, 5, 9], [3, 5, 9]] } as const;
-  expect((await ledger.measureClients({ run: runA, clients: [handedIn], nowMs })).get('etl')).toMatchObject({ fromRow: 3, limit: 'requestsPerDay', allowed: 2, measured: 3 });
+  const handedIn = { client: 'etl', floorRow: 0, known: undefined, tier: { name: 'pilot', over: 'fallback', limits: { requestsPerDay: 2 } }, parts: [[1, 1, 1, 5, 9], [2, 2, 1, 5, 9], [3, 3, 1, 5, 9]] } as const;
+  expect((await ledger.measureClients({ run: runA, clients: [handedIn], nowMs })).deferrals.get('etl')).toMatchObject({ fromRow: 3, limit: 'requestsPerDay', allowed: 2, measured: 3 });
   expect(await ledger.setTier({ client: 'etl', tier: 'internal', ordinal: 1, by: 'ada', setAtMs: nowMs })).toBe(true);
 
   // A lake of its own, an operator's hold, a batch that is looked after, a run that is canceled while it waits, packs and sends.

@@ -68,7 +68,7 @@ export function fakeLedger(): FakeLedger {
     readTiers: async () => [],
     measureClients: async (request) => {
       fake.measured.push(request);
-      return new Map();
+      return { deferrals: new Map(), split: [] };
     },
     readHighWater: async () => new Map(highWater),
     addChunk: async (request) => {
