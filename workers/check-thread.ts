@@ -14,7 +14,7 @@ export type CheckQuestion =
 
 export type CheckAnswer =
   | { readonly kind: 'taken' }
-  | { readonly kind: 'checked'; readonly check: Omit<ResultsCheck, 'index'>; readonly index: ResultIndexParts };
+  | { readonly kind: 'checked'; readonly check: Omit<ResultsCheck, 'index' | 'sha256'>; readonly index: ResultIndexParts };
 
 let checker: ResultsChecker | undefined;
 

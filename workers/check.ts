@@ -1,11 +1,13 @@
 /**
- * Checks results beside the thread that receives them. Receiving a large batch and reading its lines cost about the same,
- * so two cores halve the time; and the process goes on renewing its leases while a gigabyte is read.
+ * Checks results beside the thread that receives them. Receiving and digesting a large batch costs about as much as reading
+ * its lines, so two cores halve the time; and the process goes on renewing its leases while a gigabyte is read.
  *
  * Invariants
- *   K1  The verdict is that of `checkResults` on the same blocks: the thread runs the very same check.
+ *   K1  The verdict is that of `checkResults` on the same blocks: the thread runs the very same check, and the digest is
+ *       taken here.
  *   K2  At most {@link blocksAhead} blocks wait for the thread; the stream waits for it then.
  */
+import { createHash } from 'node:crypto';
 import { invariant } from '../segments/errors.ts';
 import { ResultIndex, type ResultCounts } from '../segments/result-index.ts';
 import { checkResults, type ExpectedRows, type ResultsCheck } from '../segments/results.ts';
@@ -44,6 +46,7 @@ export async function checkAside(blocks: AsyncIterable<Buffer>, expected: Expect
 
 /** One check on a thread of its own. */
 class CheckThread {
+  readonly #hash = createHash('sha256');
   readonly #thread = new Thread<CheckQuestion, CheckAnswer>(threadModule('check-thread', import.meta.url));
   readonly #rows: number;
   /** The questions that are not answered yet, oldest first. */
@@ -59,6 +62,7 @@ class CheckThread {
 
   async add(block: Buffer): Promise<void> {
     this.#ask({ kind: 'block', block });
+    this.#hash.update(block);
     if (this.#asked.length > blocksAhead) await this.#asked.shift();
   }
 
@@ -67,7 +71,7 @@ class CheckThread {
     const answers = await Promise.all(this.#asked.splice(0));
     const last = answers.at(-1);
     invariant(last?.kind === 'checked', 'the last answer of a check is its verdict');
-    return { ...last.check, index: new ResultIndex(this.#rows, last.index) };
+    return { ...last.check, index: new ResultIndex(this.#rows, last.index), sha256: this.#hash.digest('hex') };
   }
 
   async close(): Promise<void> {

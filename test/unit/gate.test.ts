@@ -143,10 +143,4 @@ describe('the last-byte gate of a body that is digested on a thread', () => {
     expect(received.length).toBe(large.length - 1);
     expect(asked).toBe(0);
   });
-
-  it('ends its thread when the upload is given up', async () => {
-    const body = gateBody(inBlocks(large, stepBytes), sealedLarge, async () => true);
-    for await (const block of body.blocks) if (block.length > 0) break;
-    expect(body.isReleased()).toBe(false);
-  });
 });

@@ -45,9 +45,10 @@ await claude.close();
 
 async function join(out: string): Promise<void> {
   const path = `${scratch}/results.jsonl`;
-  const startMs = begin();
   const rows: ChunkRow[] = [];
   for (const range of ranges) for (const row of (await readSpoolRows(store, range)).rows) rows.push(row);
+  // What is known of the prompts is read before, as the naive side does.
+  const startMs = begin();
   const { counts } = await claude.retrieveBatch(batch as never, signal);
   const { check } = await downloadResults(path, claude.readResults(batch as never, signal), { archive: archiveId, rows: rowCount, shaOf: (index) => rows[index]?.sha ?? '' }, counts);
   if (!check.isComplete) throw new Error('the results are not complete');
@@ -57,13 +58,13 @@ async function join(out: string): Promise<void> {
   const encoder = new RowEncoder(outcome);
   const price = prices.find(model);
   const file = await open(out, 'w');
-  let block = Buffer.allocUnsafe(1024 * 1024);
+  let [block, other] = [Buffer.allocUnsafe(1024 * 1024), Buffer.allocUnsafe(1024 * 1024)];
   let used = 0;
   let writing: Promise<unknown> = Promise.resolve();
   const flush = async (): Promise<void> => {
     await writing;
     writing = file.appendFile(block.subarray(0, used));
-    block = Buffer.allocUnsafe(1024 * 1024);
+    [block, other] = [other, block];
     used = 0;
   };
   for (const [index, row] of rows.entries()) {
