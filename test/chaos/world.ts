@@ -23,8 +23,8 @@ export interface Ended {
 export interface Running {
   readonly process: ChildProcess;
   readonly ended: Promise<Ended>;
-  /** Resolves when a text stands on stderr. */
-  said(text: string): Promise<void>;
+  /** Resolves when a text stands on stderr, so many times (once). */
+  said(text: string, times?: number): Promise<void>;
 }
 
 export interface World {
@@ -74,8 +74,8 @@ export async function openWorld(simulated: Partial<SimulatorOptions> = {}, setti
       processes.delete(child);
       return { code: code as number | null, signal: signal as NodeJS.Signals | null, stdout, stderr };
     });
-    const said = async (text: string): Promise<void> => {
-      while (!stderr.includes(text)) await Promise.race([once(child.stderr, 'data'), ended.then(() => Promise.reject(new Error(`it ended without saying ${text}: ${stderr}`)))]);
+    const said = async (text: string, times = 1): Promise<void> => {
+      while (stderr.split(text).length <= times) await Promise.race([once(child.stderr, 'data'), ended.then(() => Promise.reject(new Error(`it ended without saying ${text}: ${stderr}`)))]);
     };
     return { process: child, ended, said };
   };
