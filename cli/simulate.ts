@@ -34,7 +34,8 @@ export function simulateCommand(context: SimulateContext): Command {
     .addOption(new Option('--counters <mode>', 'request counts: zero until the end, or moving').choices(['jump', 'gradual']).default('jump'))
     .option('--retry-after <seconds>', 'hint on unfinished batches; 0 leaves it out (default: 10 simulated seconds)', decimal)
     .option('--body-limit <bytes>', 'largest batch body', wholeNumber, 268_435_456)
-    .option('--cache-hits <rate>', 'share of possible cache reads that happen, 0 to 1', decimal, 0.8)
+    .option('--cache-hits <rate>', 'share of possible cache reads that happen, 0 to 1 (default: 0.8 within a batch, 0.98 of what an earlier one wrote)', decimal)
+    .option('--cache-hits-standing <rate>', 'the same only for prefixes that stood in the cache before the batch', decimal)
     .option('--answers <file|module>', 'answers of your own: a .json file or a module that exports answer(request)')
     .option('--fault <rule...>', 'inject a fault; see below')
     .option('--script <file>', 'inject the faults of a JSON script')
@@ -67,7 +68,8 @@ interface Flags {
   readonly counters: 'jump' | 'gradual';
   readonly retryAfter?: number;
   readonly bodyLimit: number;
-  readonly cacheHits: number;
+  readonly cacheHits?: number;
+  readonly cacheHitsStanding?: number;
   readonly answers?: string;
   readonly fault?: readonly string[];
   readonly script?: string;
@@ -106,8 +108,9 @@ async function optionsOf(flags: Flags, stateDir: string): Promise<SimulatorOptio
     billing: flags.billing,
     counters: flags.counters,
     batchBodyBytes: flags.bodyLimit,
-    cacheHitRate: flags.cacheHits,
     faults: { ...script, faults: [...script.faults, ...(flags.fault ?? []).map(faultOf)] },
+    ...(flags.cacheHits === undefined ? {} : { cacheHitRate: flags.cacheHits }),
+    ...(flags.cacheHitsStanding === undefined ? {} : { standingHitRate: flags.cacheHitsStanding }),
     ...(flags.truth === undefined ? {} : { truthFile: flags.truth }),
     ...(flags.startTime === undefined ? {} : { startMs: flags.startTime }),
     ...(flags.batchSeconds === undefined ? {} : { batchMs: flags.batchSeconds * 1000 }),

@@ -24,6 +24,8 @@ export interface InferenceWorld {
 
 export interface InferenceRequest extends ParamsQuestion {
   readonly workspaceId: string;
+  /** When the request, or the batch that holds it, arrived, in simulated ms. */
+  readonly arrivedMs: number;
   /** Names this request for its ids and its luck with the cache: batch and custom_id, or the request id. */
   readonly label: string;
   readonly batchId: string | undefined;
@@ -83,10 +85,10 @@ export async function infer(world: InferenceWorld, request: InferenceRequest): P
   }
   const next = generator(promptSeed(world.seed, request.params, count));
   // Fields are named one by one here: copying whole objects takes as long as counting the prompt, once per row.
-  const { params, label, forced, workspaceId, nowMs } = request;
+  const { params, label, forced, workspaceId, arrivedMs, nowMs } = request;
   const composed = composeAnswer({ params, label, forced, model, promptTokens: count.total, prompt, next, seed: world.seed, own });
   const { blocks, tokens, overhead } = count;
-  const use = world.cache.use({ blocks, tokens, overhead, workspaceId, model, label, nowMs });
+  const use = world.cache.use({ blocks, tokens, overhead, workspaceId, model, label, arrivedMs, nowMs });
   const outputTokens = world.billing === 'worst' ? (numberOf(request.params.max_tokens) ?? 0) : composed.outputTokens;
   const geo = textOf(request.params.inference_geo);
   // What is undefined does not appear in JSON; to leave it out here would copy the object.

@@ -32,7 +32,7 @@ export async function createMessage(world: World, exchange: Exchange): Promise<R
   }
   const label = exchange.requestId;
   const { workspaceId } = exchange.caller;
-  const inference = await infer(world.inference, { ...question, workspaceId, label, batchId: undefined, customId: undefined, forced: undefined });
+  const inference = await infer(world.inference, { ...question, workspaceId, arrivedMs: question.nowMs, label, batchId: undefined, customId: undefined, forced: undefined });
   if (inference.kind === 'refused') {
     return refusalReply(inference.refusal, exchange.requestId);
   }

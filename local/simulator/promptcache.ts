@@ -11,6 +11,8 @@ import { uniform } from './seeded.ts';
  *   C1  Input, written and read tokens of a request always add up to its whole prompt.
  *   C2  A prefix below the model's minimum is neither written nor read.
  *   C3  A read needs an entry that an earlier request wrote; whether it is granted is drawn from seed and request, so that a rerun agrees.
+ *   C4  An entry that stood before the reader's batch was created is read more surely than one of the same batch: an entry becomes readable
+ *       only once its writer's answer has begun, and rows of a batch run at once.
  */
 
 /** What the cache did to one prompt, in tokens. */
@@ -31,6 +33,8 @@ export interface CacheQuestion {
   readonly overhead: number;
   /** Names this request for the draw of C3. */
   readonly label: string;
+  /** When the request, or the batch that holds it, arrived (C4). */
+  readonly arrivedMs: number;
   readonly nowMs: number;
 }
 
@@ -40,18 +44,29 @@ interface Boundary {
   readonly life: CacheLife | undefined;
 }
 
+interface Entry {
+  readonly writtenMs: number;
+  readonly untilMs: number;
+}
+
+/** The share of possible reads that happens, 0 … 1: of entries written by rows that run at the same time, and of entries that stood before. */
+export interface HitRates {
+  readonly together: number;
+  readonly standing: number;
+}
+
 const LIFE_MS: Readonly<Record<CacheLife, number>> = { '5m': 300_000, '1h': 3_600_000 };
 const LOOK_BACK = 20;
 
 export class PromptCache {
   readonly #seed: number;
-  readonly #hitRate: number;
-  /** Prefix key → simulated ms at which the entry is gone. */
-  readonly #until = new Map<string, number>();
+  readonly #rates: HitRates;
+  /** Prefix key → its entry, in simulated ms. */
+  readonly #entries = new Map<string, Entry>();
 
-  constructor(seed: number, hitRate: number) {
+  constructor(seed: number, rates: HitRates) {
     this.#seed = seed;
-    this.#hitRate = hitRate;
+    this.#rates = rates;
   }
 
   /** Serves one prompt from the cache as far as possible and writes the rest of its marked prefix. */
@@ -67,18 +82,16 @@ export class PromptCache {
   }
 
   #longestRead(boundaries: readonly Boundary[], question: CacheQuestion): number {
-    if (this.#hitRate < 1 && uniform(this.#seed, 'cache', question.label) >= this.#hitRate) {
-      return 0;
-    }
+    const luck = uniform(this.#seed, 'cache', question.label);
     for (let marked = boundaries.length - 1; marked >= 0; marked -= 1) {
       if (boundaries[marked]?.life === undefined) {
         continue;
       }
       for (let back = marked; back >= Math.max(0, marked - LOOK_BACK); back -= 1) {
         const boundary = boundaries[back];
-        const until = boundary === undefined ? undefined : this.#until.get(boundary.key);
-        if (boundary !== undefined && until !== undefined && until > question.nowMs) {
-          return boundary.tokens;
+        const entry = boundary === undefined ? undefined : this.#entries.get(boundary.key);
+        if (boundary !== undefined && entry !== undefined && entry.untilMs > question.nowMs) {
+          return luck < (entry.writtenMs <= question.arrivedMs ? this.#rates.standing : this.#rates.together) ? boundary.tokens : 0;
         }
       }
     }
@@ -93,7 +106,9 @@ export class PromptCache {
       if (life === undefined || tokens < question.model.cacheable) {
         continue;
       }
-      this.#until.set(key, Math.max(this.#until.get(key) ?? 0, question.nowMs + LIFE_MS[life]));
+      const before = this.#entries.get(key);
+      const isAlive = before !== undefined && before.untilMs > question.nowMs;
+      this.#entries.set(key, { writtenMs: isAlive ? before.writtenMs : question.nowMs, untilMs: Math.max(before?.untilMs ?? 0, question.nowMs + LIFE_MS[life]) });
       const fresh = Math.max(0, tokens - covered);
       covered = Math.max(covered, tokens);
       write5m += life === '5m' ? fresh : 0;

@@ -40,6 +40,8 @@ export interface SimulatorOptions {
   readonly countError?: number;
   /** Probability that a row whose prefix another row has written reads it, 0 … 1; default 0.8. */
   readonly cacheHitRate?: number;
+  /** The same where the prefix stood in the cache before the row's batch was created, 0 … 1; default `cacheHitRate` where that is given, else 0.98. */
+  readonly standingHitRate?: number;
   /** The `retry-after` of an unfinished batch in seconds; default 10 simulated seconds, 0 leaves the header out. */
   readonly retryAfterSeconds?: number;
   /** `jump` keeps counters at zero until the end; `gradual` moves them. */
@@ -78,6 +80,7 @@ export interface Settings {
   readonly billing: 'plausible' | 'worst';
   readonly countError: number;
   readonly cacheHitRate: number;
+  readonly standingHitRate: number;
   readonly retryAfterSeconds: number | undefined;
   readonly counters: 'jump' | 'gradual';
   readonly batchBodyBytes: number;
@@ -113,6 +116,7 @@ export function resolveSettings(options: SimulatorOptions): Settings {
     billing: options.billing ?? 'plausible',
     countError: options.countError ?? 0,
     cacheHitRate: options.cacheHitRate ?? 0.8,
+    standingHitRate: options.standingHitRate ?? options.cacheHitRate ?? 0.98,
     retryAfterSeconds: options.retryAfterSeconds,
     counters: options.counters ?? 'jump',
     batchBodyBytes: options.batchBodyBytes ?? 268_435_456,
@@ -132,6 +136,7 @@ export function resolveSettings(options: SimulatorOptions): Settings {
   check('rate window in seconds', settings.rateWindowSeconds, 0.001, 60, false);
   check('count error', settings.countError, 0, 1, false);
   check('cache hit rate', settings.cacheHitRate, 0, 1, false);
+  check('standing cache hit rate', settings.standingHitRate, 0, 1, false);
   check('retry-after in seconds', settings.retryAfterSeconds ?? 0, 0, 2_147_483, false);
   check('batch body limit in bytes', settings.batchBodyBytes, 1, Number.MAX_SAFE_INTEGER, true);
   check('message body limit in bytes', settings.messageBodyBytes, 1, Number.MAX_SAFE_INTEGER, true);

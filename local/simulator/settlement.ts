@@ -121,6 +121,7 @@ async function outcomeOf(world: SettlementWorld, record: BatchRecord, rows: RowR
     apiVersion: record.apiVersion,
     betas: record.betas,
     nowMs: world.nowMs(),
+    arrivedMs: record.createdUs / 1000,
     workspaceId: record.workspaceId,
     label: `${record.id}|${customId}`,
     batchId: record.id,

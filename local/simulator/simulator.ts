@@ -99,7 +99,7 @@ function buildWorld(settings: Settings): World {
   const truth = new TruthLog(settings.truthFile);
   const records = new BatchRecords(settings.stateDir);
   const { seed, billing, answers, finishAfterCancel } = settings;
-  const inference: InferenceWorld = { seed, billing, answers, cache: new PromptCache(seed, settings.cacheHitRate) };
+  const inference: InferenceWorld = { seed, billing, answers, cache: new PromptCache(seed, { together: settings.cacheHitRate, standing: settings.standingHitRate }) };
   const faults = new FaultEngine(seed, (fault, rule, operation, requestId) => {
     truth.append({ kind: 'fault_injected', at: instantText(clock.nowUs()), fault, rule, operation, request_id: requestId });
   });

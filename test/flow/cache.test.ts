@@ -42,7 +42,7 @@ describe('a corpus with a shared system prompt of 8,000 tokens', () => {
   let world: World;
   const reports = new Map<string, Report>();
   beforeAll(async () => {
-    world = await openWorld({ cacheHitRate: 0.95 });
+    world = await openWorld({});
     for (const [run, policy] of [['plain', 'off'], ['marked', 'auto']] as const) {
       const source = world.write(`${run}.jsonl`, corpus(run));
       const end = await world.run(['run', source, '--run-key', run], { PLIMSOLL_CACHE__POLICY: policy });

@@ -121,6 +121,13 @@ describe('caching', () => {
     expect(read).toBeLessThan(45);
   });
 
+  it('what an earlier batch has written is read more surely than what rows of the same batch write', async () => {
+    const on = await rig({ cacheHitRate: 0.2, standingHitRate: 1 });
+    const reads = async (): Promise<number> => [...(await finish(on, withPrefix(40))).values()].filter((row) => usage(row, 'cache_read_input_tokens') > 0).length;
+    expect(await reads()).toBeLessThan(20);
+    expect(await reads()).toBe(40);
+  });
+
   it.each([
     ['5m', 'ephemeral_5m_input_tokens'],
     ['1h', 'ephemeral_1h_input_tokens'],
