@@ -18,20 +18,20 @@ const blockBytes = 1024 * 1024;
 /**
  * The memory of the blocks of one body. Who is finished with a block may give it back, and it is filled again; fresh
  * memory for each would have to be cleared by the kernel and collected. A block that is never given back is never touched
- * again. It is shared memory, so that another thread digests a block without a copy of it.
+ * again.
  */
 export class BodyMemory {
-  readonly #free: Buffer[] = [];
+  readonly #free: Buffer<ArrayBuffer>[] = [];
 
-  take(): Buffer {
-    return this.#free.pop() ?? Buffer.from(new SharedArrayBuffer(blockBytes));
+  take(): Buffer<ArrayBuffer> {
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(blockBytes);
   }
 
   /** Takes back a block that nobody looks at any more. */
   give(block: Uint8Array): void {
     const { buffer } = block;
     invariant(!this.#free.some((free) => free.buffer === buffer), 'a block is given back once');
-    if (buffer.byteLength === blockBytes) this.#free.push(Buffer.from(buffer));
+    if (buffer instanceof ArrayBuffer && buffer.byteLength === blockBytes) this.#free.push(Buffer.from(buffer));
   }
 }
 

@@ -7,9 +7,9 @@
  *   A1  The last byte leaves only after `mayLeave` answered true; `isReleased` is true before it leaves.
  *   A2  Whatever goes wrong earlier ends the stream with an error, so the connection dies one byte short.
  */
+import { createHash } from 'node:crypto';
 import { invariant } from '../segments/errors.ts';
 import type { GatedBody } from './claude.ts';
-import { digestFor, type BodyDigest } from './digest.ts';
 
 /** Thrown into the upload when the gate stays shut: the lane was lost, or the body is not the sealed one. */
 export class GateShut extends Error {
@@ -32,34 +32,29 @@ export function gateBody(
   let isReleased = false;
   /** The block that is held back while it is not known whether another follows. */
   let last: Uint8Array | undefined;
-  let digest: BodyDigest | undefined;
   const gated = async function* (): AsyncGenerator<Uint8Array> {
-    const reading = digestFor(sealed.sizeBytes);
-    digest = reading;
+    const hash = createHash('sha256');
     let sent = 0;
-    try {
-      for await (const block of blocks) {
-        await reading.add(block);
-        sent += block.length;
-        const before = last;
-        last = block;
-        if (before) yield before;
-      }
-      invariant(last !== undefined && last.length > 0, 'an archive has a body');
-      if (last.length > 1) yield last.subarray(0, last.length - 1);
-      // The chunks may have changed on the disk since they were sealed: what is about to be paid for is compared.
-      if (sent !== sealed.sizeBytes || (await reading.end()) !== sealed.sha256) throw new GateShut('the body differs from the sealed one');
-      if (!(await mayLeave())) throw new GateShut('the lane is lost');
-      isReleased = true;
-      yield last.subarray(last.length - 1);
-    } finally {
-      await reading.close();
+    for await (const block of blocks) {
+      // Digested before anything of it leaves, while it is still in the cache of the processor.
+      hash.update(block);
+      sent += block.length;
+      const before = last;
+      last = block;
+      if (before) yield before;
     }
+    invariant(last !== undefined && last.length > 0, 'an archive has a body');
+    if (last.length > 1) yield last.subarray(0, last.length - 1);
+    // The chunks may have changed on the disk since they were sealed: what is about to be paid for is compared.
+    if (sent !== sealed.sizeBytes || hash.digest('hex') !== sealed.sha256) throw new GateShut('the body differs from the sealed one');
+    if (!(await mayLeave())) throw new GateShut('the lane is lost');
+    isReleased = true;
+    yield last.subarray(last.length - 1);
   };
   return {
     blocks: gated(),
     // The last block leaves in two parts, and the memory of the first holds the second.
-    give: (block) => (block.buffer === last?.buffer ? undefined : digest?.whenRead(block, () => give(block))),
+    give: (block) => (block.buffer === last?.buffer ? undefined : give(block)),
     sizeBytes: sealed.sizeBytes,
     isReleased: () => isReleased,
   };

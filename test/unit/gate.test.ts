@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { threadedBytesMin } from '../../workers/digest.ts';
 import { gateBody, GateShut } from '../../workers/gate.ts';
 
 const bytes = Buffer.from('{"requests":[1,2,3]}');
@@ -98,49 +97,5 @@ describe('the last-byte gate', () => {
   it('refuses an empty body', async () => {
     const body = gateBody(inBlocks(Buffer.alloc(0), 1), sealed, async () => true);
     expect((await drain(body.blocks)).error).toBeInstanceOf(Error);
-  });
-});
-
-describe('the last-byte gate of a body that is digested on a thread', () => {
-  const stepBytes = 1024 * 1024;
-  const large = Buffer.alloc(threadedBytesMin + 24 * stepBytes + 17, 'a body that is larger than what waits for the thread, ');
-  const sealedLarge = { sizeBytes: large.length, sha256: createHash('sha256').update(large).digest('hex') };
-
-  /** The body in few blocks of memory, each of which is written over as soon as it is given back. */
-  async function* inSpareMemory(free: Buffer[]): AsyncGenerator<Uint8Array> {
-    for (let from = 0; from < large.length; from += stepBytes) {
-      const memory = free.pop() ?? Buffer.from(new SharedArrayBuffer(stepBytes));
-      yield memory.subarray(0, large.copy(memory, 0, from));
-    }
-  }
-
-  it('lets it through, and gives no block back that the thread has yet to read (D1, D2)', async () => {
-    const free: Buffer[] = [];
-    const given: Uint8Array[] = [];
-    const body = gateBody(inSpareMemory(free), sealedLarge, async () => true, (block) => {
-      given.push(block);
-      free.push(Buffer.from(block.buffer).fill(0));
-    });
-    let received = 0;
-    for await (const block of body.blocks) {
-      expect(large.compare(block, 0, block.length, received, received + block.length)).toBe(0);
-      received += block.length;
-      body.give(block);
-    }
-    expect(received).toBe(large.length);
-    expect(body.isReleased()).toBe(true);
-    expect(given.length).toBeGreaterThan(0);
-  });
-
-  it('keeps the last byte of one that differs from the sealed one, and does not even ask (A2)', async () => {
-    let asked = 0;
-    const body = gateBody(inBlocks(large, stepBytes), { ...sealedLarge, sha256: sealed.sha256 }, async () => {
-      asked += 1;
-      return true;
-    });
-    const { received, error } = await drain(body.blocks);
-    expect(error).toBeInstanceOf(GateShut);
-    expect(received.length).toBe(large.length - 1);
-    expect(asked).toBe(0);
   });
 });
