@@ -47,9 +47,6 @@ export class PartWriter {
   readonly #keyOf: (part: number) => string;
   readonly #parts: ExportedPart[] = [];
   #gzip: GzipWriter | undefined;
-  /** The part before the open one, on its way into the lake; the threads of the press would idle if its flush were waited for. */
-  #ending: Promise<void> = Promise.resolve();
-  #partsBegun = 0;
   #block: Buffer = Buffer.allocUnsafeSlow(gzipBlockBytes);
   #used = 0;
   #partBytes = 0;
@@ -86,13 +83,11 @@ export class PartWriter {
   /** Completes the last part; returns all of them in order. */
   async end(): Promise<readonly ExportedPart[]> {
     if (this.#partRows > 0) await this.#endPart();
-    await this.#ending;
     return this.#parts;
   }
 
   /** Gives up what is open. */
   async abandon(): Promise<void> {
-    await Promise.allSettled([this.#ending]);
     await this.#gzip?.abandon();
     this.#gzip = undefined;
   }
@@ -110,30 +105,16 @@ export class PartWriter {
 
   async #endPart(): Promise<void> {
     await this.#endBlock();
-    // Parts enter the lake in their order, one at a time.
-    await this.#ending;
-    const [gzip, part, rows] = [this.#gzip, this.#partsBegun, this.#partRows];
+    const file = await this.#gzip?.end();
     this.#gzip = undefined;
-    this.#partsBegun++;
+    if (file) this.#parts.push(await this.#commit(file));
     this.#partBytes = 0;
     this.#partRows = 0;
-    if (gzip) this.#ending = this.#finish(gzip, part, rows);
-    // It is awaited in turn; until then a failure must not count as unhandled.
-    this.#ending.catch(() => undefined);
   }
 
-  async #finish(gzip: GzipWriter, part: number, rows: number): Promise<void> {
-    try {
-      const file = await gzip.end();
-      this.#parts.push(await this.#commit(file, part, rows));
-    } catch (error) {
-      await gzip.abandon();
-      throw error;
-    }
-  }
-
-  async #commit(file: GzipFile, part: number, rows: number): Promise<ExportedPart> {
-    const key = this.#keyOf(part);
+  async #commit(file: GzipFile): Promise<ExportedPart> {
+    const key = this.#keyOf(this.#parts.length);
+    const rows = this.#partRows;
     const { store, proven } = this.#settings;
     await proven();
     try {
@@ -149,7 +130,7 @@ export class PartWriter {
   }
 
   #scratchPath(): string {
-    return join(this.#settings.folder, this.#keyOf(this.#partsBegun).replaceAll('/', '_'));
+    return join(this.#settings.folder, this.#keyOf(this.#parts.length).replaceAll('/', '_'));
   }
 }
 
