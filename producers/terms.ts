@@ -1,5 +1,5 @@
 /** Judges a prompt by the tier of its client, as far as the prompt alone decides: its context, its metadata and its lane. */
-import { laneOf, type Tier } from '../segments/quota.ts';
+import { priorityIn, type Tier } from '../segments/quota.ts';
 import type { Priority } from '../segments/segment.ts';
 import { fault, quoted } from './faults.ts';
 import type { Fault } from './faults.ts';
@@ -22,7 +22,7 @@ export function judgeByTier(name: string, tier: Tier, { client, priority, metada
   }
   const missing = missingKeys(tier.metadata, metadataJson);
   if (missing.length > 0) return { fault: fault('tier_metadata_missing', `the tier ${name} of the client ${quoted(client)} asks for metadata: ${missing.map(quoted).join(', ')} ${missing.length === 1 ? 'is' : 'are'} missing`) };
-  return { priority: laneOf(tier, priority) };
+  return { priority: priorityIn(tier, priority) };
 }
 
 /** A key whose value says nothing is as good as missing. */

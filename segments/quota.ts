@@ -126,7 +126,7 @@ export function termsWith(terms: Terms | undefined, assigned: ReadonlyMap<string
 }
 
 /** The lane in which a prompt goes that asks for one: the next lower one that its tier is open to. */
-export function laneOf(tier: Tier, asked: Priority): Priority {
+export function priorityIn(tier: Tier, asked: Priority): Priority {
   const lower = priorities.slice(priorities.indexOf(asked));
   return lower.find((priority) => tier.priorities.includes(priority)) ?? 'fallback';
 }

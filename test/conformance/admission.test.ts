@@ -8,16 +8,17 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Admission } from '../../producers/admission.ts';
 import { produce, type Production } from '../../producers/producer.ts';
 import { decodeIndex, indexOffset, type ChunkFooter } from '../../segments/chunk.ts';
 import { PlimsollError } from '../../segments/errors.ts';
 import { ledgerKeys, type LedgerKeys } from '../../segments/ledger/keys.ts';
-import type { Ledger } from '../../segments/ledger/ledger.ts';
+import type { Ledger, MeasureRequest } from '../../segments/ledger/ledger.ts';
 import { rebuild } from '../../segments/ledger/rebuild.ts';
 import { openRedisLedger } from '../../segments/ledger/redis.ts';
 import { openRestore } from '../../segments/ledger/restore.ts';
 import type { Terms, Tier } from '../../segments/quota.ts';
-import type { RunKey } from '../../segments/segment.ts';
+import type { Prompt, RunKey, SegmentName } from '../../segments/segment.ts';
 import { journalTier } from '../../segments/store/decisions.ts';
 import { readFooter } from '../../segments/store/evidence.ts';
 import { openFolderStore } from '../../segments/store/folder.ts';
@@ -274,6 +275,24 @@ describe('a producer that dies', () => {
     const production = await hand(lines, { terms, sectionBytes: bytes, store: watched });
     expect(production).toMatchObject({ accepted: 240, rejected: 160, deferred: [{ requests: 200, requestsOver: 160 }] });
     expect(reads, 'it begins behind the second section').toContain('read journal/runs/nightly/sections/000002.ids');
+  });
+});
+
+describe('rows that are durable', () => {
+  it('are known by their client in every lane, those of shared prefixes included', async () => {
+    const asked: MeasureRequest[] = [];
+    const admission = new Admission({
+      run: nightly, terms: undefined, store, deferrals: [], tallies: {}, now: () => atMs, spool: () => undefined, refuse: async () => undefined, meet: async () => undefined,
+      ledger: { measureClients: async (request) => { asked.push(request); return { deferrals: new Map(), split: [] }; } },
+      highWater: new Map([['docs.8k.normal|etl', 20], ['mails.8k.normal|etl|00ff', 50], ['docs.8k.normal|bi', 90]]),
+    });
+    const prompt: Prompt = {
+      id: 'a', topic: 'docs', priority: 'normal', client: 'etl', deadlineMs: undefined, metadataJson: undefined, params: Buffer.alloc(1), model: 'm', source: { uri: 'x', row: 60, byteOffset: 0 },
+      estimate: { inputTokensExpected: 1, inputTokensMax: 1, outputTokensMax: 1, tokensMax: 2, microUsdMax: 1 },
+    };
+    await admission.take({ row: 60, byteOffset: 0, bytes: Buffer.alloc(1), sizeBytes: 1 }, { prompt, segment: 'docs.8k.normal' as SegmentName, isGeoPinned: false }, 5, 9);
+    await admission.flush();
+    expect(asked.flatMap(({ clients }) => clients).map(({ client, floorRow, parts }) => [client, floorRow, parts])).toEqual([['etl', 50, [[60, 60, 1, 5, 9]]]]);
   });
 });
 

@@ -1,6 +1,6 @@
 /** What a tier admits, what is advised, and which tier would have been enough. */
 import { describe, expect, it } from 'vitest';
-import { adviceOn, delayOf, laneOf, termsWith, tierOf, type DeferredPart, type Terms, type Tier } from '../../segments/quota.ts';
+import { adviceOn, delayOf, priorityIn, termsWith, tierOf, type DeferredPart, type Terms, type Tier } from '../../segments/quota.ts';
 import { monthlyMicroUsd, peaksOf, shortfallsOf, smallestTier, type PricedTier } from '../../segments/tier-choice.ts';
 
 const dayMs = 86_400_000;
@@ -41,7 +41,7 @@ describe('lanes', () => {
     [[], 'normal', 'fallback'],
     [['high'], 'fallback', 'fallback'],
   ] as const)('a tier that is open to %j serves %s as %s', (priorities, asked, given) => {
-    expect(laneOf({ ...tier, priorities }, asked)).toBe(given);
+    expect(priorityIn({ ...tier, priorities }, asked)).toBe(given);
   });
 });
 
