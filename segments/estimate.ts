@@ -4,9 +4,9 @@
  *
  * The bound rests on one assumption, that of every byte-level tokenizer: a text has at most as many tokens as the bytes
  * of the text that the tokenizer sees, which may be its NFKC form (claude-batches.md 4.3). The text of a request is part
- * of its JSON, and JSON is never shorter than the text inside it once `\u` escapes are written out. So
+ * of its JSON, and JSON is never shorter than the text inside it once `\u` escapes and exponents are written out. So
  *
- *   bound = max(bytes(JSON), bytes(NFKC(JSON))) + 16 + 8 per message + hidden tool prompts + 4,784 per image
+ *   bound = max(bytes(JSON), bytes(NFKC(JSON))) + digits that exponents hide + 16 + 8 per message + hidden tool prompts + 4,784 per image
  *
  * where base64 image data is left out of the bytes. What a tokenizer sees of a PDF, of a file or of a URL is not in the
  * request, so its bound is the context window of the model: one pass that does not fit in there is not answered. A
@@ -18,7 +18,7 @@ import type { ModelPrice } from './price.ts';
 import type { Estimate } from './segment.ts';
 
 /** Counts as part of how a source is cut: another version may choose other segments for the same rows. */
-export const estimatorVersion = 2;
+export const estimatorVersion = 3;
 
 /** Overheads in tokens (claude-batches.md 4.3 to 4.5). Figures that the page gives as "about" are rounded up. */
 export const overheads = {
@@ -76,6 +76,8 @@ interface Contents {
   imageBytes: number;
   pdfBytes: number;
   namedDocuments: number;
+  /** Digits that are not in the JSON and may be in what the tokenizer sees of the inputs of tools. */
+  hiddenDigits: number;
   /** A block whose tokens are not a function of its bytes. */
   isOpaque: boolean;
   /** A block marks a place up to which the prompt is written to the cache. */
@@ -102,7 +104,7 @@ export function estimateParams(request: EstimatedRequest, model: EstimatedModel)
   const unbounded = unboundedPart(params);
   if (unbounded !== undefined) return { kind: 'unbounded', what: unbounded };
 
-  const contents: Contents = { images: 0, imageBytes: 0, pdfBytes: 0, namedDocuments: 0, isOpaque: false, hasCacheControl: false };
+  const contents: Contents = { images: 0, imageBytes: 0, pdfBytes: 0, namedDocuments: 0, hiddenDigits: 0, isOpaque: false, hasCacheControl: false };
   const messages = Array.isArray(params['messages']) ? params['messages'] : [];
   for (const message of messages) if (isObject(message)) countBlocks(message['content'], contents);
   countBlocks(params['system'], contents);
@@ -111,7 +113,8 @@ export function estimateParams(request: EstimatedRequest, model: EstimatedModel)
     overheads.perRequest + messages.length * overheads.perMessage + toolTokens(params['tools']) + outputFormatTokens(params) + contents.images * overheads.perImage;
   const isWindowBound = contents.isOpaque || contents.pdfBytes > 0 || contents.namedDocuments > 0;
   const normalizedBytes = isPlain ? json.length : normalizedBytesMax(hasEscapes ? withoutEscapes(json) : json);
-  const bytesMax = isWindowBound ? 0 : Math.max(json.length, normalizedBytes) - contents.imageBytes;
+  const digits = contents.hiddenDigits + hiddenDigits(params['tools']) + hiddenDigits(params['output_config']) + hiddenDigits(params['output_format']);
+  const bytesMax = isWindowBound ? 0 : Math.max(json.length, normalizedBytes) + digits - contents.imageBytes;
   const inputTokensMax = isWindowBound ? model.contextTokensMax : Math.min(bytesMax + fixed, model.contextTokensMax);
 
   const textBytes = json.length - contents.imageBytes - contents.pdfBytes;
@@ -146,6 +149,23 @@ export function withCacheMarker(estimate: Estimate, model: EstimatedModel, isGeo
  */
 function withoutEscapes(json: Buffer): Buffer {
   return Buffer.from(JSON.stringify(JSON.parse(json.toString('utf8'))), 'utf8');
+}
+
+/**
+ * By how many bytes the numbers of a value can grow when it is written anew: definitions of tools, their inputs and schemas
+ * are values to the provider and not text, and `1e20` becomes 21 digits. Nothing is known of how each number was written
+ * here, so the shortest way is assumed.
+ */
+function hiddenDigits(value: unknown): number {
+  if (typeof value === 'number') {
+    const written = String(value).length;
+    const shortest = value.toExponential().replace('e+', 'e').replace('.', '').length;
+    return Math.max(0, written - shortest);
+  }
+  if (typeof value !== 'object' || value === null) return 0;
+  let digits = 0;
+  for (const inner of Object.values(value)) digits += hiddenDigits(inner);
+  return digits;
 }
 
 /** Whether the request is pinned to a geography, which is billed with a factor. */
@@ -211,8 +231,10 @@ function countBlocks(content: unknown, found: Contents): void {
     if (!isObject(block)) continue;
     if (isSet(block['cache_control'])) found.hasCacheControl = true;
     switch (block['type']) {
-      case 'text':
       case 'tool_use':
+        found.hiddenDigits += hiddenDigits(block['input']);
+        break;
+      case 'text':
       case 'thinking':
       case 'redacted_thinking':
       case 'tool_reference':
