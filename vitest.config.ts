@@ -6,6 +6,7 @@ export const longSuites = [
   'test/flow/home-sharing.test.ts',
   'test/flow/operator.test.ts',
   'test/flow/replan.test.ts',
+  'test/flow/budget-options.test.ts',
   'test/conformance/store-s3-faults.test.ts',
   'test/flow/doubt-operator.test.ts',
   'test/flow/verbs.test.ts',
