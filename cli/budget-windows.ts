@@ -16,6 +16,8 @@ export interface LimitNow {
   readonly timeZone: string;
   /** Undefined for a budget of each run: a run ends with its source, which `plan` knows and time does not. */
   readonly window: BudgetWindow | undefined;
+  /** The window as accounts name it; of a budget of each run, empty. */
+  readonly windowId: string;
   readonly unit: BudgetWindow['unit'];
 }
 
@@ -30,13 +32,14 @@ export async function readLimits(ledger: Pick<Ledger, 'listBudgets' | 'listAccou
 
 function limitNow(budget: Budget, unit: BudgetWindow['unit'], limit: number, accounts: readonly AccountRecord[], stops: readonly StopRecord[], nowMs: number): LimitNow {
   const common = { budget, unit, timeZone: budget.timeZone ?? 'UTC' };
-  if (budget.window === 'run') return { ...common, window: undefined };
+  if (budget.window === 'run') return { ...common, window: undefined, windowId: '' };
   const bounds = windowAt(budget.window, budget.timeZone, nowMs);
   const windowId = bounds ? `${windowName(budget.window, budget.timeZone)}=${bounds.startMs}` : 'total';
   const account = accounts.find((each) => each.target === budget.target && each.windowId === windowId);
   const own = stops.filter((stop) => stop.target === budget.target && stop.reason === (unit === 'tokens' ? 'budget_tokens' : 'budget_cost'));
   return {
     ...common,
+    windowId,
     window: {
       target: budget.target,
       unit,

@@ -36,6 +36,7 @@ import { makeSettler } from '../workers/settler.ts';
 import { makeSubmitter } from '../workers/submitter.ts';
 import { makeTracker } from '../workers/tracker.ts';
 import { startWorker, type Worker } from '../workers/worker.ts';
+import { openForeseer } from './foresee.ts';
 import { watchLedger } from './guard.ts';
 import { proveCreateOnly } from './lake-proof.ts';
 import { proveFit } from './redis-proof.ts';
@@ -137,6 +138,7 @@ export async function startStages(installation: Installation, claude: Claude & B
   const queues = openSegmentQueues(installation.connect('stages'), keys.queuePrefix);
   const shared = { ledger, store, wake, now, log, guard };
   const exporting = exporterSettings(installation, config);
+  const foreseer = openForeseer({ ledger, store, now, log });
   const sinks = await openSinks(config.events.sinks, { sqs: config.sqs, webhookSecret: config.events.webhookSecret, timeoutMs: config.events.timeoutMs, now });
   const worker = startWorker({
     handlers: [
@@ -155,8 +157,8 @@ export async function startStages(installation: Installation, claude: Claude & B
         ...shared, claude, scratchDirectory, attemptsMax: config.retry.attemptsMax, chunkBytesMax: config.chunk.bytesMax,
         chunkRowsMax: config.chunk.rowsMax, priceOf: priceOf(prices), priceVersion: prices.version,
       }),
-      makeExporter({ ...shared, settings: exporting }),
-      makeGatherer({ ...shared, settings: exporting }),
+      makeExporter({ ...shared, settings: exporting, onSpent: foreseer.onSpent }),
+      makeGatherer({ ...shared, settings: exporting, onSpent: foreseer.onSpent }),
     ],
     ledger, wake, owner, now, log,
     redis: installation.connect('stages'),
@@ -171,6 +173,7 @@ export async function startStages(installation: Installation, claude: Claude & B
     async close(graceMs) {
       stop();
       await worker.drain(graceMs);
+      await foreseer.stop();
       // The stages have said their last; a run that just ended here is told before the process leaves.
       await relay.drain(Math.min(graceMs, relayDrainMs));
       await queues.close();

@@ -18,7 +18,7 @@ interface ForecastOptions extends CommonOptions {
 }
 
 /** A limit with its forecast; undefined for a budget of each run. */
-interface Line {
+export interface ForecastLine {
   readonly limit: LimitNow;
   readonly forecast: Forecast | undefined;
 }
@@ -55,8 +55,8 @@ Exit codes: 0 ok, 2 usage, configuration or Redis, 5 a budget has the alert of -
     });
 }
 
-/** Reads the history of all targets at once, in one pass over the lake. */
-async function forecastAll(limits: readonly LimitNow[], store: Store, nowMs: number): Promise<readonly Line[]> {
+/** Forecasts limits. Reads the history of all targets at once, in one pass over the lake. @throws PlimsollError as the store */
+export async function forecastAll(limits: readonly LimitNow[], store: Store, nowMs: number): Promise<readonly ForecastLine[]> {
   const windows = limits.flatMap(({ window }) => (window ? [window] : []));
   const sinceMs = Math.min(nowMs, ...windows.map((window) => window.former.at(-1)?.startMs ?? window.startMs));
   const history = new SpendHistory(windows.map(({ target }) => target), sinceMs);
@@ -64,13 +64,13 @@ async function forecastAll(limits: readonly LimitNow[], store: Store, nowMs: num
   return limits.map((limit) => ({ limit, forecast: limit.window && forecast(limit.window, history.of(limit.window.target, limit.unit), nowMs) }));
 }
 
-function isAsBadAs({ forecast: found }: Line, failOn: BudgetAlert | undefined): boolean {
+function isAsBadAs({ forecast: found }: ForecastLine, failOn: BudgetAlert | undefined): boolean {
   if (failOn === undefined || !found) return false;
   return found.alerts.some((alert) => alerts.indexOf(alert) >= alerts.indexOf(failOn));
 }
 
 /** A limit for programs: amounts in the unit, micro-USD or tokens. */
-function documentOf({ limit: { budget, window, unit, timeZone }, forecast: found }: Line): object {
+function documentOf({ limit: { budget, window, unit, timeZone }, forecast: found }: ForecastLine): object {
   return {
     target: budget.target,
     window: budget.window,
@@ -91,7 +91,7 @@ function documentOf({ limit: { budget, window, unit, timeZone }, forecast: found
   };
 }
 
-function show(lines: readonly Line[]): void {
+function show(lines: readonly ForecastLine[]): void {
   if (lines.length === 0) {
     print('There is no budget in money or tokens. Try: plimsoll budget set all --usd 100 --window day');
     return;
@@ -110,7 +110,7 @@ function show(lines: readonly Line[]): void {
 }
 
 /** What a person should know of a limit. */
-function sentencesOf({ limit: { budget, window, unit, timeZone }, forecast: found }: Line): readonly string[] {
+function sentencesOf({ limit: { budget, window, unit, timeZone }, forecast: found }: ForecastLine): readonly string[] {
   const name = `${budget.target}${unit === 'tokens' ? ' (tokens)' : ''}`;
   if (!window || !found) return [`${name}: a budget of each run is not projected; plimsoll plan says what a run would cost.`];
   const sentences: string[] = [];
@@ -131,7 +131,7 @@ function hoursText(hours: number): string {
 }
 
 /** A day as people name it: `Thursday 2026-11-26`. */
-function dayText(atMs: number, timeZone: string): string {
+export function dayText(atMs: number, timeZone: string): string {
   const weekday = new Intl.DateTimeFormat('en-US', { timeZone, weekday: 'long' }).format(atMs);
   return `${weekday} ${new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' }).format(atMs)}`;
 }

@@ -23,12 +23,14 @@ export interface ExportDependencies {
   readonly store: Store;
   readonly wake: Wake;
   readonly settings: ExporterSettings;
+  /** Told after every archive and every run: what is spent has changed. It returns at once and never fails. */
+  readonly onSpent?: ((noun: 'archive' | 'run') => void) | undefined;
   readonly now: Now;
   readonly log: Log;
 }
 
 /** Makes the stage that exports settled archives. */
-export function makeExporter({ ledger, store, wake, settings, now, log }: ExportDependencies): StageHandler {
+export function makeExporter({ ledger, store, wake, settings, onSpent, now, log }: ExportDependencies): StageHandler {
   return {
     stage: 'export',
     concurrency: 2,
@@ -42,6 +44,7 @@ export function makeExporter({ ledger, store, wake, settings, now, log }: Export
       if (isAudited(outcome, settings.auditTopics ?? [])) await writeAudit({ outcome, store, scratchDirectory: settings.scratchDirectory });
       const { isRunDone } = await ledger.exportArchive(id, exportedData(store, manifest), now());
       log({ level: 'info', event: 'archive.exported', subject: id, detail: { files: manifest.entries.length } });
+      onSpent?.('archive');
       if (isRunDone) await wake.wake({ stage: 'gather', entity: archive.run, epoch: 0 });
       return done;
     },
@@ -49,7 +52,7 @@ export function makeExporter({ ledger, store, wake, settings, now, log }: Export
 }
 
 /** Makes the stage that commits runs of which nothing is left to do. */
-export function makeGatherer({ ledger, store, now, log }: ExportDependencies): StageHandler {
+export function makeGatherer({ ledger, store, onSpent, now, log }: ExportDependencies): StageHandler {
   return {
     stage: 'gather',
     concurrency: 1,
@@ -67,6 +70,7 @@ export function makeGatherer({ ledger, store, now, log }: ExportDependencies): S
         nowMs: now(),
       });
       log({ level: 'info', event: 'run.completed', subject: run.run, detail: { status: report.status, succeeded: run.succeeded, deadLettered: run.deadLettered, rejected: run.rejected } });
+      onSpent?.('run');
       return done;
     },
   };

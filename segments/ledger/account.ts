@@ -63,6 +63,23 @@ export interface Budget {
   readonly onLate?: 'wait' | 'cancel' | undefined;
 }
 
+/** What is told of a limit that will probably be used up before its window ends. */
+export interface ForecastTold {
+  readonly target: string;
+  /** The window, as `AccountRecord.windowId`. */
+  readonly windowId: string;
+  readonly unit: 'tokens' | 'micro_usd';
+  /** Tokens or micro-USD. */
+  readonly limit: number;
+  /** When, Unix ms, to the hour. */
+  readonly exceedsAtMs: number;
+  /** The same as people say it, in the budget's time zone: `Thursday 2026-11-26`. */
+  readonly exceedsBy: string;
+  /** In how many of 100 likely courses. */
+  readonly chancePercent: number;
+  readonly nowMs: number;
+}
+
 /** One account of the ledger: a target in one window. */
 export interface AccountRecord {
   readonly target: string;

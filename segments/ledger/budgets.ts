@@ -47,7 +47,7 @@ export function callerInWindows(call: Call): Call {
 /** The calls of the ledger that only the economy needs. `call` is one of `callerInWindows`. */
 export function budgetCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<
   Ledger,
-  'stopOnBudget' | 'resume' | 'resumeHeld' | 'setBudget' | 'listBudgets' | 'listAccounts' | 'listStops' | 'listSegments'
+  'stopOnBudget' | 'resume' | 'resumeHeld' | 'setBudget' | 'tellForecast' | 'listBudgets' | 'listAccounts' | 'listStops' | 'listSegments'
 > {
   const hash = async (name: string): Promise<Fields> => await redis.hgetall(keys.of(name));
   const listStops = async (nowMs: number): Promise<readonly StopRecord[]> => ((await call('read-stops', { nowMs })) as Fields[]).map(decodeStop);
@@ -59,6 +59,7 @@ export function budgetCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<
     async setBudget({ timeZone, ...budget }, origin, nowMs) {
       await call('set-budget', { ...budget, window: windowName(budget.window, timeZone), origin, nowMs });
     },
+    tellForecast: async ({ windowId, ...told }) => ((await call('tell-forecast', { ...told, account: `${told.target}@${windowId}` })) as { isTold: boolean }).isTold,
     async listBudgets() {
       const targets = (await redis.smembers(keys.of('budgets'))).sort();
       return await Promise.all(targets.map(async (target) => decodeBudget(target, await hash(`budget:${target}`))));

@@ -17,7 +17,7 @@
 import type { StopReason } from '../lifecycle.ts';
 import type { ArchiveId, BatchId, ChunkId, IntentId, Priority, RunKey, SegmentName, Usage } from '../segment.ts';
 import type { Stage } from '../wake.ts';
-import type { AccountRecord, Budget, SegmentRecord, StopRecord } from './account.ts';
+import type { AccountRecord, Budget, ForecastTold, SegmentRecord, StopRecord } from './account.ts';
 import type { ClientRecord, Measurement, MeasureRequest, TierAssignment } from './client.ts';
 import type { ArchiveRecord, BatchClaim, Checkpoint, ChunkRecord, DoubtCandidate, IntentRecord, OutboxEvent, RunRecord } from './record.ts';
 import type { AddChunkRequest, Admission, BatchWatch, Cancellation, ChunkPart, DueEntity, HoldTarget, LedgerProof, OpenRunRequest, PackLimits, Preparation, QueuedChunk, Replacement, ReplanRequest, SettleRequest } from './request.ts';
@@ -213,6 +213,8 @@ export interface Ledger {
   overdue(nowMs: number, againMs: number, limit: number): Promise<readonly DueEntity[]>;
 
   setBudget(budget: Budget, origin: 'config' | 'operator', nowMs: number): Promise<void>;
+  /** Tells that a budget will probably be used up; once for each window and limit, and not when it is used up already. */
+  tellForecast(told: ForecastTold): Promise<boolean>;
   listBudgets(): Promise<readonly Budget[]>;
   listAccounts(): Promise<readonly AccountRecord[]>;
   listSegments(nowMs: number): Promise<readonly SegmentRecord[]>;

@@ -14,7 +14,8 @@ export const scriptNames = [
   'accept-intent', 'add-chunk', 'admit', 'advance-relay', 'claim-relay', 'arm-intent', 'cancel-run', 'claim', 'claim-lake', 'close-archive', 'complete-run', 'defer-poll',
   'doubt-intent', 'end-archive', 'expire-lane', 'export-archive', 'flush-archives', 'flush-run', 'halve-archive', 'hold',
   'measure-clients', 'next-segment', 'open-run', 'overdue', 'prepare-intent', 'read-stops', 'refuse-intent', 'reject-archive', 'release', 'replan-chunks',
-  'renew-lane', 'resume', 'resume-held', 'seal-archive', 'send-intent', 'set-budget', 'set-tier', 'set-weights', 'settle', 'split', 'stop-on-budget', 'watch-batch',
+  'renew-lane', 'resume', 'resume-held', 'seal-archive', 'send-intent', 'set-budget', 'set-tier', 'set-weights', 'settle', 'split', 'stop-on-budget', 'tell-forecast',
+  'watch-batch',
 ] as const;
 export type ScriptName = (typeof scriptNames)[number];
 

@@ -157,6 +157,10 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   expect(await ledger.bookLeak({ account, archive: one, batch: 'msgbatch_8' as BatchId, rows: 10, usage: noUsage, microUsd: 7, rowsAtBound: 0, nowMs })).toBe(true);
 
   await ledger.setWeights({ etl: 2 });
+  const foreseen = { target: 'all', windowId: 'total', unit: 'tokens' as const, limit: 77, exceedsAtMs: nowMs, exceedsBy: 'Thursday 2026-11-26', chancePercent: 80, nowMs };
+  await ledger.setBudget({ target: 'all', tokens: 77, microUsd: undefined, window: 'total' }, 'operator', nowMs);
+  await ledger.tellForecast(foreseen);
+  expect((await ledger.readEvents(0, 10_000)).filter(({ type }) => type === 'budget.forecast')).toHaveLength(1);
 
   // A client that is measured, deferred, and put into another tier.
   const handedIn = { client: 'etl', floorRow: 0, known: undefined, tier: { name: 'pilot', over: 'fallback', limits: { requestsPerDay: 2 } }, parts: [[1, 1, 1, 5, 9], [2, 2, 1, 5, 9], [3, 3, 1, 5, 9]] } as const;
