@@ -4,10 +4,10 @@
  */
 import { z } from 'zod';
 import type { Config } from '../config/config.ts';
-import type { ConfiguredBudget } from '../config/budget.ts';
 import type { SegmentSurvey, Survey } from '../producers/producer.ts';
 import { cacheHitsExpectedPermille } from '../producers/survey.ts';
 import { PlimsollError } from '../segments/errors.ts';
+import type { Budget } from '../segments/ledger/ledger.ts';
 import { bodyBytes } from '../segments/pack.ts';
 import { microUsdToUsd } from '../segments/price.ts';
 import { priorities, segmentParts } from '../segments/segment.ts';
@@ -56,14 +56,14 @@ export function batchesOf(segments: readonly SegmentSurvey[], limits: Pick<Confi
   return { total, own };
 }
 
-/** What the budgets of the settings would do. Budgets of clients are left out: a survey counts by segment. */
-export function verdictsOf(segments: readonly SegmentSurvey[], budgets: readonly ConfiguredBudget[]): readonly BudgetVerdict[] {
+/** What budgets would do. Those of clients are left out: a survey counts by segment. */
+export function verdictsOf(segments: readonly SegmentSurvey[], budgets: readonly Budget[]): readonly BudgetVerdict[] {
   return budgets.flatMap((budget): BudgetVerdict[] => {
     const own = segments.filter(({ segment }) => appliesTo(budget.target, segment));
     if (own.length === 0) return [];
     const sum = (of: (each: SegmentSurvey) => number): number => own.reduce((total, each) => total + of(each), 0);
     const verdict = (kind: 'tokens' | 'usd', limit: number, expected: number, bound: number): BudgetVerdict => ({
-      target: budget.target, window: budget.window, mode: budget.mode, kind, limit, expected, bound,
+      target: budget.target, window: budget.window, mode: budget.mode ?? 'strict', kind, limit, expected, bound,
       strict: bound <= limit ? 'fits' : 'holds_a_part',
       estimate: expected <= limit ? 'fits' : 'holds_a_part',
     });
@@ -90,7 +90,7 @@ export interface PlanFlags {
 }
 
 /** The document that `plan --json` prints and `plan --out` writes. `source` is an absolute path, or `-`. */
-export function planDocument(survey: Survey, source: string, cutSha256: string, flags: PlanFlags, config: Config, warnings: readonly string[] = []) {
+export function planDocument(survey: Survey, source: string, cutSha256: string, flags: PlanFlags, config: Pick<Config, 'archive'>, budgets: readonly Budget[], warnings: readonly string[] = []) {
   const { total, own } = batchesOf(survey.segments, config.archive);
   const sum = (of: (each: SegmentSurvey) => number): number => survey.segments.reduce((all, each) => all + of(each), 0);
   const expected = sum((each) => each.microUsdExpected);
@@ -118,7 +118,7 @@ export function planDocument(survey: Survey, source: string, cutSha256: string, 
       cost_usd_expected: microUsdToUsd(each.microUsdExpected), cost_usd_max: microUsdToUsd(each.microUsdMax),
       cache_rows_marked: each.rowsMarked, cache_saved_usd_expected: microUsdToUsd(each.microUsdSavedExpected),
     })),
-    budgets: verdictsOf(survey.segments, config.budgets),
+    budgets: verdictsOf(survey.segments, budgets),
     warnings,
   } as const;
 }

@@ -2,11 +2,11 @@
 import { Command } from 'commander';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { Config } from '../config/config.ts';
 import { pricesInForce } from '../config/prices.ts';
 import { survey, type Survey } from '../producers/producer.ts';
 import { cutSha256 } from '../producers/settings.ts';
 import { errnoOf, PlimsollError, type ExitCode } from '../segments/errors.ts';
+import { readBudgetsSet } from './budgets-set.ts';
 import { judgeModels } from './fitness.ts';
 import { configOf, withCommon, withSource, type CommonOptions, type SourceOptions } from './options.ts';
 import { planDocument, type BudgetVerdict } from './plan-file.ts';
@@ -33,12 +33,13 @@ async function plan(file: string, options: PlanOptions): Promise<ExitCode> {
   }
   const settings = producerSettings({ config, prices: pricesInForce(config.prices.file), scratchDirectory: join(config.home, 'scratch') }, options);
   const found = await survey(sourceOf(file, config), settings);
-  const warnings = judgeModels(found.models, settings.price, Date.now()).filter((each) => each.verdict !== 'ok' && found.models.length > 0).map((each) => each.detail);
+  const { budgets, warning } = await readBudgetsSet(config);
+  const modelWarnings = judgeModels(found.models, settings.price, Date.now()).filter((each) => each.verdict !== 'ok' && found.models.length > 0).map((each) => each.detail);
   const { topic, priority, client, model, maxTokens, strict, maxBadRows } = options;
-  const document = planDocument(found, /^(?:-|s3:\/\/.*)$/.test(file) ? file : resolve(file), cutSha256(settings), { topic, priority, client, model, maxTokens, strict, maxBadRows }, config, warnings);
+  const document = planDocument(found, /^(?:-|s3:\/\/.*)$/.test(file) ? file : resolve(file), cutSha256(settings), { topic, priority, client, model, maxTokens, strict, maxBadRows }, config, budgets, [...modelWarnings, ...(warning === undefined ? [] : [warning])]);
   if (options.out !== undefined) await save(options.out, document);
   if (options.json) printJson(document);
-  else show(found, document, config);
+  else show(found, document);
   if (options.out !== undefined && !options.quiet) tell(`The plan is in ${options.out}. Next: plimsoll apply ${options.out} --run-key KEY`);
   return found.rejected > 0 ? 3 : 0;
 }
@@ -51,14 +52,14 @@ async function save(path: string, document: object): Promise<void> {
   }
 }
 
-function show(found: Survey, document: ReturnType<typeof planDocument>, config: Config): void {
+function show(found: Survey, document: ReturnType<typeof planDocument>): void {
   if (found.segments.length > 0) print(tableText(['segment', 'rows', 'full batches', 'tokens expected', 'tokens at most', 'cost expected', 'cost at most'], [
     ...found.segments.map((each, index) => [
       each.segment, countText(each.rows), String(document.segments[index]?.full_batches ?? 0), countText(each.tokensExpected), countText(each.tokensMax), dollarText(each.microUsdExpected), dollarText(each.microUsdMax),
     ]),
   ]));
   if (found.segments.length > 0) print('\nTokens are estimated from the text; the rest of each segment shares batches within its priority.');
-  if (config.budgets.length > 0) print(`\n${budgetsText(document.budgets)}`);
+  if (document.budgets.length > 0) print(`\n${budgetsText(document.budgets)}`);
   for (const warning of document.warnings) print(`\nwarning: ${warning}`);
   if (found.rejected > 0) {
     print(`\n${countOf(found.rejected, 'line')} would be rejected: ${Object.entries(found.rejectedByCode).map(([code, count]) => `${code} ${countText(count)}`).join(', ')}`);
@@ -82,7 +83,7 @@ for the end of it, at most as long as cache.primerWait says.`} PLIMSOLL_CACHE__P
 function budgetsText(verdicts: readonly BudgetVerdict[]): string {
   const amount = (verdict: BudgetVerdict, value: number): string => (verdict.kind === 'usd' ? dollarText(value) : countText(value));
   const words = { fits: 'fits', holds_a_part: 'holds a part' } as const;
-  const table = tableText(['budget (of the settings file)', 'limit', 'expected', 'at most', 'strict mode', 'estimate mode'], verdicts.map((each) => [
+  const table = tableText(['budget', 'limit', 'expected', 'at most', 'strict mode', 'estimate mode'], verdicts.map((each) => [
     `${each.target}, ${each.kind}, ${each.window}, ${each.mode}`, amount(each, each.limit), amount(each, each.expected), amount(each, each.bound), words[each.strict], words[each.estimate],
   ]));
   return `${table}\nStrict mode reserves what a prompt can cost at most: what does not fit is held and flows again as results give room\nback. Estimate mode reserves what prompts like it have cost, once a hundred of them are settled. What is spent already is not in this table:\nplimsoll budget show`;

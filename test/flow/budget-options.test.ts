@@ -55,10 +55,13 @@ it('a budget by estimate fills one batch where a strict one needs several, once 
   const source = world.write('in.jsonl', prompts(200));
   expect((await world.run(['run', source, '--run-key', 'known', '--json'])).code).toBe(0);
   const bound = json<{ tokens_max: number }>(await world.run(['plan', source, '--json'])).tokens_max;
+  const plannedUnder = async (): Promise<unknown> => json<{ budgets: unknown }>(await world.run(['plan', source, '--json'])).budgets;
+  expect(await plannedUnder()).toEqual([]);
   const batchesUnder = async (mode: string): Promise<number> => {
     const before = readTruth(world.truthFile).batches.size;
     const set = await world.run(['budget', 'set', 'all', '--tokens', String(Math.floor(bound * 0.7)), '--window', 'run', '--mode', mode, '--json']);
     expect(json(set)).toMatchObject({ mode, window: 'run' });
+    expect(await plannedUnder()).toMatchObject([{ target: 'all', kind: 'tokens', window: 'run', mode, bound, strict: 'holds_a_part', estimate: 'fits' }]);
     const end = await world.run(['run', source, '--run-key', `with-${mode}`, '--json']);
     expect(end.code, end.stderr).toBe(0);
     return readTruth(world.truthFile).batches.size - before;
