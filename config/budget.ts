@@ -56,6 +56,8 @@ const dollars = z
 const windowAllowed = 'run, total, hour, day, week, month, or a span such as 6h or 7d';
 const timeZoneAllowed = 'a time zone of the IANA database such as Europe/Berlin';
 const timeZoneFits = 'left out, because only the windows hour, day, week and month are of a time zone';
+/** The policy `direct` of the design needs a lane that paces single requests. */
+const lateDirect = 'one of wait, cancel; direct does not exist yet, because there is no lane for single requests';
 const limitsAllowed = 'a budget with at least one of tokens, usd and runtime';
 
 /** The limits of one target. */
@@ -74,7 +76,8 @@ export const budgetType = z
       mode: choice(['strict', 'estimate'])
         .prefault('strict')
         .describe('What is reserved for a prompt: the most that it can cost, or what prompts like it have cost, which may overrun the limit.'),
-      onLate: choice(['wait', 'cancel'])
+      onLate: z
+        .enum(['wait', 'cancel'], { error: ({ input }) => (input === 'direct' ? lateDirect : 'one of wait, cancel') })
         .prefault('wait')
         .describe('What is done with a submitted batch that outlives runtime: wait for it, or cancel it.'),
     },

@@ -77,6 +77,11 @@ describe('budgets', () => {
     expect(faultsOf({ yaml: `budgets:\n  ${line}` })).toMatchObject([{ path, suggestion }]);
   });
 
+  test('that would move late work to single requests are told that there is no such lane yet', () => {
+    const [fault] = faultsOf({ yaml: 'budgets:\n  all: {runtime: 6h, onLate: direct}' });
+    expect(JSON.stringify(fault)).toContain('direct does not exist yet');
+  });
+
   test('from the command line pass the same schema', () => {
     expect(parseBudget('topic:a', { usd: '12.5', window: '1h' }, 'budget set')).toEqual({
       target: 'topic:a', tokens: undefined, microUsd: 12_500_000, window: '1h', runtimeMs: undefined, mode: 'strict', onLate: 'wait',
