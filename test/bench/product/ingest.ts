@@ -2,14 +2,15 @@
  * The product's way in: a file becomes durable chunks and their jobs. It then may wait until workers in other processes
  * have finished the run, or have sealed all of it.
  *
- *   ingest.ts HOME FILE RUN [finished|sealed]
+ *   ingest.ts HOME FILE RUN [finished|sealed] [ledger]
  *
- * Prints ms (of the ingest), totalMs, rows, segments, archives, redisBytes (the most seen), scriptsMs (of Redis, the queues' scripts included).
+ * Prints ms (of the ingest), totalMs, rows, segments, archives, redisBytes (the most seen), scriptsMs (of Redis, the queues' scripts
+ * included), ledgerMs (without them; only when asked for by `ledger`, because Redis then keeps every command in memory).
  */
 import { produce } from '../../../producers/producer.ts';
 import { asRunKey } from '../../../segments/segment.ts';
 import { argument, begin, report } from '../child.ts';
-import { scriptTime, usedMemory } from '../redis.ts';
+import { ledgerTime, noteCommands, scriptTime, usedMemory } from '../redis.ts';
 import { setTimeout as pause } from 'node:timers/promises';
 import { openBench, settingsOf } from './installation.ts';
 
@@ -24,6 +25,7 @@ const watch = async (): Promise<void> => {
   redisBytes = Math.max(redisBytes, (await usedMemory(redis)) - before);
 };
 
+if (process.argv[6] === 'ledger') await noteCommands(redis);
 const scriptsBefore = await scriptTime(redis);
 const startMs = begin();
 const { accepted, rejected } = await produce({
@@ -46,12 +48,13 @@ while (goal !== undefined && !(await isReached(goal))) {
 }
 if (goal !== undefined) totalMs = performance.now() - startMs;
 const scriptsMs = (await scriptTime(redis)) - scriptsBefore;
+const ledgerMs = process.argv[6] === 'ledger' ? await ledgerTime(redis, installation.keys.of('')) : 0;
 const archives = (await installation.ledger.listArchives(run)).length;
 if (rejected > 0) throw new Error(`${rejected} rows were rejected`);
 const segments = new Set<string>();
 for await (const { key } of installation.store.list('spool/')) segments.add(key.split('/').at(-1)?.split('.').slice(1, 4).join('.') ?? '');
 await installation.close();
-report({ ms, totalMs, rows: accepted, segments: segments.size, archives, redisBytes, scriptsMs });
+report({ ms, totalMs, rows: accepted, segments: segments.size, archives, redisBytes, scriptsMs, ledgerMs });
 
 /** Whether the run is complete with an answer to every row, or all of its rows stand in sealed archives. */
 async function isReached(wanted: string): Promise<boolean> {

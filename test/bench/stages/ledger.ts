@@ -23,12 +23,13 @@ export async function measureLedger(bench: Bench): Promise<readonly Row[]> {
   const corpus = await writeCorpus(`${folder}/prompts.jsonl`, 7, rows);
   const home = prepareHome(`${folder}/home`);
   const workers = [await children.work(home, provider.line), await children.work(home, provider.line)];
-  const found = await children.measure('product/ingest', home, corpus.path, 'bench', 'finished');
+  const found = await children.measure('product/ingest', home, corpus.path, 'bench', 'finished', 'ledger');
   for (const worker of workers) await worker.stop();
   await provider.stop();
-  const share = (100 * (found.scriptsMs ?? 0)) / (found.totalMs ?? 1);
+  const share = (100 * (found.ledgerMs ?? 0)) / (found.totalMs ?? 1);
+  const queuesMs = (found.scriptsMs ?? 0) - (found.ledgerMs ?? 0);
   return [
     { stage: 'ledger', figure: `${speeds.join(' / ')} reservations/s`, compared: '1 / 8 / 64 clients, four budgets each, every write synced to disk', goal: '', isHeld: undefined },
-    { stage: '', figure: `${shown(share)} % of the run in scripts, once`, compared: `${shown(found.scriptsMs ?? 0)} ms of ${shown((found.totalMs ?? 0) / 1_000)} s for ${shown(rows)} prompts; the queues' scripts are counted, too`, ...atMost(share, 2, ' %') },
+    { stage: '', figure: `${shown(share)} % of the run in the ledger's scripts, once`, compared: `${shown(found.ledgerMs ?? 0)} ms of ${shown((found.totalMs ?? 0) / 1_000)} s for ${shown(rows)} prompts; the queues' scripts take ${shown(queuesMs)} ms more`, ...atMost(share, 2, ' %') },
   ];
 }
