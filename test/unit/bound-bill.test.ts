@@ -94,8 +94,8 @@ test('no bill is above its bound, in tokens or in money, whatever a request is m
     const sent = JSON.parse(json) as Record<string, unknown>;
     const estimation = estimateParams({ json: Buffer.from(json), params: sent, outputTokensMax: Number(params['max_tokens']), hasEscapes: json.includes('\\u') }, model);
     if (estimation.kind === 'unbounded') throw new Error(`unbounded: ${estimation.what}`);
-    const world: InferenceWorld = { seed: 1, billing: 'worst', cache: new PromptCache(1, 0), answers: undefined };
-    const outcome = await infer(world, { params: sent as never, surface: 'batch', apiVersion: '2026-10-21', betas: [], nowMs, workspaceId: 'w', label: json, batchId: 'b', customId: 'c', forced: undefined });
+    const world: InferenceWorld = { seed: 1, billing: 'worst', cache: new PromptCache(1, { together: 0, standing: 0 }), answers: undefined };
+    const outcome = await infer(world, { params: sent as never, surface: 'batch', apiVersion: '2026-10-21', betas: [], nowMs, arrivedMs: 0, workspaceId: 'w', label: json, batchId: 'b', customId: 'c', forced: undefined });
     if (outcome.kind === 'refused') return;
     const { billed, costPicoUsd } = outcome;
     const input = billed.input_tokens + billed.cache_creation_input_tokens + billed.cache_read_input_tokens;
