@@ -92,6 +92,18 @@ describe('the bound of input tokens', () => {
     expect(estimate(request([block])).inputTokensMax).toBe(JSON.stringify(request([block])).length + overheads.perRequest + overheads.perMessage);
   });
 
+  test('counts the digits that exponents in tools, their inputs and schemas stand for', () => {
+    const amounts = Array.from({ length: 200 }, () => 1e20);
+    const use = [{ type: 'tool_use', id: 'toolu_1', name: 'book', input: { amounts } }];
+    const tools = [{ name: 'book', input_schema: { type: 'object', properties: { amount: { enum: amounts } } } }];
+    for (const params of [request('Hi', { tools }), request(use), request('Hi', { output_config: { format: { type: 'json_schema', schema: { enum: amounts } } } })]) {
+      const written = JSON.stringify(params);
+      const terse = Buffer.from(written.replaceAll('100000000000000000000', '1e20'));
+      expect(terse.length).toBeLessThan(written.length - 3_000);
+      expect(estimate(params, haiku45, terse).inputTokensMax).toBeGreaterThanOrEqual(written.length);
+    }
+  });
+
   test('counts hidden tool prompts and the instruction for structured output', () => {
     const plain = estimate(request('Hi')).inputTokensMax;
     const tools = [{ name: 'a', input_schema: {} }, { type: 'bash_20250124', name: 'bash' }];
