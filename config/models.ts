@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import type { ModelPrice, Rates } from '../segments/price.ts';
-import { suggest } from './suggest.ts';
+import { tableOf } from './price-table.ts';
 
 /** A model's price and the facts about it that estimates need. */
 export interface ModelEntry extends ModelPrice {
@@ -92,21 +92,7 @@ export function shippedDocument(): z.infer<typeof tableSchema> {
  */
 export function decodePriceTable(document: unknown): PriceTable {
   const table = tableSchema.parse(document);
-  const models = table.models.map(entryOf);
-  const byName = new Map<string, ModelEntry>();
-  for (const entry of models) {
-    for (const name of [entry.model, ...entry.aliases]) {
-      if (byName.has(name)) throw new RangeError(`price table: ${name} stands for two models`);
-      byName.set(name, entry);
-    }
-  }
-  const namesByUse = [...byName].sort(([, a], [, b]) => Number(a.status === 'retired') - Number(b.status === 'retired')).map(([name]) => name);
-  return {
-    version: table.as_of,
-    models,
-    find: (model) => byName.get(model),
-    nearest: (model) => suggest(model, namesByUse),
-  };
+  return tableOf(table.as_of, table.models.map(entryOf));
 }
 
 function entryOf(row: z.infer<typeof modelSchema>): ModelEntry {

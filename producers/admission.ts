@@ -30,6 +30,8 @@ export interface Accepted {
   readonly prompt: Prompt;
   readonly segment: SegmentName;
   readonly isGeoPinned: boolean;
+  /** As in `Verdict`. */
+  readonly paramsSha: string | undefined;
 }
 
 export interface AdmissionSettings {

@@ -104,7 +104,7 @@ export class Ingest {
     });
     this.#admission = new Admission({
       run: runKey, terms: settings.terms, ledger, store, highWater, deferrals: request.deferrals, tallies: section?.clients ?? {}, now,
-      spool: ({ prompt, segment, isGeoPinned }) => this.#spooler.add(prompt, segment, isGeoPinned),
+      spool: ({ prompt, segment, isGeoPinned, paramsSha }) => this.#spooler.add(prompt, segment, isGeoPinned, paramsSha),
       refuse: async (line, found) => {
         this.#accepted -= 1;
         this.#refused += 1;

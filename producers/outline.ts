@@ -15,7 +15,7 @@
  *   O4  No outline is made where the inside of a string counts: base64, whose length is priced, and `\u`, which can spell
  *       any other character and half of a pair.
  */
-import { isPlainCharacter } from '../segments/normalization.ts';
+import { isPlainCharacter, mayBeginUnplain } from '../segments/normalization.ts';
 
 /** A line and the latin1 reading of it that is judged. */
 export interface LineText {
@@ -44,6 +44,18 @@ const highBits = 0x80808080;
 const keptStringBytes = 64;
 /** Longer than any word that a rule looks for at the beginning of a string. */
 const headBytes = 32;
+
+/** How many bytes are looked at one by one where one of them is not plain ASCII. */
+const nearBytes = 8;
+
+/** What stands in a string: nothing that matters, a byte that decides something, or the beginning of a character that
+ *  normalising may lengthen. */
+const [ordinary, decisive, perhapsUnplain] = [0, 1, 2];
+const byteKinds = new Uint8Array(256);
+byteKinds.fill(decisive, 0, 0x20);
+byteKinds[quote] = decisive;
+byteKinds[backslash] = decisive;
+for (let lead = 0x80; lead <= 0xff; lead += 1) if (mayBeginUnplain(lead)) byteKinds[lead] = perhapsUnplain;
 
 /** What may follow a backslash, `u` excepted. */
 const isEscapable = new Uint8Array(256);
@@ -105,54 +117,51 @@ export class Outliner {
     this.#cuts = [];
   }
 
-  /** Offset of the quote that closes the string whose first byte is at `from`; -1 when it must be judged whole (O2, O4). */
+  /**
+   * Offset of the quote that closes the string whose first byte is at `from`; -1 when it must be judged whole (O2, O4).
+   *
+   * Words of plain ASCII are passed two at a time. Where another byte stands, the next few are looked at one by one and not
+   * only that one: what is special comes in runs (characters of several bytes, two escapes in a row), and to find the way
+   * back to the words costs more than the bytes do.
+   */
   #endOfString(from: number): number {
-    const bytes = this.#bytes;
-    const base = bytes.byteOffset;
-    const end = bytes.length;
-    let escapeAt = -1;
-    for (let at = from; at < end; ) {
-      if (((base + at) & 3) === 0) {
-        at = this.#passWords(at);
-        if (at >= end) return -1;
-      }
-      const byte = bytes[at] ?? 0;
-      if (byte === quote) {
-        this.#escapeAt = escapeAt < 0 ? at : escapeAt;
-        return at;
-      }
-      if (byte < 0x20) return -1;
-      if (byte === backslash) {
-        const escaped = bytes[at + 1] ?? 0;
-        // An escaped backslash before a `u` looks like an escape to whoever searches the bytes, so it is none of ours.
-        if (isEscapable[escaped] !== 1 || (escaped === backslash && bytes[at + 2] === letterU)) return -1;
-        if (escapeAt < 0) escapeAt = at;
-        at += 2;
-      } else {
-        if (byte >= 0x80 && this.#isPlain) this.#isPlain = isPlainCharacter(byte, bytes[at + 1] ?? 0, bytes[at + 2] ?? 0);
-        at += 1;
-      }
-    }
-    return -1;
-  }
-
-  /** Passes over the words of a string from an aligned offset on, up to one that holds its end, an escape or a control
-   *  character, or to the last whole word of the line. Two at a time while there is nothing but plain ASCII. */
-  #passWords(at: number): number {
     const bytes = this.#bytes;
     const words = this.#words;
     const base = bytes.byteOffset;
-    const wordsEnd = (base + bytes.length) >> 2;
-    let index = (base + at) >> 2;
-    for (;;) {
-      while (index + 1 < wordsEnd && ((marks(words[index] ?? 0) | marks(words[index + 1] ?? 0)) & highBits) === 0) index += 2;
-      if (index >= wordsEnd) break;
-      const word = words[index] ?? 0;
-      if (hasSpecial(word)) break;
-      if (this.#isPlain && (word & highBits) !== 0) this.#isPlain = isPlainWord(bytes, (index << 2) - base);
-      index += 1;
+    const end = bytes.length;
+    const wordsEnd = (base + end) >> 2;
+    let isPlain = this.#isPlain;
+    let escapeAt = -1;
+    for (let at = from; at < end; ) {
+      if (((base + at) & 3) === 0) {
+        let index = (base + at) >> 2;
+        while (index + 1 < wordsEnd && ((marks(words[index] ?? 0) | marks(words[index + 1] ?? 0)) & highBits) === 0) index += 2;
+        at = (index << 2) - base;
+      }
+      for (const stop = Math.min(at + nearBytes, end); at < stop || (((base + at) & 3) !== 0 && at < end); ) {
+        const byte = bytes[at] ?? 0;
+        const kind = byteKinds[byte];
+        if (kind === ordinary) {
+          at += 1;
+        } else if (kind === perhapsUnplain) {
+          if (isPlain) isPlain = isPlainCharacter(byte, bytes[at + 1] ?? 0, bytes[at + 2] ?? 0);
+          at += 1;
+        } else if (byte === backslash) {
+          const escaped = bytes[at + 1] ?? 0;
+          // An escaped backslash before a `u` looks like an escape to whoever searches the bytes, so it is none of ours.
+          if (isEscapable[escaped] !== 1 || (escaped === backslash && bytes[at + 2] === letterU)) return -1;
+          if (escapeAt < 0) escapeAt = at;
+          at += 2;
+        } else if (byte === quote) {
+          this.#isPlain = isPlain;
+          this.#escapeAt = escapeAt < 0 ? at : escapeAt;
+          return at;
+        } else {
+          return -1;
+        }
+      }
     }
-    return (index << 2) - base;
+    return -1;
   }
 
   /** Writes what is kept of the string in `[from, to)`: its head, tildes, the number of the cut, and the quote (O3). */
@@ -175,21 +184,6 @@ export class Outliner {
 /** Has no high bit when none of a word's four bytes is a quote, a backslash, a control character or beyond ASCII. */
 function marks(word: number): number {
   return word | ((word ^ 0x02020202) - 0x21212121) | ((word ^ 0x5c5c5c5c) - 0x01010101);
-}
-
-/** Whether one of a word's four bytes is a quote, a backslash or a control character (the trick of `json-bytes.ts`). */
-function hasSpecial(word: number): boolean {
-  const low = word ^ 0x02020202;
-  const slash = word ^ 0x5c5c5c5c;
-  return ((((low - 0x21212121) & ~low) | ((slash - 0x01010101) & ~slash)) & highBits) !== 0;
-}
-
-/** Whether the characters that begin in the four bytes at `at` are plain. */
-function isPlainWord(bytes: Buffer, at: number): boolean {
-  for (let place = at; place < at + 4; place += 1) {
-    if (!isPlainCharacter(bytes[place] ?? 0, bytes[place + 1] ?? 0, bytes[place + 2] ?? 0)) return false;
-  }
-  return true;
 }
 
 /** Whether the string that ends before `from` is the key of a member. */

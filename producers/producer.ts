@@ -12,7 +12,7 @@
  *   A3  Under a bound on bad lines nothing is released before the whole source was judged; a file is judged before the
  *       run is opened, so that a refused file leaves its run key free for the mended one.
  *   A4  A run is read in sections, and a restart begins behind the last one that is durable (`section.ts`).
- *   A5  When `produce` returns or throws, no write of its own is under way.
+ *   A5  When `produce` returns or throws, no write of its own is under way, and no thread of its own runs.
  */
 import { PlimsollError } from '../segments/errors.ts';
 import type { Ledger, RunRecord } from '../segments/ledger/ledger.ts';
@@ -26,9 +26,9 @@ import { answerDeferred, type Deferred } from './deferral.ts';
 import { inputDiffers, InputGuard, readDigest } from './same-input.ts';
 import { IdLog } from './id-log.ts';
 import { canceled, Ingest } from './ingest.ts';
-import { Intake } from './intake.ts';
-import { isBlank, LineReader } from './lines.ts';
-import type { Line } from './lines.ts';
+import { asideOf, Intake } from './intake.ts';
+import type { JudgedLine } from './intake.ts';
+import { LineReader } from './lines.ts';
 import { readIngestion, readOpening } from './journal.ts';
 import { RejectsFile, tooManyRejects } from './rejects.ts';
 import { isTrail, Resumption } from './resumption.ts';
@@ -71,7 +71,7 @@ export interface ProduceRequest {
   readonly signal: AbortSignal;
   /** Called for every refused line with `file:line[:column]: problem`, as it stands in the rejects file. */
   readonly onReject?: (message: string) => void;
-  /** Called after every block of the source. Bytes are those of the decompressed source. */
+  /** Called after every block of the source and at its end. Rows and bytes are what was read; rejects may lag behind. Bytes are those of the decompressed source. */
   readonly onProgress?: (progress: { readonly rows: number; readonly rejected: number; readonly bytes: number }) => void;
 }
 
@@ -104,17 +104,22 @@ export async function produce(given: ProduceRequest): Promise<Production> {
   const rejects = new RejectsFile(runKey, uri, settings.scratchDirectory);
   const ids = new IdLog(runKey, settings.scratchDirectory);
   const seen = new SeenIds(ids);
-  const intake = new Intake(uri, intakeRules(settings), seen);
+  const intake = new Intake(uri, intakeRules(settings), seen, asideOf(source, true));
   let ingest: Ingest | undefined;
   const openRun = async (): Promise<Ingest> => await Ingest.open({ ...request, uri, known, ingestion, reader, guard, rejects, ids, section, deferrals });
+  const tellProgress = (): void => request.onProgress?.({ rows: reader.rows, rejected: rejects.count, bytes: reader.bytes });
   // The run is opened by its first line, so that an empty source opens none.
-  const takeFirst = async (line: Line): Promise<void> => {
+  const takeFirst = async ({ line, verdict }: JudgedLine): Promise<void> => {
     ingest = await openRun();
-    await ingest.take(line, intake.judge(line));
+    await ingest.take(line, verdict);
   };
-  const take = (line: Line): Promise<void> | undefined => {
-    if (isBlank(line)) return undefined;
-    return ingest ? ingest.take(line, intake.judge(line)) : takeFirst(line);
+  const takeAll = async (judged: AsyncIterable<Iterable<JudgedLine>>): Promise<void> => {
+    for await (const lines of judged) {
+      for (const each of lines) {
+        const taken = ingest ? ingest.take(each.line, each.verdict) : takeFirst(each);
+        if (taken) await taken;
+      }
+    }
   };
   try {
     if (section) {
@@ -128,19 +133,18 @@ export async function produce(given: ProduceRequest): Promise<Production> {
         reader.hash(part);
         guard.check();
         if (resumption?.isBefore()) continue;
-        for (const line of reader.cut(part)) {
-          const taken = take(line);
-          if (taken) await taken;
-        }
-        if (reader.isAtSectionEnd) {
-          await ingest?.endSection();
-          intake.beginSection();
-        }
+        await takeAll(intake.verdicts(reader.cut(part)));
+        if (!reader.isAtSectionEnd) continue;
+        await takeAll(intake.rest());
+        await ingest?.endSection();
+        intake.beginSection();
       }
-      request.onProgress?.({ rows: reader.rows, rejected: rejects.count, bytes: reader.bytes });
+      tellProgress();
     }
     resumption?.end();
-    for (const line of reader.end()) await take(line);
+    await takeAll(intake.verdicts(reader.end()));
+    await takeAll(intake.rest());
+    tellProgress();
     guard.end();
     if (!ingest) throw emptySource(sourceUri(source));
     return await ingest.finish();
@@ -148,6 +152,7 @@ export async function produce(given: ProduceRequest): Promise<Production> {
     guard.abandon(error);
     throw error;
   } finally {
+    await intake.close();
     await ingest?.settle();
     await rejects.discard();
     await ids.discard();

@@ -7,7 +7,7 @@ import type { Budget } from '../segments/ledger/ledger.ts';
 import type { Terms } from '../segments/quota.ts';
 import type { ContextClass, Priority } from '../segments/segment.ts';
 import type { PriceTable } from '../config/models.ts';
-import type { IntakeRules } from './intake.ts';
+import type { IntakeRules } from './judge.ts';
 import type { AnthropicVersion } from './validate.ts';
 
 export interface ProducerSettings {

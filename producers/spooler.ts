@@ -8,7 +8,8 @@
  * Invariants
  *   P1  A chunk is added to the ledger only after its spool object is durable, and chunks are added in the order in
  *       which they were sealed, so the rows of a lane become durable in order.
- *   P2  The checkpoint that goes with a chunk covers every row of it: it is the reader's position when it was sealed.
+ *   P2  The checkpoint that goes with a chunk covers every row of it: it is the reader's position when it was sealed, and
+ *       the reader may be ahead by what is being judged.
  *   P3  Nothing is added before the gate is open: a resumed run first proves that its source is the same one.
  *   P4  Rows at or below the high water of their lane are durable already and are dropped.
  *   P5  Open chunks hold at most `openBytesMax` of memory together, plus one row; beyond that the largest goes on in a file
@@ -100,8 +101,8 @@ export class Spooler {
     return this.#puts >= putsMax || this.#failure !== undefined;
   }
 
-  /** Adds a prompt to the open chunk of its lane, and seals what is full. */
-  add(prompt: Prompt, segment: SegmentName, isGeoPinned: boolean): void {
+  /** Adds a prompt to the open chunk of its lane, and seals what is full. `paramsSha` as in `ChunkWriter.add`. */
+  add(prompt: Prompt, segment: SegmentName, isGeoPinned: boolean, paramsSha?: string): void {
     const { client, prefix } = prompt;
     const key = laneOf({ segment, client, prefix });
     if (prompt.source.row <= (this.#settings.highWater.get(key) ?? 0)) return;
@@ -116,7 +117,7 @@ export class Spooler {
     }
     const { writer } = chunk;
     const before = writer.sizeBytes;
-    writer.add(prompt, isGeoPinned);
+    writer.add(prompt, isGeoPinned, paramsSha);
     this.#openBytes += writer.sizeBytes - before;
     const { chunkBytesMax, chunkRowsMax, openBytesMax } = this.#settings;
     if (writer.heading.primes === true || writer.paramsBytes >= chunkBytesMax || writer.rows >= chunkRowsMax) this.#seal(key, chunk);

@@ -8,9 +8,9 @@ import { ratesFor } from '../segments/price.ts';
 import type { ModelEntry, PriceTable } from '../config/models.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { SegmentName } from '../segments/segment.ts';
-import { Intake } from './intake.ts';
-import type { Verdict } from './intake.ts';
-import { isBlank, LineReader } from './lines.ts';
+import { asideOf, Intake } from './intake.ts';
+import type { JudgedLine, Verdict } from './intake.ts';
+import { LineReader } from './lines.ts';
 import type { Line } from './lines.ts';
 import { faultMessage } from './rejects.ts';
 import type { FaultCode } from './faults.ts';
@@ -117,13 +117,21 @@ export async function judgeSource(
   visit: (line: Line, verdict: Verdict) => void,
 ): Promise<Checkpoint> {
   const reader = new LineReader(settings.lineBytesMax);
-  const intake = new Intake(sourceUri(source), intakeRules(settings));
-  for await (const block of readSource(source, settings.expansionMax, signal, (object) => reader.begin(object))) {
-    signal?.throwIfAborted();
-    reader.hash(block);
-    for (const line of reader.cut(block)) if (!isBlank(line)) visit(line, intake.judge(line));
+  const intake = new Intake(sourceUri(source), intakeRules(settings), undefined, asideOf(source, false));
+  const visitAll = async (judged: AsyncIterable<Iterable<JudgedLine>>): Promise<void> => {
+    for await (const lines of judged) for (const { line, verdict } of lines) visit(line, verdict);
+  };
+  try {
+    for await (const block of readSource(source, settings.expansionMax, signal, (object) => reader.begin(object))) {
+      signal?.throwIfAborted();
+      reader.hash(block);
+      await visitAll(intake.verdicts(reader.cut(block)));
+    }
+    await visitAll(intake.verdicts(reader.end()));
+    await visitAll(intake.rest());
+  } finally {
+    await intake.close();
   }
-  for (const line of reader.end()) if (!isBlank(line)) visit(line, intake.judge(line));
   return reader.position();
 }
 

@@ -171,15 +171,15 @@ export class ChunkWriter {
     return this.#lastRow;
   }
 
-  /** Adds one prompt as the next row. */
-  add(prompt: Prompt, isGeoPinned: boolean): void {
+  /** Adds one prompt as the next row. `paramsSha`: the sha256 of its params, hex, where somebody has made it. */
+  add(prompt: Prompt, isGeoPinned: boolean, paramsSha?: string): void {
     const { estimate, source } = prompt;
     this.addRow(prompt.params, {
       id: prompt.id,
       row: source.row,
       at: source.byteOffset,
       bytes: prompt.params.length,
-      sha: hash('sha256', prompt.params, 'hex'),
+      sha: paramsSha ?? hash('sha256', prompt.params, 'hex'),
       model: prompt.model,
       expect: estimate.inputTokensExpected,
       in: estimate.inputTokensMax,

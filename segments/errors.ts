@@ -68,6 +68,7 @@ export const errorKinds = {
   model_unknown: kind('refuse', 2, 'The price table has no such model, so no budget could be kept.'),
   simulator_failed: kind('stop', 1, 'The simulator did not start.'),
   interrupted: kind('retry', 130, 'A person interrupted the command; what is durable stays, and the work goes on.'),
+  thread_failed: kind('retry', 1, 'A thread of the process has ended before its work was done.'),
   timed_out: kind('retry', 6, 'The work goes on; only the waiting ended.'),
 } as const satisfies Record<string, ErrorKind>;
 

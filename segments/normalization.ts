@@ -51,6 +51,11 @@ export function normalizedBytesMax(utf8: Buffer): number {
   return utf8.length + growth;
 }
 
+/** Whether a character with this lead byte may be one that is not plain. */
+export function mayBeginUnplain(lead: number): boolean {
+  return leadKinds[lead] !== 0;
+}
+
 /** Whether the character that begins with these bytes is plain; what does not belong to it is not looked at. */
 export function isPlainCharacter(lead: number, second: number, third: number): boolean {
   return leadKinds[lead] === 0 || isPlainAfter(lead, second, third);

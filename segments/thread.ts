@@ -46,6 +46,11 @@ export class Thread<Question, Answer> {
     return this.#waiting.length;
   }
 
+  /** Whether it has died or was ended (H3). */
+  get isBroken(): boolean {
+    return this.#fault !== undefined;
+  }
+
   /** Asks (H1). What is in `transfer` belongs to the thread from now on; shared memory is shared, everything else is copied. */
   async ask(question: Question, transfer: readonly TransferListItem[] = []): Promise<Answer> {
     if (this.#fault !== undefined) throw this.#fault;
