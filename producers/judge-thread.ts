@@ -14,10 +14,10 @@ export interface CopiedRules extends Omit<IntakeRules, 'price'> {
 }
 
 export type JudgeQuestion =
-  /** `isDigested`: params are to come back with their sha256. */
-  | { readonly kind: 'begin'; readonly rules: CopiedRules; readonly isDigested: boolean }
-  /** Line `n` stands in `bytes` from `ends[n - 1]`, or the beginning, to `ends[n]`, and has `sizes[n]` bytes in its source. */
-  | { readonly kind: 'lines'; readonly bytes: Uint8Array<ArrayBuffer>; readonly ends: readonly number[]; readonly sizes: readonly number[] };
+  | { readonly kind: 'begin'; readonly rules: CopiedRules }
+  /** Line `n` stands in `bytes` from `ends[n - 1]`, or the beginning, to `ends[n]`, and has `sizes[n]` bytes in its source.
+   *  `isDigested`: params are to come back with their sha256. */
+  | { readonly kind: 'lines'; readonly bytes: Uint8Array<ArrayBuffer>; readonly ends: readonly number[]; readonly sizes: readonly number[]; readonly isDigested: boolean };
 
 export type JudgeAnswer =
   | { readonly kind: 'ready' }
@@ -25,18 +25,16 @@ export type JudgeAnswer =
   | { readonly kind: 'judged'; readonly bytes: Uint8Array<ArrayBuffer>; readonly columns: JudgementColumns };
 
 let judge: Judge | undefined;
-let isDigested = false;
 
 answerQuestions<JudgeQuestion, JudgeAnswer>(
   (question) => {
     if (question.kind === 'begin') {
       const { price, ...rules } = question.rules;
       judge = new Judge({ ...rules, price: tableOf(price.version, price.models) });
-      isDigested = question.isDigested;
       return { kind: 'ready' };
     }
     invariant(judge !== undefined, 'the rules come before the first line');
-    const { ends, sizes } = question;
+    const { ends, sizes, isDigested } = question;
     const bytes = bufferOf(question.bytes);
     const judgements: Judgement[] = [];
     let from = 0;

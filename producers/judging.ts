@@ -30,6 +30,14 @@ interface Batch {
   readonly lines: Line[];
 }
 
+/** A batch that is on its way. */
+interface Asked {
+  readonly batch: Batch;
+  readonly sizeBytes: number;
+  readonly answer: Promise<JudgeAnswer>;
+  isBack: boolean;
+}
+
 /** A line that came back, with its own bytes again. */
 export interface JudgedAside extends Unpacked {
   readonly line: Line;
@@ -44,15 +52,19 @@ export interface JudgedBatch {
 export class JudgingThread {
   readonly #thread = new Thread<JudgeQuestion, JudgeAnswer>(threadModule('judge-thread', import.meta.url));
   readonly #free: Uint8Array<ArrayBuffer>[] = [];
-  readonly #asked: { readonly batch: Batch; readonly sizeBytes: number; readonly answer: Promise<JudgeAnswer> }[] = [];
+  readonly #asked: Asked[] = [];
+  readonly #isDigested: boolean;
+  /** Whether the batch that was taken last had to be waited for. */
+  #isLate = false;
   #aheadBytes = 0;
   #filling: Batch | undefined;
   /** Settles when the thread knows the rules. */
   readonly #begun: Promise<unknown>;
 
-  /** @param isDigested whether params are to come back with their sha256 */
+  /** @param isDigested whether params may come back with their sha256: they do while the other thread has time for it */
   constructor({ price, ...rules }: IntakeRules, isDigested: boolean) {
-    this.#begun = this.#thread.ask({ kind: 'begin', rules: { ...rules, price: { version: price.version, models: price.models } }, isDigested });
+    this.#isDigested = isDigested;
+    this.#begun = this.#thread.ask({ kind: 'begin', rules: { ...rules, price: { version: price.version, models: price.models } } });
     // Both are awaited in `take`; until then a failure must not count as unhandled.
     this.#begun.catch(() => undefined);
   }
@@ -86,10 +98,15 @@ export class JudgingThread {
     this.#filling = undefined;
     const { bytes, ends, sizes } = batch;
     const sizeBytes = bytes.length;
-    const answer = this.#thread.ask({ kind: 'lines', bytes, ends, sizes }, [bytes.buffer]);
-    answer.catch(() => undefined);
+    // Digests are the work that either thread can do: where this one has to wait for the other, it had better make them itself.
+    const answer = this.#thread.ask({ kind: 'lines', bytes, ends, sizes, isDigested: this.#isDigested && !this.#isLate }, [bytes.buffer]);
+    const asked: Asked = { batch, sizeBytes, answer, isBack: false };
+    answer.then(
+      () => (asked.isBack = true),
+      () => undefined,
+    );
     this.#aheadBytes += sizeBytes;
-    this.#asked.push({ batch, sizeBytes, answer });
+    this.#asked.push(asked);
   }
 
   /** Waits for the oldest batch that was sent (G2). @throws PlimsollError `thread_failed` */
@@ -97,6 +114,7 @@ export class JudgingThread {
     const oldest = this.#asked.shift();
     invariant(oldest !== undefined, 'a batch is taken only where one is owed');
     const { lines, ends } = oldest.batch;
+    this.#isLate = !oldest.isBack;
     try {
       await this.#begun;
       const answer = await oldest.answer;
