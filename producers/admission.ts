@@ -31,7 +31,7 @@ export interface Accepted {
   readonly segment: SegmentName;
   readonly isGeoPinned: boolean;
   /** As in `Verdict`. */
-  readonly paramsSha: string | undefined;
+  readonly paramsSha?: string | undefined;
 }
 
 export interface AdmissionSettings {
