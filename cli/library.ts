@@ -8,12 +8,11 @@
  */
 import { loadConfig, type Config } from '../config/config.ts';
 import { readEnvironment } from '../config/env.ts';
-import { produce, type Production, type SourceLocation } from '../producers/producer.ts';
+import type { Production, SourceLocation } from '../producers/producer.ts';
 import type { Log } from '../segments/stage.ts';
 import { openInstallation, type Installation } from './compose.ts';
-import { enterIngest } from './guard.ts';
 import { runKeyOf } from './options.ts';
-import { producerSettings, sourceOf } from './source.ts';
+import { produceIn, producerSettings, sourceOf } from './source.ts';
 
 export { PlimsollError } from '../segments/errors.ts';
 export type { RunRecord } from '../segments/ledger/ledger.ts';
@@ -64,19 +63,11 @@ export interface EnqueueOptions {
  * @throws PlimsollError as `produce`
  */
 export async function enqueue(installation: Installation, source: string | SourceLocation, options: EnqueueOptions): Promise<Production> {
-  const { config, ledger, store, wake, id, now } = installation;
-  const runKey = runKeyOf(options.runKey, 'runKey');
-  const presence = await enterIngest(installation);
-  try {
-    return await produce({
-      runKey, ledger, store, wake, now,
-      source: typeof source === 'string' ? sourceOf(source, config) : source,
-      settings: producerSettings(installation, { strict: options.isStrict === true }),
-      installationId: id,
-      signal: options.signal ?? new AbortController().signal,
-      ...(options.onReject ? { onReject: options.onReject } : {}),
-    });
-  } finally {
-    presence.disconnect();
-  }
+  return await produceIn(installation, {
+    runKey: runKeyOf(options.runKey, 'runKey'),
+    source: typeof source === 'string' ? sourceOf(source, installation.config) : source,
+    settings: producerSettings(installation, { strict: options.isStrict === true }),
+    signal: options.signal ?? new AbortController().signal,
+    ...(options.onReject ? { onReject: options.onReject } : {}),
+  });
 }

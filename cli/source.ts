@@ -3,7 +3,7 @@ import type { Config } from '../config/config.ts';
 import type { PriceTable } from '../config/models.ts';
 import { parseDuration } from '../config/quantity.ts';
 import { configuredTerms, tierBudget } from '../config/tier.ts';
-import { produce, type ProducerSettings, type Production, type SourceLocation } from '../producers/producer.ts';
+import { produce, type ProducerSettings, type ProduceRequest, type Production, type SourceLocation } from '../producers/producer.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Installation } from './compose.ts';
@@ -51,6 +51,20 @@ export function producerSettings(
   };
 }
 
+/** Ingests a source as a run of this installation, and is seen by its peers meanwhile. @throws as `produce` */
+export async function produceIn(
+  installation: Installation,
+  request: Pick<ProduceRequest, 'runKey' | 'source' | 'settings' | 'signal' | 'onReject' | 'onProgress'>,
+): Promise<Production> {
+  const { ledger, store, wake, id, now } = installation;
+  const presence = await enterIngest(installation);
+  try {
+    return await produce({ ...request, ledger, store, wake, now, installationId: id });
+  } finally {
+    presence.disconnect();
+  }
+}
+
 /** Ingests a source as a run, with a progress line. @throws as `produce` */
 export async function ingest(
   installation: Installation,
@@ -60,17 +74,11 @@ export async function ingest(
   signal: AbortSignal,
   isShown: boolean,
 ): Promise<Production> {
-  const presence = await enterIngest(installation);
   const progress = startProgress(isShown, installation.config.isCi);
   let rejects = 0;
   try {
-    const production = await produce({
+    const production = await produceIn(installation, {
       runKey, source, settings, signal,
-      ledger: installation.ledger,
-      store: installation.store,
-      wake: installation.wake,
-      installationId: installation.id,
-      now: installation.now,
       onReject: (message) => {
         rejects += 1;
         if (!isShown || rejects > rejectsTold + 1) return;
@@ -84,7 +92,6 @@ export async function ingest(
     if (isShown) for (const part of production.deferred) tell(deferredText(part));
     return production;
   } finally {
-    presence.disconnect();
     progress.end();
   }
 }
