@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { FaultRule } from '../../local/simulator/simulator.ts';
 import { acceptedKey, outcomeKey } from '../../segments/lake.ts';
-import type { ArchiveId } from '../../segments/segment.ts';
+import type { ArchiveId, BatchId } from '../../segments/segment.ts';
 import type { SettlerDependencies } from '../../workers/settler.ts';
 import { landingWaitMs, openDoubtWorld, type DoubtWorld } from '../doubt-world.ts';
 import { account, amounts } from '../ledger-world.ts';
@@ -34,6 +34,16 @@ async function doubted(rows: number, fault: FaultRule = { fault: 'reply_lost', n
   await world.submit();
   expect((await world.archive(archive)).state).toBe('in_doubt');
   return archive;
+}
+
+/** Seals and submits an archive that never lands, and lets it be bound to a stranger's batch of as many rows. */
+async function boundToStranger(): Promise<{ readonly archive: ArchiveId; readonly foreign: BatchId }> {
+  world = await openDoubtWorld([{ fault: 'drop_after', nth: 1 }]);
+  const archive = await world.seal(2);
+  await world.submit();
+  const foreign = await world.postForeign(2);
+  expect(await world.look(archive)).toEqual({ kind: 'done' });
+  return { archive, foreign };
 }
 
 describe('a create that was accepted and whose reply was lost', () => {
@@ -118,11 +128,7 @@ describe('a create that was accepted and whose reply was lost', () => {
   });
 
   it("is not given a stranger's results by a settler that slept while the adoption was undone (O5)", async () => {
-    world = await openDoubtWorld([{ fault: 'drop_after', nth: 1 }]);
-    const archive = await world.seal(2);
-    await world.submit();
-    const foreign = await world.postForeign(2);
-    expect(await world.look(archive)).toEqual({ kind: 'done' });
+    const { archive, foreign } = await boundToStranger();
     const remembered = { ...(await world.archive(archive)), state: 'ended' as const };
     await world.end(foreign);
     await world.finish(archive);
@@ -133,11 +139,7 @@ describe('a create that was accepted and whose reply was lost', () => {
   });
 
   it('is not settled by results that prove nothing, until every batch of that day has ended (O5)', async () => {
-    world = await openDoubtWorld([{ fault: 'drop_after', nth: 1 }]);
-    const archive = await world.seal(2);
-    await world.submit();
-    const foreign = await world.postForeign(2);
-    expect(await world.look(archive)).toEqual({ kind: 'done' });
+    const { archive, foreign } = await boundToStranger();
     await world.end(foreign);
     await world.finish(archive, { claude: withoutLines() });
     expect((await world.archive(archive)).state).toBe('ended');
@@ -148,11 +150,7 @@ describe('a create that was accepted and whose reply was lost', () => {
   });
 
   it("is taken back from a stranger's batch of which the first line alone can be read (O5)", async () => {
-    world = await openDoubtWorld([{ fault: 'drop_after', nth: 1 }]);
-    const archive = await world.seal(2);
-    await world.submit();
-    const foreign = await world.postForeign(2);
-    expect(await world.look(archive)).toEqual({ kind: 'done' });
+    const { archive, foreign } = await boundToStranger();
     await world.end(foreign);
     await world.finish(archive, { claude: withoutLines('theirs-0') });
     expect((await world.archive(archive)).state).toBe('in_doubt');
@@ -160,11 +158,7 @@ describe('a create that was accepted and whose reply was lost', () => {
   });
 
   it('has an event of its own for each submission, also when another attempt makes the second one', async () => {
-    world = await openDoubtWorld([{ fault: 'drop_after', nth: 1 }]);
-    const archive = await world.seal(2);
-    await world.submit();
-    const foreign = await world.postForeign(2);
-    expect(await world.look(archive)).toEqual({ kind: 'done' });
+    const { archive, foreign } = await boundToStranger();
     await world.end(foreign);
     await world.finish(archive);
     expect((await world.archive(archive)).state).toBe('in_doubt');
