@@ -1,6 +1,6 @@
 /**
  * A line as its rules see it: the same JSON with the inside of every long string left out. The text of a prompt is most of
- * its line and decides nothing, so it is only walked once, four bytes at a time, and never becomes a JavaScript string.
+ * its line and decides nothing, so it is only walked once, sixteen bytes at a time, and never becomes a JavaScript string.
  * What is left is a few hundred characters, and everything that judges a line (scan, parse, the rules for keys and params,
  * the estimate) works on them as it would on the whole: a line's text is either whole or an outline, and no rule knows.
  *
@@ -16,6 +16,7 @@
  *       any other character and half of a pair.
  */
 import { isPlainCharacter, mayBeginUnplain } from '../segments/normalization.ts';
+import { ByteFinder } from './byte-finder.ts';
 
 /** A line and the latin1 reading of it that is judged. */
 export interface LineText {
@@ -38,19 +39,15 @@ const colon = 0x3a;
 const letterU = 0x75;
 const tilde = 0x7e;
 const zero = 0x30;
-const highBits = 0x80808080;
 
 /** Shorter strings stay, longer ones are cut to this length, so that none that was cut equals one that stayed (O3). */
 const keptStringBytes = 64;
 /** Longer than any word that a rule looks for at the beginning of a string. */
 const headBytes = 32;
 
-/** How many bytes are looked at one by one where one of them is not plain ASCII. */
-const nearBytes = 8;
-
-/** What stands in a string: nothing that matters, a byte that decides something, or the beginning of a character that
- *  normalising may lengthen. */
-const [ordinary, decisive, perhapsUnplain] = [0, 1, 2];
+/** What the walk stops at in a string: a byte that decides something, or the beginning of a character that normalising may
+ *  lengthen. Everything else is 0. */
+const [decisive, perhapsUnplain] = [1, 2];
 const byteKinds = new Uint8Array(256);
 byteKinds.fill(decisive, 0, 0x20);
 byteKinds[quote] = decisive;
@@ -69,7 +66,7 @@ export function wholeLine(bytes: Buffer): LineText {
 /** Makes outlines, one after the other; its memory is used again. */
 export class Outliner {
   #bytes: Buffer = Buffer.alloc(0);
-  #words: Int32Array = new Int32Array(0);
+  readonly #finder = new ByteFinder(byteKinds);
   /** The outline while it grows. It is never longer than its line. */
   #text = Buffer.allocUnsafeSlow(64 * 1024);
   #length = 0;
@@ -109,56 +106,36 @@ export class Outliner {
   }
 
   #begin(bytes: Buffer): void {
-    if (bytes.buffer !== this.#bytes.buffer || this.#words.length === 0) this.#words = new Int32Array(bytes.buffer, 0, bytes.buffer.byteLength >> 2);
     this.#bytes = bytes;
+    this.#finder.begin(bytes);
     if (this.#text.length < bytes.length) this.#text = Buffer.allocUnsafeSlow(bytes.length * 2);
     this.#length = 0;
     this.#isPlain = true;
     this.#cuts = [];
   }
 
-  /**
-   * Offset of the quote that closes the string whose first byte is at `from`; -1 when it must be judged whole (O2, O4).
-   *
-   * Words of plain ASCII are passed two at a time. Where another byte stands, the next few are looked at one by one and not
-   * only that one: what is special comes in runs (characters of several bytes, two escapes in a row), and to find the way
-   * back to the words costs more than the bytes do.
-   */
+  /** Offset of the quote that closes the string whose first byte is at `from`; -1 when it must be judged whole (O2, O4). */
   #endOfString(from: number): number {
     const bytes = this.#bytes;
-    const words = this.#words;
-    const base = bytes.byteOffset;
+    const finder = this.#finder;
     const end = bytes.length;
-    const wordsEnd = (base + end) >> 2;
-    let isPlain = this.#isPlain;
     let escapeAt = -1;
-    for (let at = from; at < end; ) {
-      if (((base + at) & 3) === 0) {
-        let index = (base + at) >> 2;
-        while (index + 1 < wordsEnd && ((marks(words[index] ?? 0) | marks(words[index + 1] ?? 0)) & highBits) === 0) index += 2;
-        at = (index << 2) - base;
-      }
-      for (const stop = Math.min(at + nearBytes, end); at < stop || (((base + at) & 3) !== 0 && at < end); ) {
-        const byte = bytes[at] ?? 0;
-        const kind = byteKinds[byte];
-        if (kind === ordinary) {
-          at += 1;
-        } else if (kind === perhapsUnplain) {
-          if (isPlain) isPlain = isPlainCharacter(byte, bytes[at + 1] ?? 0, bytes[at + 2] ?? 0);
-          at += 1;
-        } else if (byte === backslash) {
-          const escaped = bytes[at + 1] ?? 0;
-          // An escaped backslash before a `u` looks like an escape to whoever searches the bytes, so it is none of ours.
-          if (isEscapable[escaped] !== 1 || (escaped === backslash && bytes[at + 2] === letterU)) return -1;
-          if (escapeAt < 0) escapeAt = at;
-          at += 2;
-        } else if (byte === quote) {
-          this.#isPlain = isPlain;
-          this.#escapeAt = escapeAt < 0 ? at : escapeAt;
-          return at;
-        } else {
-          return -1;
-        }
+    for (let at = finder.next(from); at < end; at = finder.next(at)) {
+      const byte = bytes[at] ?? 0;
+      if (byteKinds[byte] === perhapsUnplain) {
+        if (this.#isPlain) this.#isPlain = isPlainCharacter(byte, bytes[at + 1] ?? 0, bytes[at + 2] ?? 0);
+        at += 1;
+      } else if (byte === backslash) {
+        const escaped = bytes[at + 1] ?? 0;
+        // An escaped backslash before a `u` looks like an escape to whoever searches the bytes, so it is none of ours.
+        if (isEscapable[escaped] !== 1 || (escaped === backslash && bytes[at + 2] === letterU)) return -1;
+        if (escapeAt < 0) escapeAt = at;
+        at += 2;
+      } else if (byte === quote) {
+        this.#escapeAt = escapeAt < 0 ? at : escapeAt;
+        return at;
+      } else {
+        return -1;
       }
     }
     return -1;
@@ -179,11 +156,6 @@ export class Outliner {
     this.#length = last + 1;
     this.#cuts.push(last + 1, to - last);
   }
-}
-
-/** Has no high bit when none of a word's four bytes is a quote, a backslash, a control character or beyond ASCII. */
-function marks(word: number): number {
-  return word | ((word ^ 0x02020202) - 0x21212121) | ((word ^ 0x5c5c5c5c) - 0x01010101);
 }
 
 /** Whether the string that ends before `from` is the key of a member. */

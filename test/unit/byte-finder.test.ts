@@ -1,0 +1,59 @@
+/** Finding bytes sixteen at a time, and one by one: both say the same (F1 to F3). */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { ByteFinder } from '../../producers/byte-finder.ts';
+
+const setOf = (...bytes: readonly number[]): Uint8Array => {
+  const set = new Uint8Array(256);
+  for (const byte of bytes) set[byte] = 1;
+  return set;
+};
+
+/** Every offset that is found. */
+function allIn(finder: ByteFinder, text: Uint8Array): readonly number[] {
+  const found: number[] = [];
+  finder.begin(text);
+  for (let at = finder.next(0); at < text.length; at = finder.next(at + 1)) found.push(at);
+  return found;
+}
+
+describe('a byte finder', () => {
+  const set = setOf(0x00, 0x0a, 0x22, 0x5c, 0xc2, 0xe2, 0xff);
+  const [sixteen, single] = [new ByteFinder(set), new ByteFinder(set, false)];
+
+  test('finds each byte of a set of whole rows, and no other', () => {
+    const controls = new Uint8Array(256).fill(1, 0, 0x20).fill(1, 0xf0);
+    const every = Uint8Array.from({ length: 256 }, (_, byte) => byte);
+    for (const canVector of [true, false]) expect(allIn(new ByteFinder(controls, canVector), every)).toEqual([...every].filter((byte) => byte < 0x20 || byte >= 0xf0));
+  });
+
+  test('finds as a loop does, from any place on, in any order', () => {
+    const text = fc.array(fc.oneof({ arbitrary: fc.constant(0x61), weight: 12 }, { arbitrary: fc.nat(255), weight: 1 }), { maxLength: 400 }).map((bytes) => Uint8Array.from(bytes));
+    fc.assert(
+      fc.property(text, fc.array(fc.nat(420), { maxLength: 8 }), (bytes, places) => {
+        sixteen.begin(bytes);
+        for (const place of places) {
+          const from = Math.min(place, bytes.length);
+          const wanted = bytes.findIndex((byte, at) => at >= from && set[byte] === 1);
+          expect(sixteen.next(from)).toBe(wanted < 0 ? bytes.length : wanted);
+        }
+      }),
+      { numRuns: 2_000, seed: 7 },
+    );
+  });
+
+  test('finds what stands at the borders of its windows, and nothing of the text before', () => {
+    const places = [0, 15, 16, 32_767, 32_768, 32_769, 65_535, 65_536, 99_999];
+    const text = new Uint8Array(100_000).fill(0x61);
+    for (const place of places) text[place] = 0x22;
+    expect(allIn(sixteen, text)).toEqual(places);
+    expect(allIn(single, text)).toEqual(places);
+    expect(allIn(sixteen, new Uint8Array(65_536).fill(0x61))).toEqual([]);
+    expect(allIn(sixteen, new Uint8Array(0))).toEqual([]);
+  });
+
+  test('a set that eight bits cannot tell is a defect of whoever names it', () => {
+    // Nine high halves, each with a low half of its own.
+    expect(() => new ByteFinder(setOf(...Array.from({ length: 9 }, (_, half) => half * 17)))).toThrow('eight bits');
+  });
+});
