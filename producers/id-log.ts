@@ -17,7 +17,7 @@ import { appendScratch, createScratch } from './scratch-file.ts';
 
 /** Bytes of one id. */
 export const idBytes = 24;
-const digestBytes = 16;
+export const digestBytes = 16;
 const bufferedIds = 16_384;
 
 export class IdLog {

@@ -19,7 +19,8 @@ import type { Prompt, SegmentName, SourceOrigin } from '../segments/segment.ts';
 import { fault } from './faults.ts';
 import type { Fault } from './faults.ts';
 import { Judge } from './judge.ts';
-import type { IntakeRules, Judgement } from './judge.ts';
+import type { IntakeRules } from './judge.ts';
+import type { Unpacked } from './judgements.ts';
 import { JudgingThread } from './judging.ts';
 import type { JudgedBatch } from './judging.ts';
 import { isBlank } from './lines.ts';
@@ -85,7 +86,7 @@ export class Intake {
 
   /** Judges one line that is not blank. The prompt's params may be a slice of the line, valid as long as the line is. */
   judge(line: Line): Verdict {
-    return this.#verdict(line, this.#judge.judge(line), undefined);
+    return this.#verdict(line, { judgement: this.#judge.judge(line), idDigest: undefined, paramsSha: undefined });
   }
 
   /**
@@ -133,14 +134,14 @@ export class Intake {
   }
 
   *#verdicts(batch: JudgedBatch): Generator<JudgedLine, void, void> {
-    for (const { line, judgement, paramsSha } of batch.lines()) yield { line, verdict: this.#verdict(line, judgement, paramsSha) };
+    for (const judged of batch.lines()) yield { line: judged.line, verdict: this.#verdict(judged.line, judged) };
   }
 
   /** The verdict on a line that comes next in the source (I2). */
-  #verdict(line: Line, judgement: Judgement, paramsSha: string | undefined): Verdict {
+  #verdict(line: Line, { judgement, idDigest, paramsSha }: Unpacked): Verdict {
     if (judgement.kind === 'rejected') return judgement;
     const { id, topic, priority, client, deadlineMs, metadataJson, params, model, estimate } = judgement.prompt;
-    const firstRow = this.#seen.add(id, line.row);
+    const firstRow = this.#seen.add(id, line.row, idDigest);
     if (firstRow !== undefined) return { kind: 'rejected', fault: fault('id_duplicate', `line ${firstRow} has the same id`) };
     const source = { uri: this.#uri, row: line.row, byteOffset: line.byteOffset, ...(line.origin && { origin: originOf(line.origin) }) };
     const prompt: Prompt = { id, topic, priority, client, deadlineMs, metadataJson, params, model, source, estimate };

@@ -44,5 +44,5 @@ answerQuestions<JudgeQuestion, JudgeAnswer>(
     }
     return { kind: 'judged', bytes: question.bytes, columns: pack(judgements, bytes, isDigested) };
   },
-  (answer) => (answer.kind === 'judged' ? [answer.bytes.buffer, answer.columns.numbers.buffer, answer.columns.made.buffer] : []),
+  (answer) => (answer.kind === 'judged' ? [answer.bytes.buffer, answer.columns.numbers.buffer, answer.columns.idDigests.buffer, answer.columns.made.buffer] : []),
 );

@@ -5,9 +5,11 @@
 import { hash } from 'node:crypto';
 import type { Priority, SegmentName } from '../segments/segment.ts';
 import type { Fault } from './faults.ts';
+import { digestBytes } from './id-log.ts';
 import { noCuts } from './judge.ts';
 import type { Judgement } from './judge.ts';
 import type { PrefixCut } from './prefix.ts';
+import { idDigest } from './seen-ids.ts';
 
 /** The judgements on the lines of one batch. */
 export interface JudgementColumns {
@@ -15,6 +17,8 @@ export interface JudgementColumns {
   readonly numbers: Float64Array<ArrayBuffer>;
   /** For each prompt id, topic, priority, client, model and segment. */
   readonly words: readonly string[];
+  /** For each prompt the digest of its id, as `SeenIds` takes it. */
+  readonly idDigests: Uint8Array<ArrayBuffer>;
   /** sha256 of the params of each prompt, hex; '' where they may yet be marked. Empty where nobody asked for them. */
   readonly shas: readonly string[];
   readonly cuts: readonly { readonly line: number; readonly cuts: readonly PrefixCut[] }[];
@@ -31,9 +35,11 @@ const promptBit = 1;
 const geoBit = 2;
 const madeBit = 4;
 
-/** A judgement as it was unpacked, with the sha256 of its prompt's params, hex, if it came along. */
+/** A judgement as it was unpacked, with the digest of its prompt's id, and the sha256 of its params, hex, if it came along. */
 export interface Unpacked {
   readonly judgement: Judgement;
+  /** What `SeenIds.add` takes; undefined for a line that was refused. */
+  readonly idDigest: Buffer | undefined;
   readonly paramsSha: string | undefined;
 }
 
@@ -41,6 +47,8 @@ export interface Unpacked {
 export function pack(judgements: readonly Judgement[], bytes: Buffer, isDigested: boolean): JudgementColumns {
   const numbers = new Float64Array(judgements.length * numbersOfLine);
   const words: string[] = [];
+  const idDigests = new Uint8Array(judgements.length * digestBytes);
+  let prompts = 0;
   const shas: string[] = [];
   const cuts: { line: number; cuts: readonly PrefixCut[] }[] = [];
   const metadata: { line: number; json: string }[] = [];
@@ -70,17 +78,20 @@ export function pack(judgements: readonly Judgement[], bytes: Buffer, isDigested
     numbers[at + 6] = estimate.microUsdMax;
     numbers[at + 7] = prompt.deadlineMs ?? NaN;
     numbers[at + 8] = promptBit | (isGeoPinned ? geoBit : 0) | (isMade ? madeBit : 0);
+    idDigests.set(idDigest(prompt.id).subarray(0, digestBytes), prompts * digestBytes);
+    prompts += 1;
     words.push(prompt.id, prompt.topic, prompt.priority, prompt.client, prompt.model, segment);
     if (judgement.cuts.length > 0) cuts.push({ line, cuts: judgement.cuts });
     if (isDigested) shas.push(judgement.cuts.length > 0 ? '' : hash('sha256', params, 'hex'));
     if (prompt.metadataJson !== undefined) metadata.push({ line, json: prompt.metadataJson });
   }
-  return { numbers, words, shas, cuts, metadata, faults, made: joined(made, madeBytes) };
+  return { numbers, words, idDigests, shas, cuts, metadata, faults, made: joined(made, madeBytes) };
 }
 
 /** Yields the judgements that were packed, in their order; `bytes` are those of the batch. */
-export function* unpack({ numbers, words, shas, cuts, metadata, faults, made }: JudgementColumns, bytes: Buffer): Generator<Unpacked, void, void> {
+export function* unpack({ numbers, words, idDigests, shas, cuts, metadata, faults, made }: JudgementColumns, bytes: Buffer): Generator<Unpacked, void, void> {
   const madeParams = Buffer.from(made.buffer);
+  const digests = Buffer.from(idDigests.buffer);
   let prompt = 0;
   let noted = 0;
   let refused = 0;
@@ -90,7 +101,7 @@ export function* unpack({ numbers, words, shas, cuts, metadata, faults, made }: 
     const found = faults[refused];
     if ((bits & promptBit) === 0 && found) {
       refused += 1;
-      yield { judgement: { kind: 'rejected', fault: found.fault }, paramsSha: undefined };
+      yield { judgement: { kind: 'rejected', fault: found.fault }, idDigest: undefined, paramsSha: undefined };
       continue;
     }
     const isNoted = metadata[noted]?.line === line;
@@ -123,7 +134,7 @@ export function* unpack({ numbers, words, shas, cuts, metadata, faults, made }: 
       isGeoPinned: (bits & geoBit) !== 0,
       cuts: sharable?.cuts ?? noCuts,
     };
-    yield { judgement, paramsSha: shas[prompt] === '' ? undefined : shas[prompt] };
+    yield { judgement, idDigest: digests.subarray(prompt * digestBytes, (prompt + 1) * digestBytes), paramsSha: shas[prompt] === '' ? undefined : shas[prompt] };
     prompt += 1;
   }
 }

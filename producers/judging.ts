@@ -150,12 +150,12 @@ function* judgedLines(lines: readonly Line[], ends: readonly number[], answer: J
   const bytes = bufferOf(answer.bytes);
   let at = 0;
   let from = 0;
-  for (const { judgement, paramsSha } of unpack(answer.columns, bytes)) {
+  for (const { judgement, idDigest, paramsSha } of unpack(answer.columns, bytes)) {
     const line = lines[at];
     const to = ends[at];
     invariant(line !== undefined && to !== undefined, 'a batch has no more judgements than lines');
     const { row, byteOffset, sizeBytes, origin } = line;
-    yield { line: { row, byteOffset, sizeBytes, bytes: bytes.subarray(from, to), ...(origin && { origin }) }, judgement, paramsSha };
+    yield { line: { row, byteOffset, sizeBytes, bytes: bytes.subarray(from, to), ...(origin && { origin }) }, judgement, idDigest, paramsSha };
     at += 1;
     from = to;
   }

@@ -48,10 +48,10 @@ export class SeenIds {
 
   /**
    * Remembers an id, or returns the 1-based row that has it already.
+   * @param digest the first 16 bytes of its sha256, where somebody has made them
    * @throws PlimsollError `input_rejected` beyond `idsMax` ids (D1)
    */
-  add(id: string, row: number): number | undefined {
-    const digest = hash('sha256', id, 'buffer');
+  add(id: string, row: number, digest = idDigest(id)): number | undefined {
     const first = this.#remember(digest, row);
     if (first === undefined) this.#log?.append(digest, row);
     return first;
@@ -93,6 +93,11 @@ export class SeenIds {
     this.#count += 1;
     return undefined;
   }
+}
+
+/** The sha256 of an id, of which the first 16 bytes count. */
+export function idDigest(id: string): Buffer {
+  return hash('sha256', id, 'buffer');
 }
 
 /** Index of the slot that holds the digest, or of the free slot where it belongs. A row of 0 marks a free slot. */
