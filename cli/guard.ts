@@ -1,6 +1,7 @@
 /** Proves that the ledger knows what the lake knows, before this process posts or takes prompts in, and while it works. */
 import type { Redis } from 'ioredis';
-import { behind, newestGeneration, openLedgerGuard, type LedgerGuard } from '../segments/ledger/guard.ts';
+import { behind } from '../segments/ledger/behind.ts';
+import { newestGeneration, openLedgerGuard, type LedgerGuard } from '../segments/ledger/guard.ts';
 import { openStanding } from '../segments/ledger/standing.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { Installation } from './compose.ts';

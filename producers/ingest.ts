@@ -3,9 +3,10 @@
  * that reads the source is `producer.ts`; this is what it does with a verdict.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { invariant, PlimsollError } from '../segments/errors.ts';
+import { PlimsollError } from '../segments/errors.ts';
 import { rejectsKey, sectionKey } from '../segments/lake.ts';
 import type { Deferral } from '../segments/quota.ts';
+import { behind } from '../segments/ledger/behind.ts';
 import type { RunRecord } from '../segments/ledger/ledger.ts';
 import type { RunKey } from '../segments/segment.ts';
 import { Admission } from './admission.ts';
@@ -20,7 +21,7 @@ import type { Production, ProduceRequest } from './producer.ts';
 import { faultMessage, tooManyRejects } from './rejects.ts';
 import type { RejectsFile } from './rejects.ts';
 import { cutSha256, isBoundBroken, isGuarded } from './settings.ts';
-import { inputDiffers } from './same-input.ts';
+import { countDiffers, inputDiffers } from './same-input.ts';
 import type { InputGuard } from './same-input.ts';
 import { isSectionEnded, putSection } from './section.ts';
 import type { Section } from './section.ts';
@@ -193,11 +194,12 @@ export class Ingest {
     // Equal content under another etag is the same input; the journal keeps what it was called first.
     const trail = ingestion ? ingestion.trail : reader.trail.objects > 0 ? reader.trail : undefined;
     await closeJournal(store, runKey, { accepted, rejected, input, ...(trail && { trail }), ...(deferred.length > 0 ? { deferred: [...deferred] } : {}) });
-    const flush = await ledger.flushRun({ run: runKey, accepted, rejected, input, nowMs: now() });
+    const flush = await ledger.flushRun({ run: runKey, accepted, rejected, high: this.#spooler.durableRows, input, nowMs: now() });
     const run = await ledger.readRun(runKey);
-    invariant(run !== undefined, `the run ${runKey} has left the ledger while it was ingested`);
+    if (run === undefined) throw behind('a run that was ingested at this moment is not known to the ledger', runKey);
     if (flush.kind === 'canceled') throw canceled(runKey);
     if (flush.kind === 'mismatch') throw inputDiffers(runKey, run.checkpoint, input);
+    if (flush.kind === 'miscount') throw countDiffers(runKey, run.accepted, accepted);
     for (const chunk of flush.queued) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
     await wake.wake({ stage: 'pack', entity: 'all', epoch: now() });
     // Without a single good line there is nothing to pack, and the run's manifest can be written at once.

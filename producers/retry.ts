@@ -12,6 +12,7 @@ import { createHash } from 'node:crypto';
 import { ChunkWriter, type ChunkRow } from '../segments/chunk.ts';
 import { invariant, PlimsollError } from '../segments/errors.ts';
 import { outcomeKey, spoolKey } from '../segments/lake.ts';
+import { behind } from '../segments/ledger/behind.ts';
 import type { Checkpoint, Ledger, RunRecord } from '../segments/ledger/ledger.ts';
 import { decodeOutcome, type ArchiveChunkOutcome } from '../segments/outcome.ts';
 import type { ArchiveId, ChunkId, RunKey } from '../segments/segment.ts';
@@ -55,11 +56,13 @@ export async function produceRetry(request: RetryRequest): Promise<Production> {
   await spool.end();
   const { rows: accepted } = spool.taken;
   await closeJournal(store, runKey, { accepted, rejected: 0, input: spool.taken });
-  const flush = await ledger.flushRun({ run: runKey, accepted, rejected: 0, input: spool.taken, nowMs: now() });
+  const flush = await ledger.flushRun({ run: runKey, accepted, rejected: 0, high: spool.durableRows, input: spool.taken, nowMs: now() });
   if (flush.kind === 'canceled') throw canceled(runKey);
   const run = await ledger.readRun(runKey);
-  invariant(run !== undefined, `the run ${runKey} has left the ledger while it was made`);
+  if (run === undefined) throw behind('a run that was made at this moment is not known to the ledger', runKey);
   if (flush.kind === 'mismatch') throw inputDiffers(runKey, run.checkpoint, spool.taken);
+  // The rows follow from the outcomes of the old run (Q1), so other counts cannot come from another input.
+  if (flush.kind === 'miscount') throw behind(`it knows ${run.accepted} of the ${accepted} prompts of a retry`, runKey);
   await wake.wake({ stage: 'pack', entity: 'all', epoch: now() });
   return { run, accepted, rejected: 0, rejectsKey: undefined, deferred: [], isNew: true };
 }
@@ -100,6 +103,11 @@ class RetrySpool {
   /** Size, count and digest of what was taken: the input of the new run. */
   get taken(): Checkpoint {
     return { bytes: this.#bytes, rows: this.#rows, sha256: this.#hash.copy().digest('hex') };
+  }
+
+  /** The last row of each lane that is in the ledger. */
+  get durableRows(): ReadonlyMap<string, number> {
+    return this.#lastRows;
   }
 
   async take(chunk: Pick<ArchiveChunkOutcome, 'segment' | 'client'>, params: Buffer, row: ChunkRow): Promise<void> {

@@ -97,3 +97,15 @@ export function inputDiffers(run: RunKey, begun: Checkpoint, found: Checkpoint):
     hint: 'Give the new input a run key of its own, or start again with the input that this run was begun with.',
   });
 }
+
+/**
+ * The same error where no digest tells: a rebuilt ledger knows the rows of a run that is still read, but not what their
+ * source was like, so that a change before the last of them shows only in the numbers.
+ */
+export function countDiffers(run: RunKey, begun: number, found: number): PlimsollError {
+  return new PlimsollError('run_input_differs', {
+    message: `the run ${run} was begun with another input: up to the same row it holds ${begun} prompts, the input at hand ${found}`,
+    where: run,
+    hint: 'Give the new input a run key of its own, or start again with the input that this run was begun with.',
+  });
+}

@@ -65,6 +65,8 @@ export class Spooler {
   readonly #open = new Map<string, OpenChunk>();
   readonly #blocks = new BlockPool();
   readonly #durableRows: Map<string, number>;
+  /** The same without what is on its way. */
+  readonly #acknowledgedRows: Map<string, number>;
   /** Last row that stands in a sealed chunk, by lane. */
   readonly #sealedRows: Map<string, number>;
   /** Bytes of the open chunks that are in memory. */
@@ -83,6 +85,7 @@ export class Spooler {
   constructor(settings: SpoolerSettings) {
     this.#settings = settings;
     this.#durableRows = new Map(settings.highWater);
+    this.#acknowledgedRows = new Map(settings.highWater);
     this.#sealedRows = new Map(settings.highWater);
   }
 
@@ -228,7 +231,7 @@ export class Spooler {
     const previousRow = this.#durableRows.get(key) ?? 0;
     // Taken for granted by the next chunk of the same rows: when this one fails, the ledger refuses that one as well.
     this.#durableRows.set(key, footer.lastRow);
-    const reply = await ledger.addChunk({ footer, spoolKey: spoolKey(run, footer.chunk), previousRow, checkpoint, isReleased, nowMs: now() });
+    const reply = await ledger.addChunk({ footer, spoolKey: spoolKey(run, footer.chunk), previousRow, acknowledgedRow: this.#acknowledgedRows.get(key) ?? 0, checkpoint, isReleased, nowMs: now() });
     if (reply.kind === 'canceled') {
       throw new PlimsollError('run_canceled', { message: `the run ${run} was canceled while its source was read`, where: run, hint: 'What was read before is accounted for in its manifest. Use another run key to begin again.' });
     }
@@ -239,6 +242,7 @@ export class Spooler {
         hint: 'Let the other one finish; the same command then reports what it did.',
       });
     }
+    this.#acknowledgedRows.set(key, footer.lastRow);
     this.#added += 1;
     // Nobody waits for a wake-up but the end of the ingest: what is queued stands in the ledger already.
     if (reply.kind !== 'added' || !isReleased) return;

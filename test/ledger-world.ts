@@ -93,7 +93,7 @@ export async function ledgerForTest(): Promise<LedgerWorld> {
     },
     async flush(run) {
       const found = await ledger.readRun(run);
-      await ledger.flushRun({ run, accepted: found?.accepted ?? 0, rejected: 0, input, nowMs });
+      await ledger.flushRun({ run, accepted: found?.accepted ?? 0, rejected: 0, high: new Map(), input, nowMs });
     },
     async seal(run, priority = 'normal') {
       const archives = await ledger.flushArchives(run, priority, limits, nowMs);

@@ -19,6 +19,7 @@ import { asRunKey, type IntentId, type RunKey } from '../segment.ts';
 import type { Log, Now } from '../stage.ts';
 import { putDocument, readDocument } from '../store/document.ts';
 import type { Store } from '../store/store.ts';
+import { behind, rebuildHint, rebuilt } from './behind.ts';
 import type { Ledger, LedgerProof } from './ledger.ts';
 import type { StandingPort } from './standing.ts';
 
@@ -147,22 +148,7 @@ export async function openedRuns(store: Store): Promise<readonly RunKey[]> {
   return runs;
 }
 
-const rebuildHint = 'Nothing was posted. Stop all producers and workers, then run: plimsoll recover';
-
 function standingFault(found: { readonly behind: string | undefined; readonly isRecovering: boolean }): string | undefined {
   if (found.behind !== undefined) return found.behind;
   return found.isRecovering ? 'a rebuild of the ledger is under way or was interrupted' : undefined;
-}
-
-/** The error for a ledger that may not be posted on. */
-export function behind(reason: string, where: string): PlimsollError {
-  return new PlimsollError('ledger_behind', { message: `the ledger in Redis is behind the lake: ${reason}`, where, hint: rebuildHint });
-}
-
-function rebuilt(): PlimsollError {
-  return new PlimsollError('ledger_behind', {
-    message: 'the ledger was rebuilt while this process was at work',
-    where: 'standing',
-    hint: 'Start this process again; it has posted nothing since.',
-  });
 }

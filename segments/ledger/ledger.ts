@@ -28,22 +28,30 @@ export type { ClientDay, ClientRecord, MeasuredClient, MeasuredPart, Measurement
 export type { OpenRunRequest, HoldTarget, Cancellation, BatchWatch, AddChunkRequest, Admission, PackLimits, ChunkPart, LedgerProof, Preparation, Replacement, ReplanRequest, SettleRequest, QueuedChunk, DueEntity } from './request.ts';
 
 export interface Ledger {
-  /** Opens a run or finds it; never changes one that exists. */
+  /** Opens a run or finds it; never changes one that exists. @throws PlimsollError `ledger_behind`, as `addChunk` and `flushRun` */
   openRun(request: OpenRunRequest): Promise<{ readonly kind: 'opened' | 'exists'; readonly run: RunRecord }>;
   readRun(run: RunKey): Promise<RunRecord | undefined>;
   listRuns(): Promise<readonly RunKey[]>;
   /** Last durable source row by `segment|client`. */
   readHighWater(run: RunKey): Promise<ReadonlyMap<string, number>>;
-  /** `canceled`: an operator has canceled the run. */
+  /**
+   * `canceled`: an operator has canceled the run.
+   * @throws PlimsollError `ledger_behind` when the ledger is being rebuilt, has forgotten something, or is proven to by this call
+   */
   addChunk(request: AddChunkRequest): Promise<{ readonly kind: 'added' | 'duplicate' | 'stale' | 'canceled'; readonly epoch: number }>;
-  /** Ends the ingest of a run: counts are final, spooled chunks are queued, tails may be shared. */
+  /**
+   * Ends the ingest of a run: counts are final, spooled chunks are queued, tails may be shared. `mismatch`: it ended with
+   * another input before. `miscount`: the ledger knows all that the caller was acknowledged, and another number of prompts.
+   */
   flushRun(request: {
     readonly run: RunKey;
     readonly accepted: number;
     readonly rejected: number;
+    /** The last row of each lane that the caller knows to be durable. */
+    readonly high: ReadonlyMap<string, number>;
     readonly input: Checkpoint;
     readonly nowMs: number;
-  }): Promise<{ readonly kind: 'flushed' | 'already' | 'mismatch' | 'canceled'; readonly queued: readonly QueuedChunk[] }>;
+  }): Promise<{ readonly kind: 'flushed' | 'already' | 'mismatch' | 'miscount' | 'canceled'; readonly queued: readonly QueuedChunk[] }>;
 
   readChunk(chunk: ChunkId): Promise<ChunkRecord | undefined>;
   readChunks(chunks: readonly ChunkId[]): Promise<readonly ChunkRecord[]>;

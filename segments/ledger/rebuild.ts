@@ -9,7 +9,10 @@
  *   H2  A rebuild that is killed at any moment leaves the gate shut; the next one begins again and ends the same.
  *   H3  Each rebuild is an epoch of its own, written into the lake before the first record: whoever worked on the ledger
  *       before finds another epoch and posts nothing.
+ *   H4  What was acknowledged to anybody before the gate was shut is in the rebuilt ledger, whoever was at work meanwhile:
+ *       a lake that has grown since it was read is read once more behind the gate.
  */
+import { createHash } from 'node:crypto';
 import { mergeSamples } from '../calibration.ts';
 import { addAccounts } from '../derive-money.ts';
 import { deriveRun, type DerivedRun } from '../derive.ts';
@@ -74,19 +77,17 @@ export async function deriveAll(store: Store, onRun: RebuildDependencies['onRun'
   return runs.sort((a, b) => a.opening.openedAtMs - b.opening.openedAtMs);
 }
 
-/** Rebuilds the ledger. Nobody else may work on it meanwhile. */
+/** Rebuilds the ledger. Nobody else should work on it; who does is refused from the moment on in which the gate is shut. */
 export async function rebuild(dependencies: RebuildDependencies): Promise<RebuildReport> {
-  const { store, restore, ledger, budgets, tierBudgets, archiveRowsMax, owner, now, onRun } = dependencies;
-  const limits = await readBudgets(store);
-  const tiers = await readTiers(store);
-  const windows = new Map([...(tierBudgets?.([], tiers) ?? []), ...budgets, ...limits].map(({ target, window }) => [target, window]));
-  const runs = await deriveAll(store, onRun, new Set([...windows.keys()].filter((target) => windows.get(target) === 'run')));
-  const holds = await readHolds(store);
-  const reading = runs.filter((run) => run.state === 'ingesting').map(({ opening }) => opening.run);
-  const deferrals = await Promise.all(reading.map(async (run) => ({ run, deferrals: await readDeferrals(store, run) })));
-  const generation = await newestGeneration(store);
+  const { store, restore, ledger, budgets, tierBudgets, archiveRowsMax, owner, now } = dependencies;
+  const before = await contentsOf(store);
+  let found = await readLake(dependencies);
   const epoch = await beginEpoch(store, owner, now);
   await restore.begin(epoch, owner, now());
+  // What came into the lake until the gate was shut may have been acknowledged: it counts. What comes now is not (H4).
+  if ((await contentsOf(store)) !== before) found = await readLake(dependencies);
+  const { limits, tiers, runs, holds, deferrals, generation } = found;
+  await restore.forget();
   for (const { client, tier, ordinal, by, setAtMs } of tiers) await ledger.setTier({ client, tier, ordinal, by, setAtMs });
   const clients = [...new Set(runs.flatMap((run) => run.chunks.map(({ client }) => client)))].sort();
   for (const budget of [...(tierBudgets?.(clients, tiers) ?? []), ...budgets]) await ledger.setBudget(budget, 'config', now());
@@ -103,6 +104,37 @@ export async function rebuild(dependencies: RebuildDependencies): Promise<Rebuil
   const overBound = [...new Set(runs.flatMap((run) => run.overBound))].sort();
   await restore.end({ accounts: mergeAccounts(runs), overBound, calibrations: mergeSamples(runs.flatMap((run) => run.calibrations)), generation, epoch, nowMs: now() });
   return reportOf(runs, limits.length, epoch);
+}
+
+interface Lake {
+  readonly limits: Awaited<ReturnType<typeof readBudgets>>;
+  readonly tiers: Awaited<ReturnType<typeof readTiers>>;
+  readonly runs: readonly DerivedRun[];
+  readonly holds: Awaited<ReturnType<typeof readHolds>>;
+  /** Of runs whose source is still read. */
+  readonly deferrals: readonly { readonly run: RunKey; readonly deferrals: Awaited<ReturnType<typeof readDeferrals>> }[];
+  readonly generation: number;
+}
+
+/** Everything that the ledger is made of (H1). */
+async function readLake({ store, budgets, tierBudgets, onRun }: RebuildDependencies): Promise<Lake> {
+  const limits = await readBudgets(store);
+  const tiers = await readTiers(store);
+  const windows = new Map([...(tierBudgets?.([], tiers) ?? []), ...budgets, ...limits].map(({ target, window }) => [target, window]));
+  const runs = await deriveAll(store, onRun, new Set([...windows.keys()].filter((target) => windows.get(target) === 'run')));
+  const holds = await readHolds(store);
+  const reading = runs.filter((run) => run.state === 'ingesting').map(({ opening }) => opening.run);
+  const deferrals = await Promise.all(reading.map(async (run) => ({ run, deferrals: await readDeferrals(store, run) })));
+  return { limits, tiers, runs, holds, deferrals, generation: await newestGeneration(store) };
+}
+
+/** A digest of the names of everything that a rebuild reads; objects never change under their names. */
+async function contentsOf(store: Store): Promise<string> {
+  const hash = createHash('sha256');
+  for (const prefix of ['journal/', 'spool/', 'runs/']) {
+    for await (const { key } of store.list(prefix)) if (!key.startsWith(recoveryPrefix)) hash.update(`${key}\n`);
+  }
+  return hash.digest('hex');
 }
 
 /** What a rebuild would do; nothing is written. */

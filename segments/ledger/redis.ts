@@ -6,6 +6,7 @@
  */
 import type { Redis } from 'ioredis';
 import { childChunkId, type ArchiveId, type ChunkId, type IntentId, type Priority, type RunKey, type SegmentName } from '../segment.ts';
+import { behind } from './behind.ts';
 import { budgetCalls, callerInWindows } from './budgets.ts';
 import { count, decodeArchive, decodeChunk, decodeEvent, decodeIntent, decodeRun, type Fields } from './decode.ts';
 import type { LedgerKeys } from './keys.ts';
@@ -40,19 +41,26 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
     return fields['state'] === undefined ? undefined : decodeChunk(chunk, fields);
   };
   const partOf = (chunk: ChunkId, part: ChunkPart) => ({ ...part, chunk: childChunkId(chunk, part.from, part.to) });
+  /** Calls by which prompts come in: none of them works on a ledger that is behind the lake. */
+  const takeIn = async <Reply>(name: 'open-run' | 'add-chunk' | 'flush-run', where: string, request: Readonly<Record<string, unknown>>): Promise<Reply> => {
+    const reply = await call(name, request);
+    const { kind, reason } = reply as { readonly kind: string; readonly reason?: string };
+    if (kind === 'behind') throw behind(reason ?? '', where);
+    return reply as Reply;
+  };
 
   return {
     async openRun(request) {
-      const { kind } = (await call('open-run', { ...request })) as { kind: 'opened' | 'exists' };
+      const { kind } = await takeIn<{ kind: 'opened' | 'exists' }>('open-run', request.run, { ...request });
       const run = await readRun(request.run);
-      if (!run) throw new Error(`run ${request.run} vanished from the ledger while it was opened`);
+      if (!run) throw behind('a run that was opened at this moment is not known to the ledger', request.run);
       return { kind, run };
     },
     readRun,
     listRuns: async () => (await redis.smembers(keys.of('runs'))).sort() as RunKey[],
     readHighWater: async (run) => new Map(Object.entries(await hash(`run:${run}:high`)).map(([lane, row]) => [lane, Number(row)])),
-    addChunk: async (request) => (await call('add-chunk', { ...request })) as Awaited<ReturnType<Ledger['addChunk']>>,
-    flushRun: async (request) => (await call('flush-run', { ...request })) as Awaited<ReturnType<Ledger['flushRun']>>,
+    addChunk: async (request) => await takeIn('add-chunk', request.footer.chunk, { ...request }),
+    flushRun: async ({ high, ...request }) => await takeIn('flush-run', request.run, { ...request, high: Object.fromEntries(high) }),
 
     readChunk,
     readChunks: async (chunks) => (await Promise.all(chunks.map(readChunk))).filter((each) => each !== undefined),

@@ -70,6 +70,9 @@ export interface AddChunkRequest {
   /** Last durable source row of this run and lane, as this producer knows it; another value means that
    *  someone else ingests the same run. */
   readonly previousRow: number;
+  /** Last source row of the lane that the ledger itself has acknowledged to this producer: a ledger that knows less has
+   *  forgotten. At most `previousRow`, which takes for granted what is still on its way; undefined: not known. */
+  readonly acknowledgedRow?: number;
   readonly checkpoint: Checkpoint;
   /** false: the chunk stays `spooled` until the run is flushed. */
   readonly isReleased: boolean;

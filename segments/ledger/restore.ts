@@ -6,19 +6,25 @@
  *   Y1  Between `begin` and `end` no intent can be prepared and no gate can be opened.
  *   Y2  Every call may be sent twice: what is there already is left as it is.
  *   Y3  The outbox is kept and its numbers only grow.
+ *   Y4  A record is written only while the gate is the one that this rebuild has shut: of two rebuilds at once the later one
+ *       writes alone, and a Redis that is set back or flushed meanwhile gets no record of a rebuild that it knows nothing of.
  */
 import type { Redis } from 'ioredis';
+import { PlimsollError } from '../errors.ts';
 import type { DerivedArchive, DerivedChunk, DerivedRun } from '../derive.ts';
 import type { AccountSums } from '../derive-money.ts';
 import type { RunKey, SegmentName } from '../segment.ts';
 import type { LedgerKeys } from './keys.ts';
-import { scriptCaller, type Call } from './scripts.ts';
+import { scriptCaller, type ScriptName } from './scripts.ts';
 
 export interface Restore {
-  /** Shuts the gate and forgets everything but the outbox. `epoch` is higher than that of any rebuild before. */
+  /** Shuts the gate: nothing is posted and nothing is taken in any more. `epoch` is higher than that of any rebuild before. */
   begin(epoch: number, owner: string, nowMs: number): Promise<void>;
+  /** Forgets everything but the outbox. */
+  forget(): Promise<void>;
+  /** @throws PlimsollError `ledger_behind` when another rebuild has begun, or Redis was set back, since `begin` (Y4) */
   run(run: DerivedRun, nowMs: number): Promise<void>;
-  /** Opens the gate. @throws Error when another rebuild has begun meanwhile */
+  /** Opens the gate. @throws PlimsollError `ledger_behind`, as `run` does */
   end(request: {
     readonly accounts: ReadonlyMap<string, AccountSums>;
     readonly overBound: readonly SegmentName[];
@@ -31,6 +37,8 @@ export interface Restore {
 }
 
 type Fields = Readonly<Record<string, string>>;
+/** Writes with one script, as the rebuild that has shut the gate. */
+type Write = (name: ScriptName, request: Readonly<Record<string, unknown>>) => Promise<void>;
 
 const chunksAtOnce = 200;
 const keysAtOnce = 1_000;
@@ -40,25 +48,31 @@ const sequenceStep = 1_000_000_000_000;
 /** Opens a rebuild of an installation's ledger. */
 export function openRestore(redis: Redis, keys: LedgerKeys): Restore {
   const call = scriptCaller(redis, keys.prefix);
+  let ours = 0;
+  const write: Write = async (name, request) => {
+    const reply = (await call(name, { ...request, epoch: ours })) as { readonly isOurs?: boolean };
+    if (reply.isOurs === false) throw overtaken();
+  };
   return {
     async begin(epoch, owner, nowMs) {
+      ours = epoch;
       await call('restore-begin', { epoch, owner, nowMs });
-      await forget(redis, keys);
     },
+    forget: async () => await forget(redis, keys),
     async run(run, nowMs) {
       const key = run.opening.run;
       const high = Object.fromEntries([...run.highWater].map(([lane, row]) => [lane, String(row)]));
-      await call('restore-run', { run: key, fields: runFields(run), high, isDone: run.state === 'complete' || run.state === 'canceled', nowMs });
+      await write('restore-run', { run: key, fields: runFields(run), high, isDone: run.state === 'complete' || run.state === 'canceled', nowMs });
       for (let at = 0; at < run.chunks.length; at += chunksAtOnce) {
         const chunks = run.chunks.slice(at, at + chunksAtOnce).map((chunk) => ({ chunk: chunk.chunk, state: chunk.state, fields: chunkFields(chunk) }));
-        await call('restore-chunks', { run: key, chunks });
+        await write('restore-chunks', { run: key, chunks });
       }
-      for (const archive of run.archives) await restoreArchive(call, run, archive, key, nowMs);
+      for (const archive of run.archives) await restoreArchive(write, run, archive, key, nowMs);
     },
     async end({ accounts, overBound, calibrations, generation, epoch, nowMs }) {
       const rows = [...accounts].map(([name, sums]) => ({ name, fields: accountFields(sums) }));
       const reply = (await call('restore-end', { accounts: rows, overBound: [...overBound], calibrations: [...calibrations], generation, epoch, sequence: epoch * sequenceStep, nowMs })) as { isEnded: boolean };
-      if (!reply.isEnded) throw new Error('another rebuild of this ledger has begun; this one has ended without opening the gate');
+      if (!reply.isEnded) throw overtaken();
     },
   };
 }
@@ -72,7 +86,15 @@ async function forget(redis: Redis, keys: LedgerKeys): Promise<void> {
   }
 }
 
-async function restoreArchive(call: Call, run: DerivedRun, archive: DerivedArchive, key: RunKey, nowMs: number): Promise<void> {
+function overtaken(): PlimsollError {
+  return new PlimsollError('ledger_behind', {
+    message: 'another rebuild has begun, or Redis was set back, while this one was at work',
+    where: 'standing',
+    hint: 'Let the other one finish; if there is none, run plimsoll recover again.',
+  });
+}
+
+async function restoreArchive(write: Write, run: DerivedRun, archive: DerivedArchive, key: RunKey, nowMs: number): Promise<void> {
   const intents = archive.intents.map(({ intent, ...each }) => ({
     intent,
     fields: {
@@ -87,7 +109,7 @@ async function restoreArchive(call: Call, run: DerivedRun, archive: DerivedArchi
     intents: String(highestOrdinal(archive)), intent: archive.intent, account: archive.account, batch: archive.batch, acceptedAtMs: optional(archive.acceptedAtMs),
     endedAtMs: optional(archive.endedAtMs), exportedAtMs: archive.state === 'exported' ? optional(archive.endedAtMs ?? run.opening.openedAtMs) : '', epoch: '0',
   };
-  await call('restore-archive', { archive: archive.archive, run: key, state: archive.state, fields, chunks: [...archive.chunks], intents, nowMs });
+  await write('restore-archive', { archive: archive.archive, run: key, state: archive.state, fields, chunks: [...archive.chunks], intents, nowMs });
 }
 
 /** The next intent must have a name of its own. */

@@ -106,7 +106,7 @@ it('rows are settled once and the accounts are exact although replies are lost a
 
   await Promise.all(segments.map(async (segment, index) => await produce(watched(connect(index), cutter), segment)));
   const rows = segments.length * chunksPerSegment * rowsPerChunk;
-  expect(['flushed', 'already']).toContain((await ledger.flushRun({ run: runA, accepted: rows, rejected: 0, input, nowMs })).kind);
+  expect(['flushed', 'already']).toContain((await ledger.flushRun({ run: runA, accepted: rows, rejected: 0, high: new Map(), input, nowMs })).kind);
 
   let isStopped = false;
   const sample = async (): Promise<void> => {

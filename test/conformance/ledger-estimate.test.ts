@@ -139,6 +139,7 @@ it('a rebuild learns from the samples that the lake holds what the ledger had le
   const sample = samplesOf(Array.from({ length: 75 }, () => ({ model: 'm', tokens: 2, tokensMax: 10, microUsd: 2, microUsdMax: 20 })));
   const restore = openRestore(world.redis, world.keys);
   await restore.begin(1, 'me', nowMs);
+  await restore.forget();
   const both = [...sample, ...sample].map((each) => ({ topic: 'invoices', sample: each }));
   await restore.end({ accounts: new Map(), overBound: [], calibrations: mergeSamples(both), generation: 1, epoch: 1, nowMs });
   expect(Object.entries(await snapshot(world)).filter(([name]) => name.includes('calibration'))).toEqual(learned);

@@ -61,7 +61,7 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   expect((await ledger.addChunk({ footer: first, spoolKey: 'a', previousRow: 0, checkpoint, isReleased: true, nowMs })).kind).toBe('added');
   expect((await ledger.addChunk({ footer: second, spoolKey: 'b', previousRow: 10, checkpoint, isReleased: false, nowMs })).kind).toBe('added');
   expect((await ledger.addChunk({ footer: third, spoolKey: 'c', previousRow: 20, checkpoint, isReleased: false, nowMs })).kind).toBe('added');
-  expect((await ledger.flushRun({ run: runB, accepted: 24, rejected: 0, input, nowMs })).queued).toHaveLength(2);
+  expect((await ledger.flushRun({ run: runB, accepted: 24, rejected: 0, high: new Map(), input, nowMs })).queued).toHaveLength(2);
 
   // The first fits, the second fits in part, the rest is held.
   expect(await ledger.nextSegment([])).toBe(normal);
@@ -210,6 +210,7 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   const evidence = runEvidence({ rows: [4, 4, 4] });
   const restore = openRestore(redis, world.keys);
   await restore.begin(1, 'me', nowMs);
+  await restore.forget();
   const derived = deriveRun({ ...evidence, sealed: [sealedOf(evidence, 1, [0]), sealedOf(evidence, 2, [1])], intents: [intentOf(evidence, 2, 1)] });
   await restore.run(derived, nowMs);
   await restore.end({ accounts: derived.accounts, overBound: [normal], calibrations: [{ topic: 'invoices', sample: { model: 'm', rows: 1, tokens: { 5: 1 }, microUsd: { 7: 1 } } }], generation: 1, epoch: 1, nowMs });

@@ -95,7 +95,7 @@ describe('a canceled run', () => {
   it('takes no chunk and no flush of a producer that goes on, and a run that has ended is not canceled', async () => {
     await world.ledger.cancelRun(runA, 1_000, nowMs);
     await expect(world.ledger.addChunk({ footer: { v: 1, chunk: 'c' as ChunkId, run: runA, segment: normal, client: 'etl', attempt: 1, source: 's', rows: 1, firstRow: 1, lastRow: 1, paramsBytes: 1, indexBytes: 1, tokensExpected: 1, tokensMax: 1, microUsdMax: 1 }, spoolKey: 's', previousRow: 0, checkpoint: { bytes: 0, rows: 0, sha256: '' }, isReleased: true, nowMs })).resolves.toMatchObject({ kind: 'canceled' });
-    await expect(world.ledger.flushRun({ run: runA, accepted: 0, rejected: 0, input: { bytes: 0, rows: 0, sha256: '' }, nowMs })).resolves.toMatchObject({ kind: 'canceled' });
+    await expect(world.ledger.flushRun({ run: runA, accepted: 0, rejected: 0, high: new Map(), input: { bytes: 0, rows: 0, sha256: '' }, nowMs })).resolves.toMatchObject({ kind: 'canceled' });
     await world.ledger.completeRun({ run: runA, result: 'partial', event: {}, nowMs });
     expect((await world.ledger.cancelRun(runA, 1_000, nowMs)).kind).toBe('ended');
     expect((await world.ledger.cancelRun(runB, 1_000, nowMs)).kind).toBe('unknown');

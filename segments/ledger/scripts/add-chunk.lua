@@ -1,8 +1,11 @@
 -- Registers a durable chunk and, unless the run is strict, queues it.
--- request  {footer, spoolKey, previousRow, checkpoint: {bytes, rows, sha256}, isReleased, nowMs}
--- returns  {kind: "added" | "duplicate" | "stale" | "canceled", epoch}
+-- request  {footer, spoolKey, previousRow, acknowledgedRow?, checkpoint: {bytes, rows, sha256}, isReleased, nowMs}
+-- returns  {kind: "added" | "duplicate" | "stale" | "canceled", epoch} | {kind: "behind", reason}
 -- Atomic because the high-water mark, the checkpoint and the queue must agree: a resumed producer skips exactly the
--- rows that are registered. A mark other than `previousRow` shows a second producer of the same run.
+-- rows that are registered. A mark other than `previousRow` shows a second producer of the same run; a mark below
+-- `acknowledgedRow`, or no run at all, shows that Redis was set back.
+local refusal = intakeRefusal()
+if refusal then return refusal end
 local footer = q.footer
 local run = P .. 'run:' .. footer.run
 local chunk = P .. 'chunk:' .. footer.chunk
@@ -11,7 +14,12 @@ local state = get(run, 'state')
 if state == 'canceling' or state == 'canceled' then return reply({ kind = 'canceled', epoch = 0 }) end
 local lane = footer.segment .. '|' .. footer.client
 if footer.prefix then lane = lane .. '|' .. footer.prefix end
-if state ~= 'ingesting' or num(run .. ':high', lane) ~= q.previousRow then
+if state == '' then return forgotten('a run that a producer has opened is not known to the ledger', q.nowMs) end
+local high = num(run .. ':high', lane)
+if state == 'ingesting' and q.acknowledgedRow and high < q.acknowledgedRow then
+  return forgotten('rows that a producer was acknowledged are not known to the ledger', q.nowMs)
+end
+if state ~= 'ingesting' or high ~= q.previousRow then
   return reply({ kind = 'stale', epoch = 0 })
 end
 createChunk(footer, q.spoolKey)

@@ -2,8 +2,5 @@
 -- request  {reason, nowMs}
 -- returns  {isFirst}
 -- Atomic because the event belongs to the first one who finds out.
-local key = P .. 'standing'
-if get(key, 'behind') ~= '' then return '{"isFirst":false}' end
-redis.call('HSET', key, 'behind', q.reason, 'behindAtMs', int(q.nowMs))
-emit('ledger:behind:' .. int(q.nowMs), 'ledger.behind', 'ledger', q.nowMs, { reason = q.reason })
-return '{"isFirst":true}'
+if noteBehind(q.reason, q.nowMs) then return '{"isFirst":true}' end
+return '{"isFirst":false}'

@@ -1,7 +1,8 @@
 -- Writes the record of an archive with its intents, and makes it due for the stage that it waits for.
--- request  {archive, run, state, fields: {name: text}, chunks: [chunk], intents: [{intent, fields: {name: text}}], nowMs}
--- returns  {isRestored}
+-- request  {archive, run, state, fields: {name: text}, chunks: [chunk], intents: [{intent, fields: {name: text}}], epoch, nowMs}
+-- returns  {isRestored} | {isOurs: false}
 -- Atomic because an archive without its intents would be sent again, and one that is not due would stand still.
+if not isRebuilding(q.epoch) then return '{"isOurs":false}' end
 local key = P .. 'archive:' .. q.archive
 if redis.call('EXISTS', key) == 1 then return '{"isRestored":false}' end
 redis.call('HSET', key, 'state', q.state, 'run', q.run)

@@ -1,8 +1,9 @@
 -- Writes the records of chunks and puts those that wait into their queues.
--- request  {run, chunks: [{chunk, state, fields: {name: text}}]}
--- returns  {restored}
+-- request  {run, chunks: [{chunk, state, fields: {name: text}}], epoch}
+-- returns  {restored} | {isOurs: false}
 -- Atomic because a queue that names a chunk without a record would stop the packer. A chunk that is there already was
 -- restored by this very call before. Bounded by the caller to a few hundred chunks.
+if not isRebuilding(q.epoch) then return '{"isOurs":false}' end
 local restored = 0
 for _, each in ipairs(q.chunks) do
   local key = P .. 'chunk:' .. each.chunk

@@ -3,7 +3,7 @@
 -- returns  {isEnded}
 -- Atomic because a ledger whose gate is open while its accounts are still missing would spend a budget twice.
 local key = P .. 'standing'
-if get(key, 'recovering') ~= '1' or num(key, 'epoch') ~= q.epoch then return '{"isEnded":false}' end
+if not isRebuilding(q.epoch) then return '{"isEnded":false}' end
 for _, account in ipairs(q.accounts) do
   redis.call('SADD', P .. 'accounts', account.name)
   for name, value in pairs(account.fields) do redis.call('HSET', P .. 'account:' .. account.name, name, value) end

@@ -1,7 +1,8 @@
 -- Writes the record of a run as the lake has it.
--- request  {run, fields: {name: text}, high: {lane: row}, isDone, nowMs}
--- returns  {isRestored}
+-- request  {run, fields: {name: text}, high: {lane: row}, isDone, epoch, nowMs}
+-- returns  {isRestored} | {isOurs: false}
 -- Atomic because its due time belongs to its state. Sent twice it writes the same.
+if not isRebuilding(q.epoch) then return '{"isOurs":false}' end
 local key = P .. 'run:' .. q.run
 if redis.call('EXISTS', key) == 1 then return '{"isRestored":false}' end
 for name, value in pairs(q.fields) do redis.call('HSET', key, name, value) end
