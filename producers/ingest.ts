@@ -196,10 +196,10 @@ export class Ingest {
     await closeJournal(store, runKey, { accepted, rejected, input, ...(trail && { trail }), ...(deferred.length > 0 ? { deferred: [...deferred] } : {}) });
     const flush = await ledger.flushRun({ run: runKey, accepted, rejected, high: this.#spooler.durableRows, input, nowMs: now() });
     const run = await ledger.readRun(runKey);
-    if (run === undefined) throw behind('a run that was ingested at this moment is not known to the ledger', runKey);
     if (flush.kind === 'canceled') throw canceled(runKey);
-    if (flush.kind === 'mismatch') throw inputDiffers(runKey, run.checkpoint, input);
-    if (flush.kind === 'miscount') throw countDiffers(runKey, run.accepted, accepted);
+    if (run && flush.kind === 'mismatch') throw inputDiffers(runKey, run.checkpoint, input);
+    if (run && flush.kind === 'miscount') throw countDiffers(runKey, run.accepted, accepted);
+    if (run === undefined || run.state === 'ingesting') throw behind('the end of an ingest that was written at this moment is not known to the ledger', runKey);
     for (const chunk of flush.queued) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
     await wake.wake({ stage: 'pack', entity: 'all', epoch: now() });
     // Without a single good line there is nothing to pack, and the run's manifest can be written at once.

@@ -59,10 +59,10 @@ export async function produceRetry(request: RetryRequest): Promise<Production> {
   const flush = await ledger.flushRun({ run: runKey, accepted, rejected: 0, high: spool.durableRows, input: spool.taken, nowMs: now() });
   if (flush.kind === 'canceled') throw canceled(runKey);
   const run = await ledger.readRun(runKey);
-  if (run === undefined) throw behind('a run that was made at this moment is not known to the ledger', runKey);
-  if (flush.kind === 'mismatch') throw inputDiffers(runKey, run.checkpoint, spool.taken);
+  if (run && flush.kind === 'mismatch') throw inputDiffers(runKey, run.checkpoint, spool.taken);
   // The rows follow from the outcomes of the old run (Q1), so other counts cannot come from another input.
-  if (flush.kind === 'miscount') throw behind(`it knows ${run.accepted} of the ${accepted} prompts of a retry`, runKey);
+  if (run && flush.kind === 'miscount') throw behind(`it knows ${run.accepted} of the ${accepted} prompts of a retry`, runKey);
+  if (run === undefined || run.state === 'ingesting') throw behind('the end of a retry that was written at this moment is not known to the ledger', runKey);
   await wake.wake({ stage: 'pack', entity: 'all', epoch: now() });
   return { run, accepted, rejected: 0, rejectsKey: undefined, deferred: [], isNew: true };
 }

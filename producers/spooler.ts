@@ -231,7 +231,10 @@ export class Spooler {
     const previousRow = this.#durableRows.get(key) ?? 0;
     // Taken for granted by the next chunk of the same rows: when this one fails, the ledger refuses that one as well.
     this.#durableRows.set(key, footer.lastRow);
-    const reply = await ledger.addChunk({ footer, spoolKey: spoolKey(run, footer.chunk), previousRow, acknowledgedRow: this.#acknowledgedRows.get(key) ?? 0, checkpoint, isReleased, nowMs: now() });
+    const add = async () => await ledger.addChunk({ footer, spoolKey: spoolKey(run, footer.chunk), previousRow, acknowledgedRow: this.#acknowledgedRows.get(key) ?? 0, checkpoint, isReleased, nowMs: now() });
+    let reply = await add();
+    // It left before the chunks ahead of it were answered. By now they are, and a ledger that has forgotten them can be told from a second producer.
+    if (reply.kind === 'stale') reply = await add();
     if (reply.kind === 'canceled') {
       throw new PlimsollError('run_canceled', { message: `the run ${run} was canceled while its source was read`, where: run, hint: 'What was read before is accounted for in its manifest. Use another run key to begin again.' });
     }
