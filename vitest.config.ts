@@ -20,6 +20,7 @@ export const longSuites = [
   'test/unit/submit-model.test.ts',
   'test/conformance/ledger-property-long.test.ts',
   'test/conformance/ledger-crowd.test.ts',
+  'test/conformance/ledger-set-back.test.ts',
   'test/chaos/real/trials.test.ts',
   'test/chaos/real/kills.test.ts',
 ];

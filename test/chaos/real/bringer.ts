@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { openInstallation } from '../../../cli/compose.ts';
 import { configOf, runKeyOf } from '../../../cli/options.ts';
 import { ingest, producerSettings, sourceOf } from '../../../cli/source.ts';
-import { InvariantBroken, PlimsollError } from '../../../segments/errors.ts';
+import { PlimsollError } from '../../../segments/errors.ts';
 
 const [prompts = '12', text = ''] = process.argv.slice(2);
 let isAsked = false;
@@ -26,9 +26,8 @@ for (let ordinal = 0; !isAsked; ) {
     process.stdout.write(`${run}\n`);
     ordinal += 1;
   } catch (error) {
-    // Not acknowledged; the same run is brought again. A run that has left the ledger is given up: Redis has lost it.
-    if (error instanceof InvariantBroken) ordinal += 1;
-    else if (!(error instanceof PlimsollError)) throw error;
+    // Not acknowledged; the same run is brought again. Where Redis has forgotten something nothing is taken in any more.
+    if (!(error instanceof PlimsollError)) throw error;
     await new Promise<void>((resolve) => setTimeout(resolve, 50));
   }
 }
