@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { readEnvironment } from '../config/env.ts';
 import { errnoOf, type ExitCode } from '../segments/errors.ts';
 import { tellError } from './terminal.ts';
+import { packageVersion } from './version.ts';
 
 let code: ExitCode = 0;
 const exit = (given: ExitCode): void => {
@@ -19,13 +20,14 @@ process.stdout.on('error', (error) => {
 
 const program = new Command('plimsoll')
   .description('A batch pipeline for Claude that never pays twice, never exceeds a budget and never loses a prompt.')
+  .version(packageVersion())
   .exitOverride()
   .showSuggestionAfterError()
   .addHelpText('after', '\nExit codes: 0 ok, 1 failed, 2 usage or input, 3 finished with failed rows, 4 credentials, 5 held by a budget or an operator, 6 not finished, 130 interrupted');
 
 /**
  * Every verb with the module that it needs. A command loads its own verb only, so that `plimsoll config` does not wait
- * for Redis, S3 and the provider's client to be loaded; help, completion and a mistyped verb load them all.
+ * for Redis, S3 and the provider's client to be loaded; help, completion and a mistyped verb load them all, the version none.
  */
 const verbs: Readonly<Record<string, () => Promise<Command>>> = {
   demo: async () => (await import('./demo.ts')).demoCommand(exit),
@@ -59,7 +61,7 @@ const verbs: Readonly<Record<string, () => Promise<Command>>> = {
 };
 
 const asked = process.argv[2];
-const wanted = asked !== undefined && asked !== 'completion' && Object.hasOwn(verbs, asked) ? [asked] : Object.keys(verbs);
+const wanted = asked === '--version' || asked === '-V' ? [] : asked !== undefined && asked !== 'completion' && Object.hasOwn(verbs, asked) ? [asked] : Object.keys(verbs);
 for (const verb of wanted) {
   const load = verbs[verb];
   if (load) program.addCommand(await load());

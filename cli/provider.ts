@@ -4,13 +4,14 @@ import { fileURLToPath } from 'node:url';
 import type { Home } from '../local/home.ts';
 import { shareServer } from '../local/shared-server.ts';
 import { PlimsollError } from '../segments/errors.ts';
-import { openClaude } from '../workers/anthropic.ts';
 import type { BatchSearch, Claude } from '../workers/claude.ts';
 import type { Installation } from './compose.ts';
 
 /** The provider behind the claude port: the real one, or the simulator of the home when the command says so. */
 export async function connectClaude(installation: Pick<Installation, 'config' | 'home' | 'id'>, options: { readonly isSimulated: boolean; readonly announce: (line: string) => void }): Promise<Claude & BatchSearch & { close(): Promise<void> }> {
   const { config, home } = installation;
+  // The SDK is loaded only by those who use it: it takes a while.
+  const { openClaude } = await import('../workers/anthropic.ts');
   if (options.isSimulated) {
     const baseUrl = await simulatorUrl(home, config.searchPath, options);
     // The port changes with every start; the batches belong to the home.

@@ -20,7 +20,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { ZipArchive } from 'archiver';
+import type { ZipArchive } from 'archiver';
 import { errnoOf, invariant, PlimsollError } from '../segments/errors.ts';
 import { decodeJournal } from '../segments/journal.ts';
 import { archiveManifestKey, auditKey, sealedKey } from '../segments/lake.ts';
@@ -88,7 +88,9 @@ export async function writeAudit({ outcome, store, scratchDirectory }: AuditRequ
 }
 
 async function writeZip(path: string, outcome: ArchiveOutcome, store: Store): Promise<{ readonly sizeBytes: number; readonly sha256: string }> {
-  const zip = new ZipArchive({ zlib: { level: zipLevel }, forceZip64: true });
+  // Loaded only by those who keep audit archives: it takes a while.
+  const archiver = await import('archiver');
+  const zip = new archiver.ZipArchive({ zlib: { level: zipLevel }, forceZip64: true });
   const hash = createHash('sha256');
   let sizeBytes = 0;
   const writing = pipeline(
