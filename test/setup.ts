@@ -1,13 +1,12 @@
-import { execFile } from 'node:child_process';
-import { cp, lstat, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
+import { lstat, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { promisify } from 'node:util';
+import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { openHome, RedisUnavailable, type Home, type RedisAddress } from '../local/home.ts';
 import { withLock } from '../local/lock.ts';
 import { listOccupants } from '../local/occupancy.ts';
 import { stopServers } from '../local/server.ts';
+import { bundleProduct } from './product.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -21,7 +20,6 @@ const announce = (line: string): void => void process.stderr.write(`${line}\n`);
 let home: Home | undefined;
 let directory: string | undefined;
 let product: string | undefined;
-const root = resolve(import.meta.dirname, '..');
 
 /** Makes one Redis available to the whole run: the one REDIS_URL names, or a private one in a temporary home. */
 export async function setup(project: TestProject): Promise<void> {
@@ -50,11 +48,7 @@ export async function setup(project: TestProject): Promise<void> {
  */
 async function buildProduct(): Promise<void> {
   product = await mkdtemp(join(tmpdir(), 'plimsoll-product-'));
-  const built = join(product, 'dist');
-  await promisify(execFile)(process.execPath, ['--import', 'tsx', join(root, 'cli/build.ts'), built], { cwd: root });
-  await cp(join(root, 'package.json'), join(product, 'package.json'));
-  await symlink(join(root, 'node_modules'), join(product, 'node_modules'));
-  process.env['TEST_PRODUCT'] = join(built, 'cli/plimsoll.js');
+  process.env['TEST_PRODUCT'] = await bundleProduct(product);
 }
 
 /** Stops the private Redis and removes its home. */

@@ -1,11 +1,12 @@
 /** The product as it is shipped, built once for all seeds, and beside it what is loaded into its processes to strike them. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { luaOf, scriptNames } from '../../../segments/ledger/scripts.ts';
+import { bundleProduct } from '../../product.ts';
 import { findRedisProgram, type RedisProgram } from './fragile-redis.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -27,19 +28,17 @@ export interface Product {
 export async function buildProduct(): Promise<Product> {
   const folder = mkdtempSync(join(tmpdir(), 'plimsoll-chaos-product-'));
   const given = process.env['TEST_PRODUCT'];
-  const dist = join(folder, 'dist');
-  if (given !== undefined && existsSync(given)) cpSync(dirname(dirname(given)), dist, { recursive: true });
-  else execFileSync(process.execPath, ['--import', 'tsx', join(root, 'cli/build.ts'), dist], { cwd: root, stdio: 'inherit' });
-  cpSync(join(root, 'package.json'), join(folder, 'package.json'));
-  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
-  // Beside the product, so that it resolves to the same instances of the libraries.
+  const isGiven = given !== undefined && existsSync(given);
+  if (isGiven) cpSync(dirname(dirname(dirname(given))), folder, { recursive: true, verbatimSymlinks: true });
+  const entry = isGiven ? join(folder, 'dist/cli/plimsoll.js') : await bundleProduct(folder);
+  // Beside the product, whose instances of the packages it changes.
   execFileSync(process.execPath, [
     compiler, join(import.meta.dirname, 'seams.ts'), '--outDir', join(folder, 'chaos'), '--module', 'nodenext', '--target', 'es2023',
     '--rewriteRelativeImportExtensions', '--types', 'node', '--typeRoots', join(root, 'node_modules/@types'), '--skipLibCheck', '--ignoreConfig',
   ], { cwd: root, stdio: 'inherit' });
   const scripts = Object.fromEntries(scriptNames.map((name) => [createHash('sha1').update(luaOf(name)).digest('hex'), name]));
   return {
-    entry: join(dist, 'cli/plimsoll.js'),
+    entry,
     seams: join(folder, 'chaos/seams.js'),
     scripts,
     shaOf: Object.fromEntries(Object.entries(scripts).map(([sha, name]) => [name, sha])),

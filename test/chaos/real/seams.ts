@@ -98,9 +98,11 @@ function shiftClock(ms: number): void {
   globalThis.Date = ShiftedDate as DateConstructor;
 }
 
-// The Redis client. The program imports the same instance, because both resolve to the same folder.
-const require = createRequire(import.meta.url);
-const { Redis } = require('ioredis') as { Redis: { prototype: { sendCommand(command: { name: string; args: readonly unknown[] }, stream?: unknown): unknown } } };
+/** A package as the program has it: the product is built with doors to these (`test/product.ts`), and this file lies beside it. */
+const packageOf = async <Door>(name: string): Promise<Door> => ((await import(new URL(`../dist/packages/${name}.js`, import.meta.url).href)) as { default: Door }).default;
+
+// The Redis client.
+const { Redis } = await packageOf<{ Redis: { prototype: { sendCommand(command: { name: string; args: readonly unknown[] }, stream?: unknown): unknown } } }>('ioredis');
 const sendCommand = Redis.prototype.sendCommand;
 
 function effectOf(command: { readonly name: string; readonly args: readonly unknown[] }): string | undefined {
@@ -137,7 +139,7 @@ fsPromises.open = (async (path: fs.PathLike, flags?: string | number, mode?: fs.
 syncBuiltinESMExports();
 
 // The provider's transport.
-const undici = require('undici') as { fetch(input: string | URL, init?: { method?: string; body?: unknown }): Promise<{ body: ReadableStream<Uint8Array> | null }> };
+const undici = await packageOf<{ fetch(input: string | URL, init?: { method?: string; body?: unknown }): Promise<{ body: ReadableStream<Uint8Array> | null }> }>('undici');
 const fetched = undici.fetch;
 undici.fetch = async (input, init = {}) => {
   const url = new URL(String(input));
@@ -168,7 +170,7 @@ interface Upload {
   emit(event: string, ...parts: readonly unknown[]): boolean;
   destroy(error?: Error): unknown;
 }
-const http = require('node:http') as { request(address: URL, options: { method?: string }): Upload };
+const http = createRequire(import.meta.url)('node:http') as { request(address: URL, options: { method?: string }): Upload };
 const requested = http.request;
 http.request = (address, options) => {
   const request = requested(address, options);
