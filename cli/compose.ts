@@ -149,7 +149,7 @@ export async function startStages(installation: Installation, claude: Claude & B
         queueRowsMax: config.submit.queueRows, patienceMs: config.submit.patienceMs, primerWaitMs: config.cache.primerWaitMs, pollMinMs: config.poll.minMs,
       }),
       makeAdopter({
-        ...shared, claude, fence: { owner, calls, isOwnerGone }, landingWaitMs: config.submit.landingWaitMs, orphansEveryMs: config.sweep.workspaceMs,
+        ...shared, claude, fence: { owner, calls, isOwnerGone }, landingWaitMs: config.submit.landingWaitMs, unprovable: config.submit.unprovable, orphansEveryMs: config.sweep.workspaceMs,
         pollMinMs: config.poll.minMs, priceOf: priceOf(prices),
       }),
       makeTracker({ ...shared, claude, pollMinMs: config.poll.minMs, pollMaxMs: config.poll.maxMs }),

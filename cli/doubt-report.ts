@@ -42,8 +42,9 @@ function choicesOf({ archive, intent, boundMicroUsd }: DoubtView): readonly { re
   const waiting = { choice: 'wait', command: '', cost: 'nothing; the reservation stays', costUsdMax: 0 };
   const adopting = { choice: 'adopt', command: `plimsoll doubts adopt ${archive.archive} BATCH`, cost: 'nothing more than that batch; if its results are not ours the adoption is undone', costUsdMax: 0 };
   const sending = { choice: 'absent', command: `plimsoll doubts absent ${archive.archive} --yes`, cost: `it is sent again; if there is a batch after all, up to ${dollarText(boundMicroUsd)} is paid twice`, costUsdMax: microUsdToUsd(boundMicroUsd) };
+  const forgoing = { choice: 'forgo', command: `plimsoll doubts forgo ${archive.archive} --yes`, cost: `it is never sent again and its ${countText(intent.rows)} rows become dead letters; ${dollarText(boundMicroUsd)} count as spent, whether it has a batch or not, and plimsoll retry pays for them anew`, costUsdMax: microUsdToUsd(boundMicroUsd) };
   const holding = { choice: 'hold', command: `plimsoll doubts hold ${archive.archive}`, cost: 'nothing; it is never sent again by itself, its reservation stays, and nothing with the same row count is sent', costUsdMax: 0 };
-  return intent.state === 'held' ? [adopting, sending] : [waiting, adopting, sending, holding];
+  return intent.state === 'held' ? [adopting, sending, forgoing] : [waiting, adopting, sending, forgoing, holding];
 }
 
 /** A doubt as JSON. Amounts in USD, times in ISO 8601. */

@@ -1,14 +1,17 @@
 /** `doubts`: archives whose create has no reply that proves anything; what is known of each, and a person's decisions. */
 import { Command } from 'commander';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
+import { microUsdToUsd } from '../segments/price.ts';
 import { asBatchId, type ArchiveId } from '../segments/segment.ts';
+import { readForgoing } from '../segments/store/decisions.ts';
 import { emptyScansMin } from '../workers/adopter.ts';
+import { forgo } from '../workers/forgo.ts';
 import { archiveOf } from '../workers/workspace.ts';
 import { type Installation } from './compose.ts';
 import { connectClaude } from './provider.ts';
 import { doubtDocument, doubtText, viewDoubts, type DoubtView } from './doubt-report.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
-import { dollarText, print, printJson, tell } from './terminal.ts';
+import { countOf, dollarText, print, printJson, tell } from './terminal.ts';
 
 interface AdoptOptions extends CommonOptions {
   readonly simulate?: boolean;
@@ -18,7 +21,12 @@ interface AbsentOptions extends CommonOptions {
   readonly yes?: boolean;
 }
 
-/** The `doubts` verb with `adopt`, `absent` and `hold`. */
+interface ForgoOptions extends AbsentOptions {
+  readonly by: string;
+  readonly reason: string;
+}
+
+/** The `doubts` verb with `adopt`, `absent`, `forgo` and `hold`. */
 export function doubtsCommand(exit: (code: ExitCode) => void): Command {
   const doubts = withCommon(new Command('doubts'))
     .description('Show archives in doubt with their evidence and what each decision can cost; decide them.')
@@ -36,7 +44,7 @@ export function doubtsCommand(exit: (code: ExitCode) => void): Command {
       );
     });
   // What `doubts` understands itself it takes, wherever it stands: the sub-commands read the options of both.
-  for (const command of [adoptCommand(exit), absentCommand(exit), holdCommand(exit)]) doubts.addCommand(command);
+  for (const command of [adoptCommand(exit), absentCommand(exit), forgoCommand(exit), holdCommand(exit)]) doubts.addCommand(command);
   return doubts;
 }
 
@@ -52,6 +60,7 @@ function adoptCommand(exit: (code: ExitCode) => void): Command {
       exit(
         await withInstallation(options, 'words', async (installation) => {
           const view = await doubtOf(installation, archive);
+          if (await readForgoing(installation.store, view.archive.run, view.intent.intent)) throw givenUp(view.archive.archive);
           await adopt(installation, view, batch, options);
           return 0;
         }),
@@ -99,6 +108,7 @@ function absentCommand(exit: (code: ExitCode) => void): Command {
         await withInstallation(options, 'words', async (installation) => {
           const { ledger, wake, now } = installation;
           const view = await doubtOf(installation, archive);
+          if (await readForgoing(installation.store, view.archive.run, view.intent.intent)) throw givenUp(view.archive.archive);
           if (options.yes !== true) {
             throw new PlimsollError('usage', {
               message: `if a batch of ${view.archive.archive} exists after all, up to ${dollarText(view.boundMicroUsd)} is paid twice`,
@@ -114,6 +124,45 @@ function absentCommand(exit: (code: ExitCode) => void): Command {
         }),
       );
     });
+}
+
+function forgoCommand(exit: (code: ExitCode) => void): Command {
+  return withCommon(new Command('forgo'))
+    .description('Give up an archive in doubt: it is never sent again, its rows become dead letters and count as spent.')
+    .argument('<archive>', 'archive in doubt')
+    .option('--yes', 'confirm that its answers are given up')
+    .option('--by <who>', 'who decides this, for the journal', 'operator')
+    .option('--reason <text>', 'why, for the journal', 'nobody can prove whether a batch exists')
+    .addHelpText('after', '\nFor a batch that may exist and that nobody can find: nothing is paid twice, and the run ends. The rows have the reason\nsubmission_in_doubt, and what they may have cost at most stays in every budget as spent. A batch that turns up later is told\n(batch.leaked) and not booked again; its answers are not taken. plimsoll retry RUN sends the rows once more, and pays for them.\n\nExample:\n  plimsoll doubts forgo 7f3a91c2ab-000012 --yes --by ada --reason "the machine is gone, nobody can ask it"\n\nExit codes: 0 given up (also when it was before), 2 usage, not in doubt, or not confirmed')
+    .action(async (archive: string, _own: unknown, command: Command) => {
+      const options = command.optsWithGlobals<ForgoOptions>();
+      exit(await withInstallation(options, 'words', async (installation) => await giveUp(installation, archive, options)));
+    });
+}
+
+async function giveUp(installation: Installation, name: string, options: ForgoOptions): Promise<ExitCode> {
+  const { ledger } = installation;
+  const known = await ledger.readArchive(name as ArchiveId);
+  const intent = known?.intent === undefined ? undefined : await ledger.readIntent(known.intent);
+  if (known && intent?.state === 'forgone') {
+    if (options.json) printJson({ archive: known.archive, run_key: known.run, intent: intent.intent, state: 'forgone' });
+    else if (!options.quiet) tell(`${known.archive} was given up before`);
+    return 0;
+  }
+  const view = await doubtOf(installation, name);
+  if (options.yes !== true) {
+    throw new PlimsollError('usage', {
+      message: `the answers of ${countOf(view.intent.rows, 'row')} of ${view.archive.archive} are given up, and ${dollarText(view.boundMicroUsd)} count as spent`,
+      where: '--yes',
+      hint: 'Look at the evidence with plimsoll doubts, then add --yes.',
+    });
+  }
+  const [by, reason] = [options.by.trim(), options.reason.trim()];
+  if (by === '' || reason === '') throw new PlimsollError('usage', { message: 'the journal keeps who gave it up and why', where: by === '' ? '--by' : '--reason', hint: 'Name both, or leave them out.' });
+  if (!(await forgo(installation, view.archive, view.intent.intent, by, reason))) throw resolved(name);
+  const words = `${name} is given up: ${countOf(view.intent.rows, 'row')} become dead letters (submission_in_doubt), ${dollarText(view.boundMicroUsd)} count as spent; workers export them`;
+  conclude(options, view, 'forgone', words, { rows: view.intent.rows, booked_usd_max: microUsdToUsd(view.boundMicroUsd) });
+  return 0;
 }
 
 function holdCommand(exit: (code: ExitCode) => void): Command {
@@ -143,6 +192,10 @@ async function doubtOf({ ledger }: Installation, name: string): Promise<DoubtVie
 
 function resolved(archive: string): PlimsollError {
   return new PlimsollError('not_in_doubt', { message: `${archive} is not in doubt`, where: archive, hint: 'It may have resolved itself meanwhile: plimsoll status' });
+}
+
+function givenUp(archive: string): PlimsollError {
+  return new PlimsollError('not_in_doubt', { message: `it was decided before that ${archive} is given up`, where: archive, hint: `A worker carries that out at its next look; so does plimsoll doubts forgo ${archive} --yes.` });
 }
 
 function conclude(options: CommonOptions, view: DoubtView, state: string, words: string, more: Readonly<Record<string, unknown>>): void {

@@ -62,7 +62,7 @@ export interface Config {
   readonly archive: { readonly bytesMax: number; readonly rowsMax: number; readonly lingerMs: number; readonly fullPermille: number };
   readonly cache: { readonly policy: 'auto' | 'off'; readonly topics: readonly string[]; readonly after: number; readonly primerWaitMs: number };
   readonly poll: { readonly minMs: number; readonly maxMs: number };
-  readonly submit: { readonly leaseMs: number; readonly queueRows: number; readonly patienceMs: number; readonly timeoutMs: number; readonly landingWaitMs: number };
+  readonly submit: { readonly leaseMs: number; readonly queueRows: number; readonly patienceMs: number; readonly timeoutMs: number; readonly landingWaitMs: number; readonly unprovable: 'hold' | 'forgo' };
   readonly retry: { readonly attemptsMax: number };
   readonly sweep: { readonly intervalMs: number; readonly workspaceMs: number; readonly leaseMs: number };
   readonly work: { readonly concurrency: number };

@@ -75,7 +75,7 @@ export function toConfig(values: Values, chosen: ReadonlyMap<string, Given>, env
     cache: { policy: cache.policy, topics: cache.topics, after: cache.after, primerWaitMs: cache.primerWait },
     archive: { bytesMax: archive.bytesMax, rowsMax: archive.rowsMax, lingerMs: archive.linger, fullPermille: archive.fullPermille },
     poll: { minMs: poll.min, maxMs: poll.max },
-    submit: { leaseMs: submit.lease, queueRows: submit.queueRows, patienceMs: submit.patience, timeoutMs: submit.timeout, landingWaitMs: submit.landingWait },
+    submit: { leaseMs: submit.lease, queueRows: submit.queueRows, patienceMs: submit.patience, timeoutMs: submit.timeout, landingWaitMs: submit.landingWait, unprovable: submit.unprovable },
     retry: values.retry,
     sweep: { intervalMs: sweep.interval, workspaceMs: sweep.workspace, leaseMs: sweep.lease },
     work: values.work,

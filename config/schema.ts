@@ -101,6 +101,7 @@ export const schema = group('Settings of Plimsoll.', {
     patience: setting(duration('1s', waitMost), '6h', 'After so long in line an archive goes before every other, whatever its priority; so nothing waits for ever behind higher work.'),
     timeout: setting(duration('1s', waitMost), '10m', 'How long an upload and its reply may take.'),
     landingWait: setting(duration('0ms', waitMost), '15m', 'How long after its sender has ended a submission without a reply may still turn up in the list of batches; only then may it be sent again.'),
+    unprovable: setting(choice(['hold', 'forgo']), 'hold', 'What becomes of a submission of which nothing is proven after 25 hours; hold: a person decides, forgo: its rows become dead letters (submission_in_doubt) and count as spent at their bounds.'),
   }),
   retry: group('Prompts that failed and may still succeed.', {
     attemptsMax: setting(integer(1, ownLimits.attemptsMax), 3, 'Attempts of one prompt, the first included.'),

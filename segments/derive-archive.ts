@@ -4,7 +4,7 @@
  */
 import type { ChunkFooter } from './chunk.ts';
 import type { SpooledObject } from './derive-rows.ts';
-import { ordinalOf, type AcceptedDocument, type CompletionDocument, type IngestionDocument, type IntentDocument, type OpeningDocument, type RefusalDocument, type SealedArchive, type SealedChunkRange } from './journal.ts';
+import { ordinalOf, type AcceptedDocument, type CompletionDocument, type ForgoingDocument, type IngestionDocument, type IntentDocument, type OpeningDocument, type RefusalDocument, type SealedArchive, type SealedChunkRange } from './journal.ts';
 import type { ArchiveState, IntentState } from './lifecycle.ts';
 import type { ArchiveOutcome } from './outcome.ts';
 import type { ReplanDocument } from './replan-document.ts';
@@ -22,6 +22,8 @@ export interface RunEvidence {
   readonly accepted: readonly AcceptedDocument[];
   readonly halved: readonly RefusalDocument[];
   readonly rejected: readonly RefusalDocument[];
+  /** Intents in doubt whose archives were given up. */
+  readonly forgone: readonly ForgoingDocument[];
   readonly outcomes: readonly ArchiveOutcome[];
   readonly exported: ReadonlySet<ArchiveId>;
   /** Replans that hold chunks of the run, each with those chunks only. */
@@ -41,6 +43,8 @@ export interface DerivedIntent {
   readonly providerDateMs: number;
   readonly preparedAtMs: number;
   readonly batch: BatchId | '';
+  /** When its archive was given up, Unix ms; undefined: it was not. */
+  readonly forgoneAtMs?: number | undefined;
 }
 
 export interface DerivedArchive {
@@ -90,12 +94,16 @@ function draftOf(evidence: RunEvidence, archive: ArchiveId, sealed: SealedArchiv
   const of = <Each extends { readonly archive: ArchiveId; readonly intent: IntentId }>(all: readonly Each[]): readonly Each[] =>
     all.filter((each) => each.archive === archive).sort((a, b) => ordinalOf(a.intent) - ordinalOf(b.intent));
   const intents = of(evidence.intents);
-  const accepted = of(evidence.accepted).at(-1);
+  // A batch whose id came to be known after its archive was given up and settled is nobody's any more.
+  const accepted = outcome?.batch === null ? undefined : of(evidence.accepted).at(-1);
   const newest = accepted ?? intents.at(-1);
+  // Any proof is better than the word that there is none: it may have come after that was said.
+  const isUnproven = accepted === undefined && (outcome?.batch ?? null) === null;
+  const forgone = isUnproven ? evidence.forgone.find((each) => each.intent === newest?.intent) : undefined;
   const rejected = of(evidence.rejected).find((each) => each.intent === newest?.intent);
   if (isHalved(evidence, archive)) return undefined;
   const ranges: readonly SealedChunkRange[] = sealed?.chunks ?? outcome?.chunks.map((chunk) => ({ ...chunk, tokensMax: 0, microUsdMax: 0 })) ?? [];
-  const state = stateOf(evidence, archive, outcome, accepted, rejected, newest);
+  const state = stateOf(evidence, archive, outcome, accepted, rejected ?? forgone, newest);
   const sent = evidence.intents.find((each) => each.intent === newest?.intent);
   return {
     archive,
@@ -107,7 +115,7 @@ function draftOf(evidence: RunEvidence, archive: ArchiveId, sealed: SealedArchiv
     record: {
       archive,
       state,
-      reason: state === 'in_doubt' ? 'ledger_rebuilt' : (rejected?.reason ?? ''),
+      reason: state === 'in_doubt' ? 'ledger_rebuilt' : (rejected?.reason ?? (forgone ? 'submission_in_doubt' : '')),
       priority: sealed?.priority ?? priorityOf(ranges),
       rows: sealed?.rows ?? outcome?.rows ?? 0,
       bodyBytes: sealed?.bodyBytes ?? 0,
@@ -116,11 +124,13 @@ function draftOf(evidence: RunEvidence, archive: ArchiveId, sealed: SealedArchiv
       account: newest?.account ?? outcome?.account ?? '',
       batch: accepted?.batch ?? outcome?.batch ?? '',
       acceptedAtMs: outcome ? (outcome.submittedAtMs ?? undefined) : accepted ? (sent?.preparedAtMs ?? evidence.opening.openedAtMs) : undefined,
-      endedAtMs: outcome?.endedAtMs ?? (rejected ? (sent?.preparedAtMs ?? evidence.opening.openedAtMs) : undefined),
+      endedAtMs: outcome?.endedAtMs ?? (rejected ? (sent?.preparedAtMs ?? evidence.opening.openedAtMs) : forgone?.decidedAtMs),
       chunks: ranges.map((range) => range.chunk),
       intents: intents.map((each): DerivedIntent => {
-        const batch = evidence.accepted.find((one) => one.intent === each.intent)?.batch ?? '';
         const isNewest = each.intent === newest?.intent;
+        const isForgone = isNewest && forgone !== undefined && rejected === undefined;
+        if (isForgone) return { ...each, state: 'forgone', batch: '', forgoneAtMs: forgone.decidedAtMs };
+        const batch = evidence.accepted.find((one) => one.intent === each.intent)?.batch ?? '';
         const isOpen = isNewest && state === 'in_doubt';
         return { ...each, state: batch !== '' ? 'accepted' : isOpen ? 'in_doubt' : 'refused', batch };
       }),
@@ -158,14 +168,14 @@ function stateOf(
   archive: ArchiveId,
   outcome: ArchiveOutcome | undefined,
   accepted: AcceptedDocument | undefined,
-  rejected: RefusalDocument | undefined,
+  concluded: RefusalDocument | ForgoingDocument | undefined,
   newest: { readonly intent: IntentId } | undefined,
 ): DerivedArchive['state'] {
   if (evidence.exported.has(archive)) return 'exported';
   // Without all of its retries the settlement is done again; it takes the outcome that is there (B3).
   if (outcome) return evidence.isComplete || areRetriesSpooled(evidence, outcome) ? 'settled' : 'ended';
   if (accepted) return 'accepted';
-  if (rejected) return 'ended';
+  if (concluded) return 'ended';
   return newest ? 'in_doubt' : 'sealed';
 }
 

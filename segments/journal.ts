@@ -89,6 +89,16 @@ export interface RefusalDocument {
   readonly reason: string;
 }
 
+/** `journal/archives/<run>/<intent>.forgone.json`: an archive in doubt was given up; by whom, when and why. */
+export interface ForgoingDocument {
+  readonly intent: IntentId;
+  readonly archive: ArchiveId;
+  readonly run: RunKey;
+  readonly by: string;
+  readonly reason: string;
+  readonly decidedAtMs: number;
+}
+
 /** `journal/budgets/<target>/<n>.json`. */
 export interface BudgetDocument {
   readonly target: string;
@@ -154,6 +164,7 @@ const schemas = {
   intent: z.looseObject({ intent: text, archive: text, run: text, account: text, owner: z.string(), rows: count, bodyBytes: count, providerDateMs: count, preparedAtMs: count }),
   accepted: z.looseObject({ intent: text, archive: text, run: text, account: text, batch: text }),
   refusal: z.looseObject({ intent: text, archive: text, reason: z.string() }),
+  forgoing: z.looseObject({ v: z.literal(1), intent: text, archive: text, run: text, by: text, reason: text, decidedAtMs: count }),
   budget: z.looseObject({
     target: text, tokens: count.optional(), microUsd: count.optional(), runtimeMs: count.optional(), onLate: z.enum(['wait', 'cancel']).optional(), mode: z.enum(['strict', 'estimate']).optional(), window: text, timeZone: text.optional(), setAtMs: count,
   }),
@@ -175,6 +186,7 @@ export interface JournalDocuments {
   readonly intent: IntentDocument;
   readonly accepted: AcceptedDocument;
   readonly refusal: RefusalDocument;
+  readonly forgoing: ForgoingDocument;
   readonly budget: BudgetDocument;
   readonly hold: HoldDocument;
   readonly replan: ReplanDocument;

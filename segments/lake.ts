@@ -140,6 +140,11 @@ export function rejectedKey(run: RunKey, intent: IntentId): string {
   return `journal/archives/${run}/${intent}.rejected.json`;
 }
 
+/** The record that an archive in doubt was given up, under the intent that nobody can prove anything of. */
+export function forgoneKey(run: RunKey, intent: IntentId): string {
+  return `journal/archives/${run}/${intent}.forgone.json`;
+}
+
 /** The manifest that fixes a sealed archive. */
 export function sealedKey(run: RunKey, archive: ArchiveId): string {
   return `journal/archives/${run}/${archive}.json`;

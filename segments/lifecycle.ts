@@ -6,7 +6,8 @@
  * Invariants
  *   L1  A state changes only along a move of this table.
  *   L2  A terminal state is never left.
- *   L3  An archive gets a new intent only after its last one was `refused` or found `absent`.
+ *   L3  An archive gets a new intent only after its last one was `refused` or found `absent`; after one that is `forgone`
+ *       it never gets another.
  */
 
 /** One allowed move. */
@@ -31,7 +32,7 @@ export type RunState = 'ingesting' | 'open' | 'complete' | 'canceling' | 'cancel
 export type ChunkState = 'spooled' | 'queued' | 'packed' | 'done' | 'held' | 'split';
 export type ArchiveState =
   | 'open' | 'sealed' | 'submitting' | 'accepted' | 'ended' | 'settled' | 'exported' | 'in_doubt' | 'canceled';
-export type IntentState = 'prepared' | 'armed' | 'sent' | 'accepted' | 'refused' | 'in_doubt' | 'adopted' | 'absent' | 'held';
+export type IntentState = 'prepared' | 'armed' | 'sent' | 'accepted' | 'refused' | 'in_doubt' | 'adopted' | 'absent' | 'held' | 'forgone';
 export type SegmentState = 'flowing' | 'stopped';
 
 /** Why a segment or a chunk stands still. */
@@ -86,6 +87,7 @@ const archive: Machine = {
     move('submitting', 'halve', 'canceled', 'submitter', 'The provider refused it whole; two archives carry its chunks on.'),
     move('in_doubt', 'adopt', 'accepted', 'adopter', 'Its batch was found in the workspace.'),
     move('in_doubt', 'absolve', 'sealed', 'adopter', 'It is proven that no batch exists; another intent may follow.'),
+    move('in_doubt', 'forgo', 'ended', 'operator', 'Nobody can prove what became of it: its answers are given up, its rows become dead letters, and their bounds count as spent.'),
     move('accepted', 'disown', 'in_doubt', 'adopter', 'Another batch was found to hold its rows: the one it was bound to belongs to somebody else.'),
     move('ended', 'disown', 'in_doubt', 'settler', 'The results hold none of its rows: the batch it was bound to belongs to somebody else.'),
     move('accepted', 'end', 'ended', 'tracker', 'The provider has finished the batch; results can be read.'),
@@ -99,7 +101,7 @@ const archive: Machine = {
 
 const intent: Machine = {
   initial: 'prepared',
-  terminal: ['accepted', 'refused', 'absent'],
+  terminal: ['accepted', 'refused', 'absent', 'forgone'],
   moves: [
     move('prepared', 'arm', 'armed', 'submitter', 'It is durable in the ledger and in the lake; the upload may begin.'),
     move('armed', 'send', 'sent', 'submitter', 'The gate is open: the last byte may leave.'),
@@ -117,6 +119,8 @@ const intent: Machine = {
     move('in_doubt', 'hold', 'held', 'adopter', 'Nobody can prove that its sender is finished, or a person said so: a person decides.'),
     move('held', 'adopt', 'adopted', 'operator', 'A person bound it to a batch, or a batch was found that holds its rows.'),
     move('held', 'absolve', 'absent', 'operator', 'A person decided that no batch exists.'),
+    move('in_doubt', 'forgo', 'forgone', 'operator', 'A person gave it up, or the adopter where the settings say so: it is never sent again, and a batch of it is wanted no more.'),
+    move('held', 'forgo', 'forgone', 'operator', 'As above, after a person was asked.'),
     move('adopted', 'confirm', 'accepted', 'settler', 'The results of the batch hold its rows.'),
     move('adopted', 'disown', 'in_doubt', 'settler', 'The results of the batch hold none of its rows; the search goes on.'),
   ],

@@ -8,11 +8,13 @@ import { startSimulator, type FaultRule } from '../local/simulator/simulator.ts'
 import { spoolKey } from '../segments/lake.ts';
 import type { ArchiveRecord, IntentRecord } from '../segments/ledger/ledger.ts';
 import { intentId, type ArchiveId, type BatchId, type RunKey, type SegmentName } from '../segments/segment.ts';
+import { readDocument } from '../segments/store/document.ts';
 import type { StageHandler, StageLog, StageOutcome } from '../segments/stage.ts';
 import type { Wake } from '../segments/wake.ts';
 import { makeAdopter, type AdopterDependencies } from '../workers/adopter.ts';
 import { openClaude } from '../workers/anthropic.ts';
 import { OpenCalls } from '../workers/fence.ts';
+import { forgo } from '../workers/forgo.ts';
 import { makeSealer } from '../workers/sealer.ts';
 import { makeSettler, type SettlerDependencies } from '../workers/settler.ts';
 import { makeSubmitter, type SubmitterDependencies } from '../workers/submitter.ts';
@@ -38,6 +40,8 @@ export interface DoubtWorld {
   /** Looks, advances to the time that it asks for, and looks again, until `done` or so many looks. */
   lookUntilDone(archive: ArchiveId, looks?: number, given?: Partial<AdopterDependencies>): Promise<boolean>;
   sweep(): Promise<void>;
+  /** Gives an archive in doubt up, as `plimsoll doubts forgo` does. `isKilled`: after the word is in the lake. */
+  forgo(archive: ArchiveId, isKilled?: boolean): Promise<boolean>;
   /** Tracks and settles an archive whose batch has ended. */
   finish(archive: ArchiveId, given?: Partial<SettlerDependencies>): Promise<void>;
   archive(archive: ArchiveId): Promise<ArchiveRecord>;
@@ -51,6 +55,8 @@ export interface DoubtWorld {
   /** Posts a batch of somebody else, with ids that are not ours. */
   postForeign(rows: number): Promise<BatchId>;
   truth(): Truth;
+  /** A document of the lake; undefined: there is none. */
+  readJournal(key: string): Promise<unknown>;
   /** Whether the lake has this object. */
   journal(key: string): Promise<boolean>;
   /** The stages of another process over the same stores. */
@@ -82,7 +88,7 @@ export async function openDoubtWorld(faults: readonly FaultRule[] = []): Promise
   await world.open(run);
 
   const adopter = (given: Partial<AdopterDependencies>): StageHandler =>
-    makeAdopter({ ...shared, claude, fence: { owner, calls, isOwnerGone: () => undefined }, landingWaitMs, orphansEveryMs: 60_000, pollMinMs: 100, priceOf, ...given });
+    makeAdopter({ ...shared, claude, fence: { owner, calls, isOwnerGone: () => undefined }, landingWaitMs, unprovable: 'hold', orphansEveryMs: 60_000, pollMinMs: 100, priceOf, ...given });
   const control = async (path: string, method = 'POST', body: unknown = {}): Promise<void> => {
     const reply = await fetch(`${simulator.url}/_simulator${path}`, { method, ...(method === 'GET' ? {} : { body: JSON.stringify(body) }) });
     if (!reply.ok) throw new Error(`${path}: ${await reply.text()}`);
@@ -117,6 +123,12 @@ export async function openDoubtWorld(faults: readonly FaultRule[] = []): Promise
       return false;
     },
     sweep: async () => void (await adopter({}).handle(`workspace|${account}`, never)),
+    async forgo(archive, isKilled = false) {
+      const { intent } = await self.archive(archive);
+      if (intent === undefined) throw new Error(`${archive} has no intent`);
+      const ledger = isKilled ? { forgoIntent: async () => await Promise.resolve(false) } : world.ledger;
+      return await forgo({ ...shared, ledger }, await self.archive(archive), intent, 'ada', 'nobody can ask its sender');
+    },
     async finish(archive, given = {}) {
       await makeTracker({ ...shared, claude, pollMinMs: 100, pollMaxMs: 1_000 }).handle(archive, never);
       await makeSettler({
@@ -148,6 +160,7 @@ export async function openDoubtWorld(faults: readonly FaultRule[] = []): Promise
       return made;
     },
     truth: () => readTruth(truthFile),
+    readJournal: async (key) => await readDocument(lake.store, key),
     journal: async (key) => (await lake.store.head(key)) !== undefined,
     other: (isOwnerGone) => ({ fence: { owner: 'host/2/bb', calls: new OpenCalls(), isOwnerGone: () => isOwnerGone } }),
     async close() {

@@ -40,7 +40,7 @@ export function runEvidence(given: { readonly rows: readonly number[]; readonly 
   return {
     opening: { run, tag, dt: '2026-11-21', openedAtMs: 1_000, source: 'docs.jsonl', cutSha256: 'cut' },
     ingestion: { accepted, rejected: 0, input: { bytes: 10, rows: accepted, sha256: 'ab' } },
-    isCanceled: false, spool, sealed: [], intents: [], accepted: [], halved: [], rejected: [], outcomes: [], exported: new Set(), replans: [], completion: undefined, isComplete: false,
+    isCanceled: false, spool, sealed: [], intents: [], accepted: [], halved: [], rejected: [], forgone: [], outcomes: [], exported: new Set(), replans: [], completion: undefined, isComplete: false,
   };
 }
 

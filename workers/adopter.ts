@@ -5,7 +5,7 @@
  *   fence     is the sender finished?
  *   list      the batches of the workspace around the time of the upload
  *   decide    an ended batch by its first result, one that still runs by time and count if no other is possible
- *   conclude  adopted, absent after fence, landing wait and empty scans, or left to a person
+ *   conclude  adopted, absent after fence, landing wait and empty scans, left to a person, or forgone as the settings say
  *
  * It owns: which batch an archive in doubt is bound to. The settler confirms it from the results, or disowns it.
  *
@@ -14,17 +14,21 @@
  *   B2  Nothing is declared absent while its sender may still send, while a batch may still turn up, or while a batch
  *       that may be its own is undecided. A listing that is not complete proves nothing.
  *   B3  A sender that nobody can see from here is never taken for finished: a person decides.
- *   B4  Running twice, late or never costs nothing: every conclusion is one conditional transition of the ledger.
+ *   B4  What was given up in the lake is given up in the ledger, whoever was killed in between; and by this stage alone only
+ *       where the settings say so, after every batch of the time has ended and shown whose it is.
+ *   B5  Running twice, late or never costs nothing: every conclusion is one conditional transition of the ledger.
  */
 import { acceptedKey, intentKey } from '../segments/lake.ts';
 import type { ArchiveRecord, IntentRecord, Ledger } from '../segments/ledger/ledger.ts';
 import type { ArchiveId, BatchId } from '../segments/segment.ts';
 import { done, type Log, type Now, type StageHandler, type StageOutcome } from '../segments/stage.ts';
+import { readForgoing } from '../segments/store/decisions.ts';
 import { putDocument, readDocument } from '../segments/store/document.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import type { BatchSearch, Claude, ListedBatch } from './claude.ts';
 import { senderState, type FenceView } from './fence.ts';
+import { carryOutForgoing, forgo } from './forgo.ts';
 import { sweepWorkspace, type OrphanDependencies } from './orphans.ts';
 import { archiveOf, asEvidence, decodeJournaledIntent, onlyCandidate, sift, windowOf } from './workspace.ts';
 
@@ -36,6 +40,8 @@ export interface AdopterDependencies extends OrphanDependencies {
   readonly fence: FenceView;
   /** How long after its sender was finished a batch may still turn up in the list. */
   readonly landingWaitMs: number;
+  /** What becomes of a doubt that nobody has ended after 25 hours: a person decides, or its answers are given up. */
+  readonly unprovable: 'hold' | 'forgo';
   /** How often the workspace is searched for batches that nobody claims. */
   readonly orphansEveryMs: number;
   readonly pollMinMs: number;
@@ -48,8 +54,12 @@ const workspacePrefix = 'workspace|';
 export const emptyScansMin = 3;
 /** A doubt that lasts is told again this often. */
 const alarmEveryMs = 25 * 3_600_000;
+/** By then every batch of that time has ended (claude-batches.md 2.4), so its results would have told whose it is. */
+const unprovableAfterMs = 25 * 3_600_000;
 /** First results read in one look; more are left for the next one, and until then nothing is absent. */
 const readsMax = 50;
+/** The reason of an intent that is held because its sender cannot be seen; one that a person holds has another. */
+const senderNotVisible = 'sender_not_visible';
 const looksEveryMaxMs = 30_000;
 const heldLooksEveryMaxMs = 300_000;
 const otherAccountMs = 60_000;
@@ -84,6 +94,9 @@ export function makeAdopter(dependencies: AdopterDependencies): StageHandler {
 /** One look for one intent. */
 async function look(dependencies: AdopterDependencies, archive: ArchiveRecord, before: IntentRecord, signal: AbortSignal): Promise<StageOutcome> {
   const { ledger, store, claude, fence, landingWaitMs, now, log } = dependencies;
+  // Whoever decided it was killed, or Redis was set back since.
+  const decided = await readForgoing(store, archive.run, before.intent);
+  if (decided && (await carryOutForgoing(dependencies, decided))) return done;
   const journaled = decodeJournaledIntent(await readDocument(store, intentKey(before.account, before.intent)));
   const sender = senderState(fence, before.intent, journaled?.owner ?? before.owner);
   if (before.doubt?.fencedAtMs === undefined && sender === 'finished') await ledger.fenceIntent(before.intent, 'sender_gone', now());
@@ -114,6 +127,7 @@ async function look(dependencies: AdopterDependencies, archive: ArchiveRecord, b
   if (note.isAlarm) log({ level: 'error', event: 'archive.still_in_doubt', subject: archive.archive, detail: { intent: intent.intent, state: intent.state, hours: Math.floor((now() - (intent.doubt?.sinceMs ?? now())) / 3_600_000) } });
   if (intent.state === 'in_doubt' && note.scans >= emptyScansMin && (await absolve(dependencies, archive, intent))) return done;
   if (intent.state === 'in_doubt' && sender === 'unknown' && intent.doubt?.fencedAtMs === undefined && now() >= (intent.doubt?.sinceMs ?? 0) + landingWaitMs) await hold(dependencies, archive, intent);
+  if (isEmpty && isUnprovable(dependencies, intent) && (await forgo(dependencies, archive, intent.intent, 'settings', 'submit.unprovable is forgo, and nothing was proven in 25 hours'))) return done;
   return { kind: 'later', atMs: nextLookMs(dependencies, intent, spacingMs), why: isEmpty ? 'not_found' : 'undecided' };
 }
 
@@ -151,8 +165,14 @@ async function absolve(dependencies: AdopterDependencies, archive: ArchiveRecord
 
 async function hold(dependencies: AdopterDependencies, archive: ArchiveRecord, intent: IntentRecord): Promise<void> {
   const { ledger, now, log } = dependencies;
-  if (!(await ledger.holdIntent(intent.intent, 'sender_not_visible', now()))) return;
-  log({ level: 'error', event: 'archive.held', subject: archive.archive, detail: { intent: intent.intent, reason: 'sender_not_visible', hint: 'decide with: plimsoll doubts' } });
+  if (!(await ledger.holdIntent(intent.intent, senderNotVisible, now()))) return;
+  log({ level: 'error', event: 'archive.held', subject: archive.archive, detail: { intent: intent.intent, reason: senderNotVisible, hint: 'decide with: plimsoll doubts' } });
+}
+
+/** Nobody has ended it in a day, and it was not a person who kept it. */
+function isUnprovable({ unprovable, now }: AdopterDependencies, { doubt, state, reason }: IntentRecord): boolean {
+  if (unprovable !== 'forgo' || doubt === undefined || now() < doubt.sinceMs + unprovableAfterMs) return false;
+  return state !== 'held' || reason === senderNotVisible;
 }
 
 /** Often while the doubt is young, seldom when it is old; and as soon as absence can be proven. */

@@ -19,7 +19,7 @@ import type { SealedChunkRange } from './sealer.ts';
 export interface JudgeInput {
   readonly archive: ArchiveRecord;
   readonly run: RunRecord;
-  /** undefined: the archive was rejected whole and has no batch. */
+  /** undefined: the archive has no batch: it was rejected whole, never sent, or given up in doubt. */
   readonly results: ResultsCheck | undefined;
   /** What an operator made of the archive's chunks; undefined: the archive was sent, or was to be. */
   readonly replan?: ReplanDocument | undefined;
@@ -29,6 +29,9 @@ export interface JudgeInput {
 }
 
 type Fate = { readonly kind: 'succeeded'; readonly usage: Usage; readonly model: string } | { readonly kind: 'retry' | 'replanned' | 'not_sampled' } | { readonly kind: 'dead'; readonly reason: DeadLetterReason; readonly errorType: string | undefined };
+
+/** Of these nobody knows whether they were billed, so they count as spent at their bounds. */
+const mayBeBilled: ReadonlySet<DeadLetterReason> = new Set(['result_missing', 'result_conflict', 'submission_in_doubt']);
 
 /** Judges an archive chunk by chunk, in the order of the archive. */
 export class Judge {
@@ -77,7 +80,7 @@ export class Judge {
         case 'dead':
           tally.deadLettered += 1;
           spends.count('deadLettered', modelOf(input, row));
-          if (fate.reason === 'result_missing' || fate.reason === 'result_conflict') bookBound(tally, spends, row, input.priceOf(row.model));
+          if (mayBeBilled.has(fate.reason)) bookBound(tally, spends, row, input.priceOf(row.model));
           this.#dead.push({ index, reason: fate.reason, errorType: fate.errorType ?? null });
           break;
         default:
@@ -147,6 +150,7 @@ export function summaryOf({ chunks }: ArchiveOutcome): { readonly succeeded: num
 function fateOf(input: JudgeInput, range: SealedChunkRange, row: ChunkRow, verdict: RowVerdict | undefined): Fate {
   if (!verdict) {
     if (input.archive.reason === 'canceled') return { kind: 'dead', reason: 'canceled', errorType: undefined };
+    if (input.archive.reason === 'submission_in_doubt') return { kind: 'dead', reason: 'submission_in_doubt', errorType: undefined };
     const reason = input.archive.reason === 'status_413' ? 'too_large' : 'invalid_request';
     return { kind: 'dead', reason, errorType: input.archive.reason };
   }

@@ -92,8 +92,8 @@ async function mayAdopt({ ledger, claude }: OrphanDependencies, archive: Archive
 async function bookLeak(dependencies: OrphanDependencies, archive: ArchiveRecord, orphan: ListedBatch, signal: AbortSignal): Promise<void> {
   const { ledger, claude, now, log } = dependencies;
   const bill = await billOf(dependencies, archive, orphan.batch, signal);
-  const isBooked = await ledger.bookLeak({ account: claude.account, archive: archive.archive, batch: orphan.batch, rows: orphan.rows, ...bill, nowMs: now() });
-  if (isBooked) log({ level: 'error', event: 'batch.leaked', subject: orphan.batch, detail: { archive: archive.archive, rows: orphan.rows, microUsd: bill.microUsd, rowsAtBound: bill.rowsAtBound } });
+  const { isBooked, isCovered } = await ledger.bookLeak({ account: claude.account, archive: archive.archive, batch: orphan.batch, rows: orphan.rows, ...bill, nowMs: now() });
+  if (isBooked) log({ level: 'error', event: 'batch.leaked', subject: orphan.batch, detail: { archive: archive.archive, rows: orphan.rows, microUsd: bill.microUsd, rowsAtBound: bill.rowsAtBound, isCovered } });
 }
 
 /** `rowsAtBound`: rows of which no result is to be had; they are booked at their upper bounds, as the settler does. */

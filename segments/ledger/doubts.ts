@@ -7,8 +7,10 @@ import type { Call } from './scripts.ts';
 
 /** The provider shows a batch for 29 days (claude-batches.md 1.2); a day more, and nobody can ask for it any more. */
 const strangersKeptMs = 30 * 86_400_000;
+/** A batch ends within a day (claude-batches.md 2.4); after that its results say whose it is, whatever its count. */
+export const forgoneMs = 26 * 3_600_000;
 
-type DoubtMethods = 'listDoubts' | 'fenceIntent' | 'noteLook' | 'absolveIntent' | 'holdIntent' | 'disownBatch' | 'readClaims' | 'noteStranger' | 'bookLeak';
+type DoubtMethods = 'listDoubts' | 'fenceIntent' | 'noteLook' | 'absolveIntent' | 'holdIntent' | 'forgoIntent' | 'disownBatch' | 'readClaims' | 'noteStranger' | 'bookLeak';
 
 /** The methods of the ledger for doubts, on its connection. */
 export function doubtCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<Ledger, DoubtMethods> {
@@ -38,6 +40,7 @@ export function doubtCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<Led
     noteLook: async (request) => (await call('note-look', { ...request, candidates: JSON.stringify(request.candidates) })) as Awaited<ReturnType<Ledger['noteLook']>>,
     absolveIntent: async (request) => ((await call('absolve-intent', { ...request })) as { isAbsolved: boolean }).isAbsolved,
     holdIntent: async (intent, reason, nowMs) => ((await call('hold-intent', { intent, reason, nowMs })) as { isHeld: boolean }).isHeld,
+    forgoIntent: async (request) => ((await call('forgo-intent', { ...request, rivalUntilMs: request.decidedAtMs + forgoneMs })) as { isForgone: boolean }).isForgone,
     disownBatch: async (archive, batch, nowMs) => ((await call('disown-batch', { archive, batch, nowMs })) as { isDisowned: boolean }).isDisowned,
     async readClaims(account, batches) {
       const claims = new Map<BatchId, BatchClaim>();
@@ -52,6 +55,6 @@ export function doubtCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<Led
       return claims;
     },
     noteStranger: async ({ account, batch, archive, createdAtMs, nowMs }) => void (await call('note-stranger', { account, batch, archive: archive ?? '', createdAtMs, keptMs: strangersKeptMs, nowMs })),
-    bookLeak: async (request) => ((await call('book-leak', { ...request })) as { isBooked: boolean }).isBooked,
+    bookLeak: async (request) => (await call('book-leak', { ...request })) as Awaited<ReturnType<Ledger['bookLeak']>>,
   };
 }

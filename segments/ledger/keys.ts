@@ -42,6 +42,7 @@
  * | batches                  | hash   | intent by batch id: a batch is bound once                | for ever             |
  * | adoptions                | set    | adopted intents whose results have not confirmed it yet  | until they are read  |
  * | intent:<id>:foreign      | set    | batches that were bound to it and hold none of its rows  | with its run         |
+ * | forgone:<account>        | zset   | intents that were given up, by when their batch can turn up no more | until it has, or a day |
  * | strangers:<account>      | zset   | batches of others, by creation: not read again           | 30 days              |
  * | strangers:<account>:named | hash  | the archive that each of them names, empty if none       | as above             |
  * | due:<stage>              | zset   | what waits for a stage, by due time                      | while it waits       |

@@ -177,6 +177,12 @@ export interface Ledger {
   }): Promise<boolean>;
   /** Leaves a doubt to a person. */
   holdIntent(intent: IntentId, reason: string, nowMs: number): Promise<boolean>;
+  /**
+   * Gives up an archive in doubt: it is never sent again, and its settlement books its bounds as spent. `decidedAtMs`: when
+   * that was written down. For a day no other archive of its row count is bound to a batch by time and count alone, because
+   * its batch may still turn up. False: it is not in doubt.
+   */
+  forgoIntent(request: { readonly intent: IntentId; readonly by: string; readonly decidedAtMs: number; readonly nowMs: number }): Promise<boolean>;
   /** Undoes an adoption whose batch holds none of the archive's rows. */
   disownBatch(archive: ArchiveId, batch: BatchId, nowMs: number): Promise<boolean>;
   /** What the ledger knows of these batches; those that it does not know are not in the answer. */
@@ -184,7 +190,8 @@ export interface Ledger {
   /** Remembers a batch that is not ours. `archive`: what its results name where that has the form of ours; should the
    *  ledger come to know it, the batch is a stranger's no more. */
   noteStranger(request: { readonly account: string; readonly batch: BatchId; readonly archive: ArchiveId | undefined; readonly createdAtMs: number; readonly nowMs: number }): Promise<void>;
-  /** Books a batch of ours that no archive claims to the account `leak`; once. */
+  /** Books a batch of ours that no archive claims to the account `leak`; once. `isCovered`: the archive was given up, and the
+   *  bounds that this booked cover the batch, so nothing is added. */
   bookLeak(request: {
     readonly account: string;
     readonly archive: ArchiveId;
@@ -195,7 +202,7 @@ export interface Ledger {
     /** Rows of which no result is to be had: `usage` and `microUsd` hold their bounds. */
     readonly rowsAtBound: number;
     readonly nowMs: number;
-  }): Promise<boolean>;
+  }): Promise<{ readonly isBooked: boolean; readonly isCovered: boolean }>;
 
   /** Looks whether an unfinished batch is late or to be canceled, and notes it. */
   watchBatch(archive: ArchiveId, nowMs: number): Promise<BatchWatch>;

@@ -14,6 +14,7 @@ import { PlimsollError } from '../errors.ts';
 import type { DerivedArchive, DerivedChunk, DerivedRun } from '../derive.ts';
 import type { AccountSums } from '../derive-money.ts';
 import type { RunKey, SegmentName } from '../segment.ts';
+import { forgoneMs } from './doubts.ts';
 import type { LedgerKeys } from './keys.ts';
 import { scriptCaller, type ScriptName } from './scripts.ts';
 
@@ -98,8 +99,9 @@ async function restoreArchive(write: Write, run: DerivedRun, archive: DerivedArc
   const intents = archive.intents.map(({ intent, ...each }) => ({
     intent,
     fields: {
-      state: each.state, reason: each.state === 'in_doubt' ? archive.reason : '', archive: archive.archive, account: each.account, owner: each.owner, rows: String(each.rows),
+      state: each.state, reason: each.state === 'in_doubt' || each.state === 'forgone' ? archive.reason : '', archive: archive.archive, account: each.account, owner: each.owner, rows: String(each.rows),
       bodyBytes: String(each.bodyBytes), providerDateMs: String(each.providerDateMs), preparedAtMs: String(each.preparedAtMs), batch: each.batch,
+      ...(each.forgoneAtMs === undefined ? {} : { rivalUntilMs: String(each.forgoneAtMs + forgoneMs) }),
     },
   }));
   const bytes = run.chunks.filter((chunk) => chunk.archive === archive.archive).reduce((sum, chunk) => sum + chunk.paramsBytes, 0);

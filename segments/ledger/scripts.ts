@@ -9,7 +9,7 @@ import { lifecycle } from '../lifecycle.ts';
 import { ledgerFault, replyCodeOf } from './refusal.ts';
 
 export const scriptNames = [
-  'absolve-intent', 'book-leak', 'disown-batch', 'fence-intent', 'hold-intent', 'note-look', 'note-stranger',
+  'absolve-intent', 'book-leak', 'disown-batch', 'fence-intent', 'forgo-intent', 'hold-intent', 'note-look', 'note-stranger',
   'mark-behind', 'raise-generation', 'read-intents', 'read-standing', 'restore-archive', 'restore-begin', 'restore-chunks', 'restore-end', 'restore-run',
   'accept-intent', 'add-chunk', 'admit', 'advance-relay', 'claim-relay', 'arm-intent', 'cancel-run', 'claim', 'claim-lake', 'close-archive', 'complete-run', 'defer-poll',
   'doubt-intent', 'end-archive', 'expire-lane', 'export-archive', 'flush-archives', 'flush-run', 'halve-archive', 'hold',

@@ -1,12 +1,12 @@
 /**
- * What operators decide, written into the lake before the ledger acts on it: limits, holds, cancellations and tiers. A ledger
+ * What operators decide, written into the lake before the ledger acts on it: limits, holds, cancellations, tiers and archives that are given up. A ledger
  * that is rebuilt must not spend, let go, send or admit what a person has forbidden.
  */
 import { PlimsollError } from '../errors.ts';
-import { decodeJournal, type TierDocument } from '../journal.ts';
-import { budgetKey, holdKey, runCanceledKey, tierHistoryPrefix, tierKey } from '../lake.ts';
+import { decodeJournal, type ForgoingDocument, type TierDocument } from '../journal.ts';
+import { budgetKey, forgoneKey, holdKey, runCanceledKey, tierHistoryPrefix, tierKey } from '../lake.ts';
 import type { Budget, HoldTarget } from '../ledger/ledger.ts';
-import type { RunKey } from '../segment.ts';
+import type { IntentId, RunKey } from '../segment.ts';
 import { putDocument, readDocument } from './document.ts';
 import type { Store } from './store.ts';
 
@@ -24,6 +24,30 @@ export async function journalHold(store: Store, target: HoldTarget, isHeld: bool
 /** Writes down that a run was canceled; twice is once. @throws as `Store.put` */
 export async function journalCancellation(store: Store, run: RunKey): Promise<void> {
   await putDocument(store, runCanceledKey(run), { v: 1, run });
+}
+
+/**
+ * Writes down that an archive in doubt is given up, and returns the word that holds: the first one said of this intent.
+ * @throws as `Store.put`, and PlimsollError `ledger_corrupt`
+ */
+export async function journalForgoing(store: Store, word: ForgoingDocument): Promise<ForgoingDocument> {
+  try {
+    const known = await readForgoing(store, word.run, word.intent);
+    if (known) return known;
+    await putDocument(store, forgoneKey(word.run, word.intent), { v: 1, ...word });
+    return word;
+  } catch (error) {
+    if (!(error instanceof PlimsollError) || error.code !== 'lake_conflict') throw error;
+    // Somebody else was faster; what they said is what was decided.
+    return (await readForgoing(store, word.run, word.intent)) ?? word;
+  }
+}
+
+/** Who gave up the archive of this intent, when and why; undefined: nobody. @throws PlimsollError `ledger_corrupt` */
+export async function readForgoing(store: Store, run: RunKey, intent: IntentId): Promise<ForgoingDocument | undefined> {
+  const key = forgoneKey(run, intent);
+  const document = await readDocument(store, key);
+  return document === undefined ? undefined : decodeJournal('forgoing', key, document);
 }
 
 /**

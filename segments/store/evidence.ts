@@ -8,7 +8,7 @@ import type { ChunkFooter } from '../chunk.ts';
 import type { DerivedChunk, RunEvidence } from '../derive.ts';
 import { overlappingKeys, type SpooledObject } from '../derive-rows.ts';
 import { PlimsollError } from '../errors.ts';
-import { decodeJournal, type AcceptedDocument, type BudgetDocument, type IntentDocument, type JournalDocuments, type RefusalDocument, type SealedArchive, type TierDocument } from '../journal.ts';
+import { decodeJournal, type AcceptedDocument, type BudgetDocument, type IntentDocument, type JournalDocuments, type TierDocument } from '../journal.ts';
 import { budgetPrefix, deferralPrefix, holdPrefix, runCanceledKey, runIngestedKey, runOpenKey, runReportKey, runSuccessKey, tierPrefix } from '../lake.ts';
 import { decodeOutcome, type ArchiveOutcome } from '../outcome.ts';
 import type { HoldTarget } from '../ledger/ledger.ts';
@@ -112,14 +112,15 @@ async function readNewest<Kind extends keyof JournalDocuments>(store: Store, pre
   return await eachOf([...newest.values()], async (key) => decodeJournal(kind, key, await readDocument(store, key)));
 }
 
-async function readArchiveDocuments(store: Store, run: RunKey): Promise<{ readonly sealed: readonly SealedArchive[]; readonly halved: readonly RefusalDocument[]; readonly rejected: readonly RefusalDocument[] }> {
+async function readArchiveDocuments(store: Store, run: RunKey): Promise<Pick<RunEvidence, 'sealed' | 'halved' | 'rejected' | 'forgone'>> {
   const keys = (await listed(store, `journal/archives/${run}/`)).map(({ key }) => key);
   const read = async <Kind extends keyof JournalDocuments>(kind: Kind, some: readonly string[]): Promise<readonly JournalDocuments[Kind][]> =>
     await eachOf(some, async (key) => decodeJournal(kind, key, await readDocument(store, key)));
   const halved = keys.filter((key) => key.endsWith('.halved.json'));
   const rejected = keys.filter((key) => key.endsWith('.rejected.json'));
   const sealed = keys.filter((key) => /\/[0-9a-f]{10}-\d{6}\.json$/.test(key));
-  return { sealed: await read('sealed', sealed), halved: await read('refusal', halved), rejected: await read('refusal', rejected) };
+  const forgone = keys.filter((key) => key.endsWith('.forgone.json'));
+  return { sealed: await read('sealed', sealed), halved: await read('refusal', halved), rejected: await read('refusal', rejected), forgone: await read('forgoing', forgone) };
 }
 
 async function readOutcomes(store: Store, run: RunKey): Promise<readonly ArchiveOutcome[]> {

@@ -154,7 +154,10 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   expect(await ledger.disownBatch(wary, 'msgbatch_7' as BatchId, nowMs)).toBe(true);
   await ledger.noteStranger({ account, batch: 'msgbatch_7' as BatchId, archive: undefined, createdAtMs: nowMs, nowMs });
   expect(await ledger.holdIntent(adopted, 'operator', nowMs)).toBe(true);
-  expect(await ledger.bookLeak({ account, archive: one, batch: 'msgbatch_8' as BatchId, rows: 10, usage: noUsage, microUsd: 7, rowsAtBound: 0, nowMs })).toBe(true);
+  expect(await ledger.bookLeak({ account, archive: one, batch: 'msgbatch_8' as BatchId, rows: 10, usage: noUsage, microUsd: 7, rowsAtBound: 0, nowMs })).toEqual({ isBooked: true, isCovered: false });
+  expect(await ledger.forgoIntent({ intent: adopted, by: 'ada', decidedAtMs: nowMs, nowMs })).toBe(true);
+  expect(await ledger.readArchive(wary)).toMatchObject({ state: 'ended', reason: 'submission_in_doubt' });
+  expect(await ledger.bookLeak({ account, archive: wary, batch: 'msgbatch_9' as BatchId, rows: 3, usage: noUsage, microUsd: 7, rowsAtBound: 0, nowMs })).toEqual({ isBooked: true, isCovered: true });
 
   await ledger.setWeights({ etl: 2 });
   const foreseen = { target: 'all', windowId: 'total', unit: 'tokens' as const, limit: 77, exceedsAtMs: nowMs, exceedsBy: 'Thursday 2026-11-26', chancePercent: 80, nowMs };

@@ -1,6 +1,8 @@
 /** A doubt as its operator meets it: real processes, the evidence, and every decision. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { breaches, readTruth } from '../chaos/oracle.ts';
+import { breaches, filesBelow, readTruth } from '../chaos/oracle.ts';
 import { corpus, openWorld, type World } from '../chaos/world.ts';
 
 let world: World;
@@ -59,7 +61,7 @@ it('a doubt shows its evidence and the cost of each choice, and a person can hol
   const found = await doubt();
   expect(found).toMatchObject({ state: 'in_doubt', rows: 10, sender_state: 'finished', fence: 'call_ended', candidates: [] });
   expect(found.bound_usd).toBeGreaterThan(0);
-  expect(found.choices.map((each) => each.choice)).toEqual(['wait', 'adopt', 'absent', 'hold']);
+  expect(found.choices.map((each) => each.choice)).toEqual(['wait', 'adopt', 'absent', 'forgo', 'hold']);
   expect(found.choices.find((each) => each.choice === 'absent')?.cost_usd_max).toBe(found.bound_usd);
   const words = await world.run(['doubts']);
   expect(words.stdout).toContain(`archive ${found.archive} of run decided: in doubt (connection_lost)`);
@@ -108,5 +110,46 @@ it("a person binds a batch by its id; another's is refused", { timeout: 120_000 
   const end = await world.run(command);
   expect({ code: end.code, stderr: end.stderr }).toMatchObject({ code: 0 });
   expect(breaches(world.lake, 'bound', ids(10), world.truthFile)).toEqual([]);
+  expect(readTruth(world.truthFile)).toMatchObject({ creates: 2 });
+});
+
+it('a person gives an archive up: the run ends, the bound counts as spent, a late batch is told once, and retry sends the rows anew', { timeout: 120_000 }, async () => {
+  world = await openWorld({ batchMs: 500, faults: { faults: [{ fault: 'reply_lost', nth: 1 }, { fault: 'list_lag', seconds: 3_600, count: 40 }] } });
+  const source = world.write('in.jsonl', tenRows());
+  const command = ['run', source, '--run-key', 'forgone', '--json'];
+  expect((await world.run(command)).code).toBe(6);
+  const { archive, bound_usd: boundUsd } = await doubt();
+  const refused = await world.run(['doubts', 'forgo', archive]);
+  expect(refused.code).toBe(2);
+  expect(refused.stderr).toMatch(/10 rows of .* are given up, and \$[\d.]+ count as spent \(--yes\)/);
+  expect((await world.run(['doubts', 'forgo', archive, '--yes', '--by', ' '])).code).toBe(2);
+  expect((await world.run(['doubts', 'forgo', 'nobody', '--yes'])).stderr).toContain('[archive_unknown]');
+
+  const given = await world.run(['doubts', 'forgo', archive, '--yes', '--by', 'ada', '--reason', 'the list shows nothing', '--json']);
+  expect(given.stderr).toBe('');
+  expect(JSON.parse(given.stdout)).toMatchObject({ archive, state: 'forgone', rows: 10, booked_usd_max: boundUsd });
+  expect((await world.run(['doubts', 'forgo', archive, '--yes'])).code).toBe(0);
+  expect(await doubts()).toEqual([]);
+  const end = await world.run(command);
+  expect(end.code, end.stderr).toBe(3);
+  const report = JSON.parse(readFileSync(filesBelow(join(world.lake, 'runs')).find((file) => file.endsWith('forgone/run.json')) ?? '', 'utf8')) as object;
+  expect(report).toMatchObject({ status: 'partial', reasons: { submission_in_doubt: 10 }, counts: { dead_lettered: 10, succeeded: 0 }, batches: 0, cost_usd_estimated: boundUsd });
+  expect(breaches(world.lake, 'forgone', ids(10), world.truthFile)).toEqual([]);
+  expect(JSON.parse((await world.run(['cost', '--json', '--verify'])).stdout)).toMatchObject({ total: { spent_usd: boundUsd, unconfirmed_usd: boundUsd } });
+
+  // Redis forgets everything: what was given up stays so, and its batch, which shows now, is no leak beside the bound.
+  expect((await world.run(['recover', '--json'])).code).toBe(0);
+  await fetch(`${world.simulator.url}/_simulator/faults`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ faults: [], replace: true }) });
+  const worker = world.start(['work'], { PLIMSOLL_SWEEP__WORKSPACE: '100ms' });
+  await worker.said('batch.leaked');
+  worker.process.kill('SIGTERM');
+  await worker.ended;
+  const budgets = JSON.parse((await world.run(['budget', 'show', '--json'])).stdout) as { readonly accounts?: readonly { readonly target: string }[] };
+  expect(JSON.stringify(budgets)).not.toContain('leak');
+  expect(readTruth(world.truthFile)).toMatchObject({ creates: 1 });
+
+  const retried = await world.run(['retry', 'forgone', '--json']);
+  expect(retried.code, retried.stderr).toBe(0);
+  expect(JSON.parse(retried.stdout)).toMatchObject({ status: 'succeeded', counts: { succeeded: 10 } });
   expect(readTruth(world.truthFile)).toMatchObject({ creates: 2 });
 });

@@ -28,6 +28,7 @@ const documents: { readonly [Kind in keyof JournalDocuments]: object } = {
   intent: { v: 1, intent, archive, run, account: 'a1', owner: 'host|1|b|2', rows: 2, bodyBytes: 200, bodySha256: 'a'.repeat(64), providerDateMs: 1, preparedAtMs: 1 },
   accepted: { v: 1, intent, archive, run, account: 'a1', batch: 'msgbatch_01AcJtwEXDB7Vb8s5DWt9Cb1' },
   refusal: { v: 1, intent, archive, run, reason: 'status_400', left: ['c'], right: ['d'] },
+  forgoing: { v: 1, intent, archive, run, by: 'ada', reason: 'nobody can prove it', decidedAtMs: 1 },
   budget: { v: 1, target: 'topic:a', tokens: 5, window: 'total', setAtMs: 1 },
   hold: { v: 1, scope: 'run:nightly', isHeld: true, setAtMs: 1 },
   replan: { v: 1, replan: 'r1', segment: 'invoices.8k.high', by: 'operator', reason: 'budget_tokens', decidedAtMs: 1, option: {}, priceVersion: '1', chunks: [] },

@@ -142,6 +142,38 @@ describe('a replan (B6)', () => {
   });
 });
 
+describe('an archive that was given up in doubt', () => {
+  const base = runEvidence({ rows: [4] });
+  const sealed = sealedOf(base, 1, [0]);
+  const intent = intentOf(base, 1, 1);
+  const forgone = [{ intent: intent.intent, archive: intent.archive, run: intent.run, by: 'ada', reason: 'nobody knows', decidedAtMs: 9_000 }];
+  const given: RunEvidence = { ...base, sealed: [sealed], intents: [intent], forgone };
+  const settled = { ...outcomeOf(sealed), batch: null };
+
+  it('is not in doubt again and never sent: its settlement is to come, and its bounds stay reserved until then', () => {
+    const derived = deriveRun(given);
+    expect(derived.archives).toMatchObject([{ state: 'ended', reason: 'submission_in_doubt', batch: '', endedAtMs: 9_000, intents: [{ state: 'forgone', forgoneAtMs: 9_000 }] }]);
+    expect(all(derived)).toMatchObject({ tokensReserved: 40, tokensSpent: 0 });
+    expect(derived.sums.archivesInDoubt).toBe(0);
+  });
+
+  it('is settled by the outcome that is there, whatever batch came to be known after that', () => {
+    for (const accepted of [[], [acceptedOf(base, 1, 1)]]) {
+      const derived = deriveRun({ ...given, accepted, outcomes: [settled] });
+      expect(derived.archives).toMatchObject([{ state: 'settled', batch: '', intents: [{ state: 'forgone', batch: '' }] }]);
+      expect(derived.sums.batches).toBe(0);
+    }
+  });
+
+  it('has its batch all the same when a reply has named it and nothing is settled yet', () => {
+    expect(deriveRun({ ...given, accepted: [acceptedOf(base, 1, 1)] }).archives).toMatchObject([{ state: 'accepted', intents: [{ state: 'accepted' }] }]);
+  });
+
+  it('that was proven absent after the word was said and sent again is judged by its newest intent', () => {
+    expect(states(deriveRun({ ...given, intents: [intent, intentOf(base, 1, 2)] }))).toEqual({ 1: 'in_doubt' });
+  });
+});
+
 describe('a ledger that was set back', () => {
   it('leaves a sealed archive out that was never sent and whose rows another one has sent (B1)', () => {
     const base = runEvidence({ rows: [4, 4] });

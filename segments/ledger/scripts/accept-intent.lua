@@ -3,7 +3,7 @@
 -- returns  {isAccepted}
 -- Atomic because an accepted archive without a poll, or a lane that stays taken, would stand still. A reply that comes
 -- after the lane was given up still proves the batch, so it resolves the doubt. `isTentative`: only time and count speak
--- for the batch, so nobody else may have the same count without a proven end.
+-- for the batch, so nobody else may have the same count without a proven end, nor may one that was given up.
 local key = P .. 'intent:' .. q.intent
 if get(key, 'batch') == q.batch then return '{"isAccepted":true}' end
 -- One batch is bound to one intent only.
@@ -13,7 +13,7 @@ if redis.call('SISMEMBER', key .. ':foreign', q.batch) == 1 then return '{"isAcc
 local archive, account = get(key, 'archive'), get(key, 'account')
 local archiveKey = P .. 'archive:' .. archive
 if q.isTentative then
-  if get(key, 'state') ~= 'in_doubt' or isCountTaken(account, num(key, 'rows'), archive) then return '{"isAccepted":false}' end
+  if get(key, 'state') ~= 'in_doubt' or isCountTaken(account, num(key, 'rows'), archive) or isCountForgone(account, num(key, 'rows'), q.nowMs) then return '{"isAccepted":false}' end
   -- The batch may be that of another adoption, or of a create whose reply is still on its way.
   local rivals = redis.call('SMEMBERS', P .. 'adoptions')
   for _, each in ipairs(redis.call('SMEMBERS', P .. 'lanes')) do rivals[#rivals + 1] = get(P .. 'lane:' .. each, 'intent') end

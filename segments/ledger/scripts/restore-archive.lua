@@ -13,6 +13,10 @@ if q.state ~= 'canceled' then redis.call('RPUSH', P .. 'run:' .. q.run .. ':arch
 for _, each in ipairs(q.intents) do
   local intent = P .. 'intent:' .. each.intent
   for name, value in pairs(each.fields) do redis.call('HSET', intent, name, value) end
+  if get(intent, 'state') == 'forgone' then
+    rememberForgone(each.intent, num(intent, 'rivalUntilMs'), q.nowMs)
+    redis.call('ZADD', P .. 'due:doubt', 'NX', int(q.nowMs), 'workspace|' .. get(intent, 'account'))
+  end
   if get(intent, 'batch') ~= '' then redis.call('HSETNX', P .. 'batches', get(intent, 'batch'), each.intent) end
 end
 local account = get(key, 'account')

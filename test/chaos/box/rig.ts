@@ -15,6 +15,10 @@ export interface Rig {
   readonly isRemote: boolean;
   /** Nobody decides a doubt before it is held. */
   readonly decidesLate: boolean;
+  /** What becomes of a doubt that nobody ends within 25 hours. */
+  readonly unprovable: 'hold' | 'forgo';
+  /** Whoever decides doubts gives up those that nobody can prove anything of, instead of waiting for proof. */
+  readonly forgoes: boolean;
   /** Round in which an operator cancels the run; undefined: nobody does. */
   readonly cancelRound: number | undefined;
   /** Round in which an operator holds the run, and for how many rounds. */
@@ -82,6 +86,8 @@ function rigByChance(seed: number): Rig {
     isStrict: random.chance(0.12),
     isRemote: random.chance(0.2),
     decidesLate: random.chance(0.5),
+    unprovable: 'hold',
+    forgoes: false,
     cancelRound: random.chance(0.12) ? random.int(14) : undefined,
     hold: random.chance(0.1) ? { round: random.int(6), rounds: 1 + random.int(6) } : undefined,
     replan: undefined,

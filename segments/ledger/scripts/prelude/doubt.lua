@@ -47,6 +47,22 @@ local function isCountTaken(account, rows, except)
   return false
 end
 
+-- Remembers that an intent was given up and that its batch may still turn up until then. What is older is forgotten.
+local function rememberForgone(intent, untilMs, at)
+  local key = P .. 'forgone:' .. get(P .. 'intent:' .. intent, 'account')
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', int(at))
+  redis.call('HSET', P .. 'intent:' .. intent, 'rivalUntilMs', int(untilMs))
+  if untilMs > at then redis.call('ZADD', key, int(untilMs), intent) end
+end
+
+-- True when a batch of this row count may be that of an archive that was given up: it is told from others by its results.
+local function isCountForgone(account, rows, at)
+  for _, intent in ipairs(redis.call('ZRANGEBYSCORE', P .. 'forgone:' .. account, '(' .. int(at), '+inf')) do
+    if num(P .. 'intent:' .. intent, 'rows') == rows then return true end
+  end
+  return false
+end
+
 -- Notes that nobody can say whether an intent made a batch. Reservation and place in the provider's queue stay.
 local function doubt(intent, reason, at)
   local key = P .. 'intent:' .. intent
