@@ -159,7 +159,8 @@ async function giveUp(installation: Installation, name: string, options: ForgoOp
   }
   const [by, reason] = [options.by.trim(), options.reason.trim()];
   if (by === '' || reason === '') throw new PlimsollError('usage', { message: 'the journal keeps who gave it up and why', where: by === '' ? '--by' : '--reason', hint: 'Name both, or leave them out.' });
-  if (!(await forgo(installation, view.archive, view.intent.intent, by, reason))) throw resolved(name);
+  // This command says itself what it has done; the log is for those whom nobody asked.
+  if (!(await forgo({ ...installation, log: () => undefined }, view.archive, view.intent.intent, by, reason))) throw resolved(name);
   const words = `${name} is given up: ${countOf(view.intent.rows, 'row')} become dead letters (submission_in_doubt), ${dollarText(view.boundMicroUsd)} count as spent; workers export them`;
   conclude(options, view, 'forgone', words, { rows: view.intent.rows, booked_usd_max: microUsdToUsd(view.boundMicroUsd) });
   return 0;

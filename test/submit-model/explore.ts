@@ -18,7 +18,7 @@ export { allParts, type Parts, type Setting } from './state.ts';
 export interface Verdict {
   readonly states: number;
   /** What is wrong and the shortest way there; undefined: nothing is. */
-  readonly violation: { readonly what: 'DOUBLE BILL' | 'MIS-ADOPTION' | 'WRONG RESULTS'; readonly trace: readonly string[] } | undefined;
+  readonly violation: { readonly what: 'DOUBLE BILL' | 'MIS-ADOPTION' | 'WRONG RESULTS' | 'SENT AGAIN'; readonly trace: readonly string[] } | undefined;
   /** Moves of the table that were made, as `noun from event`. */
   readonly moves: ReadonlySet<string>;
   /** The shortest way to a state from which no way leads to the end of every archive; undefined: there is none. */
@@ -89,12 +89,14 @@ function reaching(ends: readonly number[], into: readonly (readonly number[])[])
   return seen;
 }
 
-function violationOf(setting: Setting, state: State): 'DOUBLE BILL' | 'MIS-ADOPTION' | 'WRONG RESULTS' | undefined {
+function violationOf(setting: Setting, state: State): 'DOUBLE BILL' | 'MIS-ADOPTION' | 'WRONG RESULTS' | 'SENT AGAIN' | undefined {
   for (const [index, archive] of state.redis.archives.entries()) {
     if (state.attempts.filter((each) => each.archive === index && each.net === 'landed').length > 1) return 'DOUBLE BILL';
     const bound = archive.intents.at(-1)?.batch ?? -1;
     const isOwn = state.attempts[bound]?.archive === index;
-    if (archive.state === 'settled' && !isOwn) return 'WRONG RESULTS';
+    if (archive.intents.slice(0, -1).some((each) => each.state === 'forgone')) return 'SENT AGAIN';
+    // What was given up is settled without results.
+    if (archive.state === 'settled' && !isOwn && archive.intents.at(-1)?.state !== 'forgone') return 'WRONG RESULTS';
     if (bound >= 0 && bound !== foreignBatch && !isOwn) return 'MIS-ADOPTION';
   }
   return setting.archives.length === 0 ? 'WRONG RESULTS' : undefined;

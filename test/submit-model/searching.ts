@@ -23,12 +23,20 @@ export function search(look: Look, archive: number): void {
   if (!['in_doubt', 'held'].includes(intent.state)) return;
   const sender = parts.durableIntent ? (look.state.lake[`${archive}/${last}`] ?? intent.owner) : intent.owner;
   if (!intent.isFenced && isFinished(look.state, sender, archive, last)) look.step(`the sender of archive ${archive} is proven gone`, (next) => void Object.assign(next.redis.archives[archive]?.intents[last] ?? {}, { isFenced: true }));
+  if (look.setting.mayForgo === true) {
+    look.step(`a person gives archive ${archive} up`, (next, move) => {
+      move('intent', next.redis.archives[archive]?.intents[last] as Intent, 'forgo');
+      move('archive', next.redis.archives[archive] as { state: string }, 'forgo');
+    });
+  }
   if (intent.state === 'held') return;
   if (look.setting.mayHold === true) look.step(`a person holds archive ${archive}`, (next, move) => move('intent', next.redis.archives[archive]?.intents[last] as Intent, 'hold'));
   const rows = archives[archive];
   const candidates = batches(look).filter((each) => each.rows === rows && !intent.not.includes(each.batch) && !each.isOver);
   const open = candidates.filter((each) => !isClaimed(look.state, each.batch));
-  const isAlone = !look.state.redis.archives.some((other, at) => at !== archive && archives[at] === rows && !lifecycle.intent.terminal.includes(other.intents.at(-1)?.state ?? 'refused'));
+  // A batch of what was given up may still turn up, and is told from its own by nothing but its results (accept-intent.lua).
+  const isRival = (state: string): boolean => !lifecycle.intent.terminal.includes(state) || (state === 'forgone' && parts.remembered);
+  const isAlone = !look.state.redis.archives.some((other, at) => at !== archive && archives[at] === rows && isRival(other.intents.at(-1)?.state ?? 'refused'));
   if (open.length === 1 && (isAlone || !parts.distinctCounts)) {
     look.step(`archive ${archive} is bound to batch ${String(open[0]?.batch)} by time and count`, (next, move) => {
       const own = next.redis.archives[archive];
@@ -72,7 +80,7 @@ export function settle(look: Look, archive: number): void {
     move('archive', next.redis.archives[archive] as { state: string }, 'end');
   });
   if (record.state !== 'ended') return;
-  if (isOwn || !look.setting.parts.disown) {
+  if (isOwn || intent.state === 'forgone' || !look.setting.parts.disown) {
     look.step(`archive ${archive} is settled`, (next, move) => {
       const own = next.redis.archives[archive];
       const last = own?.intents.at(-1);

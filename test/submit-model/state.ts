@@ -14,6 +14,8 @@ export interface Parts {
   readonly distinctCounts: boolean;
   /** An adoption that its results refute is undone. */
   readonly disown: boolean;
+  /** The row count of an archive that was given up is remembered: no other is bound by it. */
+  readonly remembered: boolean;
   /** Nobody is ever declared absent: a person decides, and here decides nothing. */
   readonly hold: boolean;
 }
@@ -32,11 +34,13 @@ export interface Setting {
   readonly foreign?: number;
   /** A person may take a doubt out of the hands of the protocol. */
   readonly mayHold?: boolean;
+  /** A person may give an archive in doubt up, held or not. */
+  readonly mayForgo?: boolean;
   /** Intents of one archive, refused ones included; more of them show nothing new. */
   readonly intentsMax: number;
 }
 
-export const allParts: Parts = { intent: true, durableIntent: true, landingWait: true, fence: true, distinctCounts: true, disown: true, hold: false };
+export const allParts: Parts = { intent: true, durableIntent: true, landingWait: true, fence: true, distinctCounts: true, disown: true, remembered: true, hold: false };
 
 export interface Intent {
   state: string;
@@ -127,7 +131,7 @@ export function isClaimed(state: State, batch: number): boolean {
 export function forget(state: State): void {
   for (const archive of state.redis.archives) {
     for (const intent of archive.intents) {
-      if (['refused', 'absent', 'accepted'].includes(intent.state)) Object.assign(intent, { owner: '', isFenced: false, isScanned: false, not: [] });
+      if (['refused', 'absent', 'accepted', 'forgone'].includes(intent.state)) Object.assign(intent, { owner: '', isFenced: false, isScanned: false, not: [] });
     }
   }
   for (const attempt of state.attempts) if (attempt.net === 'lost') attempt.reply = 'gone';

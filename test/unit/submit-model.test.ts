@@ -23,6 +23,8 @@ describe('with all of its parts the protocol is safe', () => {
     ['one archive, crashes and lost messages', { ...one, pauses: false, intentsMax: 3 }],
     ['one archive, pauses as well', { ...one, crashes: 1, intentsMax: 3 }],
     ['one archive, and a person who may hold it', { ...one, mayHold: true }],
+    ['one archive, and a person who may give it up', { ...one, crashes: 1, mayHold: true, mayForgo: true }],
+    ['two archives of one count, of which each may be given up', { ...one, archives: [3, 3], crashes: 0, workers: 1, mayForgo: true }],
     ['one archive, and a Redis that is set back', { ...one, crashes: 1, setBacks: 1 }],
     ["one archive, and a stranger's batch of the same count", { ...one, crashes: 1, foreign: 3 }],
     ['two archives of different counts', { ...one, archives: [3, 5], crashes: 0, workers: 1 }],
@@ -78,6 +80,12 @@ describe('each part is needed', () => {
     const verdict = check(without('distinctCounts', two));
     expect(shown(verdict)).toMatch(/^MIS-ADOPTION\n/);
     expect(verdict.violation?.trace.at(-1)).toMatch(/by time and count$/);
+  });
+
+  it('without the memory of what was given up, another archive of its count is bound to its batch', () => {
+    const verdict = check(without('remembered', { ...one, archives: [3, 3], crashes: 0, workers: 1, mayForgo: true }));
+    expect(shown(verdict)).toMatch(/^MIS-ADOPTION\n/);
+    expect(verdict.violation?.trace).toContain('a person gives archive 0 up');
   });
 
   it("without the undoing of wrong adoptions, a stranger's results are settled", () => {

@@ -170,7 +170,7 @@ class Box {
     for (let look = 0; look < 12; look += 1) {
       await this.#turns.drain((turn) => this.#afterTurn(turn));
       hands = hands.map((worker) => (this.#turns.dead.has(worker.name) ? this.#hire() : worker));
-      const isLeaky = this.#world.provider.accepted.some((batch) => batch.isAgainstReply);
+      const isLeaky = this.#world.rig.forgoes || this.#world.provider.accepted.some((batch) => batch.isAgainstReply);
       if (!hands.some((worker) => this.#turns.isStopped(worker.name)) && look >= (isLeaky ? 8 : 1)) return;
       this.#clock.pass(12_000);
       await this.#sweep();

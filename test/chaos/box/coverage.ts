@@ -7,7 +7,7 @@ import { callFates } from './turns.ts';
 /** Calls of the ports that stages and producers make. */
 const ledgerCalls = [
   'absolveIntent', 'acceptIntent', 'addChunk', 'admit', 'armIntent', 'bookLeak', 'claim', 'closeArchive', 'completeRun', 'deferPoll', 'disownBatch', 'doubtIntent', 'endArchive', 'expireLane',
-  'exportArchive', 'fenceIntent', 'flushArchives', 'flushDue', 'flushRun', 'halveArchive', 'holdIntent', 'listArchives', 'nextQueued', 'nextSegment', 'noteLook', 'noteStranger', 'openRun',
+  'exportArchive', 'fenceIntent', 'flushArchives', 'flushDue', 'flushRun', 'forgoIntent', 'halveArchive', 'holdIntent', 'listArchives', 'nextQueued', 'nextSegment', 'noteLook', 'noteStranger', 'openRun',
   'prepareIntent', 'readArchive', 'readArchiveChunks', 'readChunk', 'readChunks', 'readClaims', 'readHighWater', 'readIntent', 'readRun', 'refuseIntent', 'rejectArchive', 'release', 'renewLane',
   'resumeHeld', 'sealArchive', 'sendIntent', 'settle', 'split', 'stopOnBudget', 'watchBatch', 'listHeld', 'replanChunks',
 ] as const;
@@ -30,7 +30,6 @@ export const unreachable: Readonly<Record<string, string>> = {
   'edge intent prepared accept': 'only after Redis was set back during an upload',
   'edge intent prepared doubt': 'only after Redis was set back: the lake knows an intent that the ledger does not',
   'edge intent armed doubt': 'only after Redis was started anew during an upload',
-  'reason submission_in_doubt': 'no stage gives it: a doubt is ended by proof or by a person, never by a dead letter',
 };
 
 /** Every name that a campaign must reach. */
@@ -41,6 +40,7 @@ export const wanted: readonly string[] = [
   ...createClasses.map((name) => `create ${name}`),
   ...rowClasses.map((kind) => `row ${kind}`),
   'leak booked',
+  'leak covered',
 ].filter((name) => !(name in unreachable));
 
 /** How often each name must be reached (reliability.md 7). */

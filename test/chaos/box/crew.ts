@@ -68,7 +68,7 @@ export function makeWorker(world: World, name: string): BoxWorker {
     makePacker({ ...shared, limits: rig.limits, queues: { fetch: async () => undefined, close: async () => undefined } }),
     makeSealer({ ...shared, lingerMs: rig.limits.lingerMs }),
     makeSubmitter({ ...shared, claude, calls, owner: name, leaseMs, replyTimeoutMs: 60_000, queueRowsMax: 1e6, pollMinMs: 500, onAccountFault: () => undefined }),
-    makeAdopter({ ...shared, claude, fence: { owner: name, calls, isOwnerGone }, landingWaitMs, unprovable: rig.unprovable, orphansEveryMs: 20_000, pollMinMs: 500, priceOf: (model) => prices.find(model) }),
+    makeAdopter({ ...shared, claude, fence: { owner: name, calls, isOwnerGone }, landingWaitMs, unprovable: 'hold', orphansEveryMs: 20_000, pollMinMs: 500, priceOf: (model) => prices.find(model) }),
     makeTracker({ ...shared, claude, pollMinMs: 500, pollMaxMs: 5_000 }),
     makeSettler({ ...shared, claude, scratchDirectory: scratch, attemptsMax: 3, chunkBytesMax: 2_000, chunkRowsMax: 10, priceOf: (model) => prices.find(model), priceVersion: prices.version }),
     makeExporter({ ...shared, settings: exporting }),

@@ -7,7 +7,7 @@ import type { CallFate } from './turns.ts';
 
 /** Calls that a schedule makes in special situations only. */
 const rare: ReadonlySet<string> = new Set([
-  'ledger.absolveIntent', 'ledger.bookLeak', 'ledger.disownBatch', 'ledger.fenceIntent', 'ledger.halveArchive', 'ledger.holdIntent', 'ledger.noteStranger',
+  'ledger.absolveIntent', 'ledger.bookLeak', 'ledger.disownBatch', 'ledger.fenceIntent', 'ledger.forgoIntent', 'ledger.halveArchive', 'ledger.holdIntent', 'ledger.noteStranger',
   'ledger.rejectArchive', 'ledger.stopOnBudget', 'ledger.refuseIntent', 'ledger.doubtIntent', 'ledger.closeArchive', 'ledger.expireLane', 'ledger.readHighWater',
   'ledger.renewLane', 'ledger.split', 'ledger.flushRun', 'ledger.openRun', 'ledger.completeRun', 'ledger.noteLook', 'ledger.watchBatch', 'ledger.deferPoll', 'ledger.flushDue', 'ledger.flushArchives',
   'ledger.listArchives', 'claude.cancelBatch', 'claude.firstResult', 'claude.listBatches', 'ledger.readClaims', 'ledger.listHeld', 'ledger.replanChunks',
@@ -52,7 +52,7 @@ export function isReplanSeed(seed: number): boolean {
 }
 
 /** Calls that even a world made for them does not always make: they are aimed at three times as often. */
-const elusive: ReadonlySet<string> = new Set(['ledger.closeArchive', 'ledger.disownBatch', 'ledger.noteStranger', 'ledger.fenceIntent', 'ledger.bookLeak', 'ledger.holdIntent', 'ledger.listArchives', 'ledger.renewLane', 'ledger.absolveIntent', 'claude.cancelBatch']);
+const elusive: ReadonlySet<string> = new Set(['ledger.closeArchive', 'ledger.disownBatch', 'ledger.noteStranger', 'ledger.fenceIntent', 'ledger.forgoIntent', 'ledger.bookLeak', 'ledger.holdIntent', 'ledger.listArchives', 'ledger.renewLane', 'ledger.absolveIntent', 'claude.cancelBatch']);
 const isElusive = ({ call }: { readonly call: string }): boolean => elusive.has(call);
 const isRare = ({ call }: { readonly call: string }): boolean => rare.has(call);
 const rarePoints = [...callPoints.filter(isRare), ...callPoints.filter(isElusive), ...callPoints.filter(isElusive)];

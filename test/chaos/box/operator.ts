@@ -1,13 +1,14 @@
 /**
- * The people of a schedule: limits, holds, a cancellation, and decisions on doubts that nobody else may end. They call
+ * The people of a schedule: limits, holds, a cancellation, and decisions on doubts that nobody else may end, giving them up included. They call
  * the ledger as the verbs of the CLI do, and they know what they do: they look into the provider's books.
  */
 import { parseCustomId } from '../../../segments/pack.ts';
 import { PlimsollError } from '../../../segments/errors.ts';
-import type { RunRecord } from '../../../segments/ledger/ledger.ts';
+import type { ArchiveRecord, RunRecord } from '../../../segments/ledger/ledger.ts';
 import { applyReplan, finishReplans, readHeld, type ReplanningDependencies } from '../../../segments/ledger/replanning.ts';
-import type { SegmentName } from '../../../segments/segment.ts';
+import type { IntentId, SegmentName } from '../../../segments/segment.ts';
 import { journalBudget, journalCancellation, journalHold } from '../../../segments/store/decisions.ts';
+import { forgo } from '../../../workers/forgo.ts';
 import { findModel, landingWaitMs, priceVersion, type World } from './crew.ts';
 import { withFaults } from './ports.ts';
 
@@ -22,6 +23,7 @@ export class Operator {
   #seen: RunRecord | undefined;
   #replans: 'not begun' | 'begun' | 'done' = 'not begun';
   #hands = 0;
+  #forgoings = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -111,6 +113,23 @@ export class Operator {
     }
   }
 
+  /** `plimsoll doubts forgo` as a process of its own, which may be killed; the adopter goes on with what it has written down. */
+  #startForgoing(archive: ArchiveRecord, intent: IntentId): void {
+    const { turns, clock, wake } = this.#world;
+    if (this.#forgoings >= handsMax) return;
+    this.#forgoings += 1;
+    const name = `forgoer-${this.#forgoings}`;
+    const faults = this.#world.faultsOf(name);
+    const dependencies = { ledger: withFaults(this.#world.ledger, 'ledger', faults), store: withFaults(this.#world.store, 'store', faults), wake, now: () => clock.nowMs, log: () => undefined };
+    turns.start(name, async () => {
+      try {
+        await forgo(dependencies, archive, intent, 'ada', 'nobody can prove it');
+      } catch (error) {
+        if (!(error instanceof PlimsollError)) throw error;
+      }
+    }, this.#world.onDefect);
+  }
+
   /** Makes the limit one that nothing meets. */
   async #raise(): Promise<void> {
     const { rig, ledger, store, clock } = this.#world;
@@ -147,6 +166,11 @@ export class Operator {
       if (!archive || !intent) continue;
       const own = provider.accepted.find((batch) => !batch.isForeign && !batch.isAgainstReply && parseCustomId(batch.customIds[0] ?? '')?.archive === id);
       if (rig.decidesLate && intent.state !== 'held') continue;
+      // Some look first whether its batch is to be seen, and some have no patience for that.
+      if (rig.forgoes && (rig.rows % 2 === 0 || own === undefined || own.visibleAtMs > clock.nowMs)) {
+        this.#startForgoing(archive, intent.intent);
+        continue;
+      }
       if (own && own.visibleAtMs <= clock.nowMs) {
         if (await ledger.acceptIntent({ intent: intent.intent, batch: own.id, pollAtMs: clock.nowMs, nowMs: clock.nowMs })) await wake.wake({ stage: 'track', entity: id, epoch: clock.nowMs });
         continue;

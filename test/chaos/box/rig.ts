@@ -15,9 +15,7 @@ export interface Rig {
   readonly isRemote: boolean;
   /** Nobody decides a doubt before it is held. */
   readonly decidesLate: boolean;
-  /** What becomes of a doubt that nobody ends within 25 hours. */
-  readonly unprovable: 'hold' | 'forgo';
-  /** Whoever decides doubts gives up those that nobody can prove anything of, instead of waiting for proof. */
+  /** Whoever decides doubts gives them up instead of waiting for proof. */
   readonly forgoes: boolean;
   /** Round in which an operator cancels the run; undefined: nobody does. */
   readonly cancelRound: number | undefined;
@@ -47,6 +45,7 @@ const traits: Readonly<Record<string, { readonly rig?: Partial<Rig>; readonly pl
   'claude.firstResult': { plan: { createFaultRate: 0.8, createFaults: ['swallowed', 'late'], strangerRate: 1 } },
   'ledger.bookLeak': { plan: { createFaultRate: 0.6, createFaults: ['limited_but_made'] } },
   'ledger.holdIntent': { rig: { isRemote: true, decidesLate: true, cancelRound: undefined, faultsMax: 2 }, plan: { createFaultRate: 0, strangerRate: 0 } },
+  'ledger.forgoIntent': { rig: { isRemote: true, forgoes: true, decidesLate: false, cancelRound: undefined, faultsMax: 2 }, plan: { createFaultRate: 0.7, createFaults: ['swallowed', 'late', 'reply_lost'], poison: undefined } },
   'ledger.rejectArchive': { plan: { poison: { text: poisonText, status: 413 } } },
   'ledger.halveArchive': { plan: { poison: { text: poisonText, status: 400 } } },
   'ledger.split': { plan: { poison: { text: poisonText, status: 400 } } },
@@ -86,8 +85,7 @@ function rigByChance(seed: number): Rig {
     isStrict: random.chance(0.12),
     isRemote: random.chance(0.2),
     decidesLate: random.chance(0.5),
-    unprovable: 'hold',
-    forgoes: false,
+    forgoes: seeded(seed * 17 + 9).chance(0.15),
     cancelRound: random.chance(0.12) ? random.int(14) : undefined,
     hold: random.chance(0.1) ? { round: random.int(6), rounds: 1 + random.int(6) } : undefined,
     replan: undefined,

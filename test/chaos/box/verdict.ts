@@ -9,7 +9,7 @@ import { account, idOf, textOf, type World } from './crew.ts';
 import type { Accepted } from './provider.ts';
 
 /** Calls after which the money in the ledger may stand otherwise. */
-export const moneyCalls: ReadonlySet<string> = new Set(['ledger.admit', 'ledger.settle', 'ledger.bookLeak', 'ledger.split', 'ledger.rejectArchive', 'ledger.halveArchive']);
+export const moneyCalls: ReadonlySet<string> = new Set(['ledger.admit', 'ledger.settle', 'ledger.bookLeak', 'ledger.split', 'ledger.rejectArchive', 'ledger.halveArchive', 'ledger.forgoIntent']);
 
 const sampleLua = `local found = {}
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[1] .. 'accounts')) do
@@ -71,11 +71,13 @@ export async function judgeWorld(world: World, round: number): Promise<{ readonl
   if (isEnded) for (const batch of own) if (!claims.has(batch.id)) found.push(`I5: ${batch.id} of ${archiveOf(batch)} is bound to nothing`);
   const accounts = await ledger.listAccounts();
   const [all, leak] = ['all', 'leak'].map((target) => accounts.find((each) => each.target === target));
-  const billed = own.filter((batch) => claims.has(batch.id)).reduce((sum, batch) => sum + provider.billOf(batch), 0);
+  const forgone = forgoneOf(world);
+  const [least, most] = billOf(own.filter((batch) => claims.has(batch.id)), forgone, provider);
   const booked = (all?.tokensSpent ?? 0) + (leak?.tokensSpent ?? 0);
   // A row whose result could never be read is booked at its bound.
   const isExact = !own.some((batch) => provider.unreadable.has(batch.id));
-  if (isEnded && (isExact ? booked !== billed : booked < billed)) found.push(`I6: the ledger has ${booked} tokens spent, the provider billed ${billed}`);
+  if (isEnded && (booked < least || (isExact && booked > most))) found.push(`I6: the ledger has ${booked} tokens spent, the provider billed ${least}${most > least ? ` to ${most}` : ''}`);
+  for (const [archive, { isSentAgain }] of forgone) if (isSentAgain) found.push(`I4: ${archive} was sent again after it was given up`);
   if (isEnded && accounts.some((each) => each.tokensReserved !== 0 || each.microUsdReserved !== 0)) found.push('I8: something stays reserved');
   for (const batch of own) for (const row of batch.rows) count(`row ${row.kind}`);
   for (const [name, times] of provider.classes) count(`create ${name}`, times);
@@ -88,12 +90,51 @@ export async function judgeWorld(world: World, round: number): Promise<{ readonl
     if (told.has(id)) found.push(`I12: the event ${id} was written twice`);
     told.add(id);
   }
+  if (events.some((event) => event.type === 'batch.leaked' && event.data['is_covered'] === true)) count('leak covered');
   const exported = new Set(events.filter((event) => event.type === 'batch.exported').map((event) => event.subject));
   for (const key of lake.keys()) {
     const archive = /^runs\/.*\/archives\/([^/]+)\.json$/.exec(key)?.[1];
     if (isEnded && archive !== undefined && !exported.has(archive)) found.push(`I12: ${archive} was exported and no event tells it`);
   }
   return { breaches: found, coverage };
+}
+
+interface Forgone {
+  /** What its rows can cost at most, as it was sealed. */
+  readonly tokensMax: number;
+  /** It has an intent that is newer than the one that was given up. */
+  readonly isSentAgain: boolean;
+}
+
+/** The archives whose rows the lake has as given up. */
+function forgoneOf({ store, run }: World): ReadonlyMap<string, Forgone> {
+  const found = new Map<string, Forgone>();
+  const read = (key: string): unknown => JSON.parse((store.objects.get(key) ?? Buffer.alloc(0)).toString('utf8'));
+  for (const key of store.objects.keys()) {
+    const archive = /^journal\/outcomes\/[^/]+\/([^/]+)\.json$/.exec(key)?.[1];
+    if (archive === undefined || !(read(key) as { dead: { reason: string }[] }).dead.some(({ reason }) => reason === 'submission_in_doubt')) continue;
+    const sealed = read(`journal/archives/${run}/${archive}.json`) as { chunks: { tokensMax: number }[] };
+    const ordinals = (pattern: RegExp): number[] => [...store.objects.keys()].flatMap((each) => pattern.exec(each)?.[1] ?? []).map(Number);
+    const given = Math.max(...ordinals(new RegExp(`/${archive}-i(\\d+)\\.forgone\\.json$`)));
+    const newest = Math.max(...ordinals(new RegExp(`^journal/intents/.*/${archive}-i(\\d+)\\.json$`)));
+    found.set(archive, { tokensMax: sealed.chunks.reduce((sum, chunk) => sum + chunk.tokensMax, 0), isSentAgain: newest !== given });
+  }
+  return found;
+}
+
+/**
+ * What the ledger may have booked for these batches, at least and at most: each of them once, and of an archive that was
+ * given up its bounds in the place of the one batch that they cover, whichever of several that was.
+ */
+function billOf(batches: readonly Accepted[], forgone: ReadonlyMap<string, Forgone>, provider: World['provider']): readonly [least: number, most: number] {
+  let [least, most] = [0, 0];
+  for (const [archive, { tokensMax }] of forgone) {
+    const bills = batches.filter((batch) => archiveOf(batch) === archive).map((batch) => provider.billOf(batch));
+    least += tokensMax - Math.max(0, ...bills);
+    most += tokensMax - (bills.length === 0 ? 0 : Math.min(...bills));
+  }
+  const billed = batches.reduce((sum, batch) => sum + provider.billOf(batch), 0);
+  return [least + billed, most + billed];
 }
 
 /** Archives that have not ended, with their states. */
@@ -126,6 +167,7 @@ function reasonBreach(row: LakeRow, { rig, provider }: World): string | undefine
     expired: plan.expiredRate > 0,
     deadline: rig.deadlineMs !== undefined,
     canceled: rig.cancelRound !== undefined,
+    submission_in_doubt: rig.forgoes,
     canceled_externally: plan.canceledRate > 0,
     result_missing: provider.unreadable.size > 0,
     result_conflict: provider.unreadable.size > 0,
