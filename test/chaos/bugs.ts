@@ -50,7 +50,10 @@ const bugs: readonly Bug[] = [
   { name: 'a sender that nobody can see counts as finished', file: 'workers/fence.ts', find: "isGone === undefined ? 'unknown'", replace: "isGone === undefined ? 'finished'" },
   { name: 'the gate opens for a sender that has lost the lane', file: lua('send-intent'), find: "if get(lane, 'intent') ~= q.intent or get(lane, 'owner') ~= q.owner then return '{\"isOpen\":false}' end", replace: "if get(lane, 'intent') ~= q.intent or get(lane, 'owner') ~= q.owner then return '{\"isOpen\":true}' end" },
   { name: 'results of a stranger are taken for ours', file: 'workers/settler.ts', find: 'if (!isProven && holdsNone && check.faultCounts.row_foreign > 0)', replace: 'if (false)', also: [{ file: 'workers/settler.ts', find: 'if (!isProven && holdsNone) {', replace: 'if (false) {' }] },
-  { name: 'a leak is not booked', file: lua('book-leak'), find: 'bookSpent(account, q.usage, q.microUsd, 0)', replace: '' },
+  { name: 'a leak is not booked', file: lua('book-leak'), find: "bookSpent(P .. 'account:leak@total', q.usage, q.microUsd, 0)", replace: '' },
+  { name: 'a batch of what was given up is booked beside its bounds', file: lua('book-leak'), find: 'if isCovered then', replace: 'if false then' },
+  { name: 'what was given up is put in line again', file: 'segments/lifecycle.ts', find: "move('in_doubt', 'forgo', 'ended', 'operator',", replace: "move('in_doubt', 'forgo', 'sealed', 'operator',", also: [{ file: lua('forgo-intent'), find: "due('settle', archive, q.nowMs)", replace: 'queueSealed(archive, q.nowMs)' }] },
+  { name: 'what was given up counts as not billed', file: 'workers/judge.ts', find: "new Set(['result_missing', 'result_conflict', 'submission_in_doubt'])", replace: "new Set(['result_missing', 'result_conflict'])" },
   { name: 'a canceled run is sent all the same', file: lua('prelude/lane'), find: "if get(P .. 'run:' .. get(key, 'run'), 'state') == 'canceling' then return cancelArchive(archive, at) end", replace: '' },
   { name: 'answers are joined one row off', file: 'exporters/topic.ts', find: 'const source = answers.lineOf(index, row.sha, true);', replace: 'const source = answers.lineOf(index ^ 1, row.sha, true);' },
 ];
