@@ -1,10 +1,11 @@
 import { EscapeReader, wholeUnits } from './escapes.ts';
 import { ACT, CLASSES, FIRST_ACT, MOVES, PLACE } from './grammar.ts';
-import { PlainScan, SCAN_WINDOW } from './plainscan.ts';
+import { PlainScan, SCAN_WINDOW, type WalkState } from './plainscan.ts';
 import { PrimitiveToken } from './primitives.ts';
 import type { ScanFault, ScanListener } from './scanlistener.ts';
 import { StringCapture, type HeardString } from './stringcapture.ts';
 import { Utf8Watch } from './utf8watch.ts';
+import { DEPTH_LIMIT, LISTENED_DEPTH } from './walkcode.ts';
 
 /**
  * A JSON checker that works on the bytes of a body as they arrive, so that a 256 MB body is never in memory.
@@ -21,8 +22,6 @@ import { Utf8Watch } from './utf8watch.ts';
  *   J3  After the first fault nothing more is reported to the listener.
  */
 
-const LISTENED_DEPTH = 3;
-const DEPTH_LIMIT = 512;
 /** Bytes of a string that are looked at here, before it is worth the call of `PlainScan.next`. */
 const SHORT_STRING = 24;
 const QUOTE = 0x22;
@@ -39,8 +38,11 @@ export class JsonScanner {
   readonly #utf8 = new Utf8Watch();
   readonly #primitive = new PrimitiveToken();
   readonly #capture = new StringCapture();
-  /** Open containers, innermost last: true for an object. */
-  readonly #open: boolean[] = [];
+  /** The open containers between two chunks, outermost first: 1 for an object. While a chunk is scanned they are in `PLAIN.open`. */
+  readonly #open = new Uint8Array(DEPTH_LIMIT);
+  readonly #walk: WalkState = { place: PLACE.value, depth: 0, inside: 'nothing' };
+  /** How many containers are open. */
+  #depth = 0;
   /** The token the next byte belongs to. */
   #inside: 'nothing' | 'string' | 'escape' | 'primitive' = 'nothing';
   /** Where in the grammar the next token stands, one of `PLACE`. */
@@ -92,10 +94,11 @@ export class JsonScanner {
       this.#fail('str is not valid UTF-8: surrogates not allowed', 0);
     }
     PLAIN.load(chunk);
+    PLAIN.open.set(this.#open);
     let index = 0;
     while (index < chunk.length && this.#fault === undefined) {
       if (this.#inside === 'nothing') {
-        index = this.#tokens(chunk, index);
+        index = this.#depth > LISTENED_DEPTH ? this.#unheard(chunk, index) : this.#tokens(chunk, index);
       } else if (this.#inside === 'string') {
         index = this.#inString(chunk, index);
       } else if (this.#inside === 'primitive') {
@@ -108,7 +111,26 @@ export class JsonScanner {
     if (this.#capturing && (this.#inside === 'string' || this.#inside === 'escape')) {
       this.#capture.carryOver(chunk);
     }
+    this.#open.set(PLAIN.open);
     this.#offset += chunk.length;
+  }
+
+  /** Walks through what nobody listens to, and does what the walk leaves. */
+  #unheard(chunk: Buffer, from: number): number {
+    const walk = this.#walk;
+    walk.place = this.#place;
+    walk.depth = this.#depth;
+    const index = PLAIN.walk(from, walk);
+    this.#place = walk.place;
+    this.#depth = walk.depth;
+    this.#afterValue = placeAfter(walk.depth);
+    if (walk.inside === 'nothing') {
+      return this.#tokens(chunk, index);
+    }
+    this.#inside = 'string';
+    this.#stringIsKey = walk.inside === 'key';
+    this.#capturing = false;
+    return index;
   }
 
   /** Takes tokens until one has to be looked into, or the chunk ends. */
@@ -125,7 +147,7 @@ export class JsonScanner {
       this.#place = place;
       index = this.#act(move, chunk, index);
       place = this.#place;
-      if (this.#inside !== 'nothing' || this.#fault !== undefined) {
+      if (this.#inside !== 'nothing' || this.#depth > LISTENED_DEPTH || this.#fault !== undefined) {
         return index;
       }
     }
@@ -161,7 +183,7 @@ export class JsonScanner {
   }
 
   #openContainer(isObject: boolean, index: number): void {
-    const depth = this.#open.length;
+    const depth = this.#depth;
     if (depth >= DEPTH_LIMIT) {
       this.#fail('recursion limit exceeded', index);
       return;
@@ -169,15 +191,16 @@ export class JsonScanner {
     if (depth <= LISTENED_DEPTH) {
       this.#listener.open(depth, isObject ? 'object' : 'array', this.#offset + index);
     }
-    this.#open.push(isObject);
+    PLAIN.open[depth] = isObject ? 1 : 0;
+    this.#depth = depth + 1;
     this.#afterValue = isObject ? PLACE.after_member : PLACE.after_item;
     this.#place = isObject ? PLACE.first_key : PLACE.first_value;
   }
 
   #closeContainer(index: number): void {
-    this.#open.pop();
-    const depth = this.#open.length;
-    this.#afterValue = depth === 0 ? PLACE.done : this.#open[depth - 1] === true ? PLACE.after_member : PLACE.after_item;
+    const depth = this.#depth - 1;
+    this.#depth = depth;
+    this.#afterValue = placeAfter(depth);
     if (depth <= LISTENED_DEPTH) {
       this.#listener.close(depth, this.#offset + index + 1);
     }
@@ -204,15 +227,15 @@ export class JsonScanner {
   }
 
   #endScalar(string: HeardString | undefined): void {
-    if (this.#open.length <= LISTENED_DEPTH) {
-      this.#listener.scalar(this.#open.length, string);
+    if (this.#depth <= LISTENED_DEPTH) {
+      this.#listener.scalar(this.#depth, string);
     }
     this.#inside = 'nothing';
     this.#place = this.#afterValue;
   }
 
   #beginString(isKey: boolean, chunk: Buffer, index: number): number {
-    const isHeard = this.#open.length <= LISTENED_DEPTH;
+    const isHeard = this.#depth <= LISTENED_DEPTH;
     const end = isHeard ? -1 : endOfShort(chunk, index + 1);
     if (end >= 0) {
       this.#place = isKey ? PLACE.colon : this.#afterValue;
@@ -260,7 +283,7 @@ export class JsonScanner {
       return;
     }
     if (this.#capturing) {
-      this.#listener.key(this.#open.length, this.#capture);
+      this.#listener.key(this.#depth, this.#capture);
     }
     this.#inside = 'nothing';
     this.#place = PLACE.colon;
@@ -279,6 +302,11 @@ export class JsonScanner {
     const offset = this.#offset + index;
     this.#fault ??= { what, offset, line: this.#line, column: offset - this.#lineStart + 1 };
   }
+}
+
+/** Where a value leads that ends in the innermost of `depth` containers. */
+function placeAfter(depth: number): number {
+  return depth === 0 ? PLACE.done : PLAIN.open[depth - 1] === 1 ? PLACE.after_member : PLACE.after_item;
 }
 
 /** Index of the closing quote of a string that begins at `from`, if it is near and nothing before it needs a look; else -1. */
