@@ -39,8 +39,8 @@ export class CustomIds {
   #text = Buffer.allocUnsafe(65_536);
   #length = 0;
   #count = 0;
-  /** Where each id begins in the text, plus one; 0 is a free place. At most half full. */
-  #table = new Uint32Array(4_096);
+  /** Where each id begins in the text, plus one; 0 is a free place. Less than half full with the most requests that a batch can have. */
+  readonly #table = new Uint32Array(262_144);
   #repeated: string | undefined;
 
   /** How many ids there are, repeated ones included. */
@@ -65,9 +65,6 @@ export class CustomIds {
     }
     text[this.#length++] = LF;
     this.#count += 1;
-    if (this.#count * 2 > this.#table.length) {
-      this.#grow();
-    }
     if (!this.#enter(at)) {
       this.#repeated ??= text.toString('latin1', at, this.#length - 1);
     }
@@ -85,9 +82,11 @@ export class CustomIds {
 
   /** Forgets all ids. */
   clear(): void {
+    if (this.#count > 0) {
+      this.#table.fill(0);
+    }
     this.#length = 0;
     this.#count = 0;
-    this.#table.fill(0);
     this.#repeated = undefined;
   }
 
@@ -103,14 +102,6 @@ export class CustomIds {
       if (areEqual(this.#text, at, other - 1)) {
         return false;
       }
-    }
-  }
-
-  #grow(): void {
-    const known = this.#table.filter((place) => place > 0);
-    this.#table = new Uint32Array(this.#table.length * 4);
-    for (const place of known) {
-      this.#enter(place - 1);
     }
   }
 }

@@ -1,17 +1,18 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import type { BodyVerdict } from './bodyjudge.ts';
-import type { JudgeDesk, Judging } from './judgedesk.ts';
+import { Gathering } from './gathering.ts';
+import type { JudgeDesk } from './judgedesk.ts';
 
 /**
  * Receives the body of a create call: every byte goes into `body.json` and past a judge, none is kept.
  *
  * Invariants
  *   R1  A body is complete only if the client sent all of it; a connection that ends before is `incomplete`, whatever arrived.
- *   R2  Memory does not grow with the body: a piece is written before the next one is taken. A write from memory that was just received costs
+ *   R2  Memory does not grow with the body: a megabyte is gathered, then written. A write from memory that was just received costs
  *       less than handing it to another thread, which would also take the core from a client on the same machine.
  *   R3  The limit counts received bytes (decoded ones too), whatever the headers announced.
  */
@@ -40,7 +41,7 @@ export async function receiveBody(request: IncomingMessage, judges: JudgeDesk, p
   const file = openSync(path, 'w');
   const judging = judges.open(path, plan.declaredBytes);
   try {
-    const { ending, bytes } = await pump(request, plan, judging, file);
+    const { ending, bytes } = await pump(request, plan, new Gathering(file, judging));
     switch (ending) {
       case 'complete':
         return await judging.end();
@@ -60,7 +61,7 @@ export async function receiveBody(request: IncomingMessage, judges: JudgeDesk, p
 type Ending = 'complete' | 'incomplete' | 'too_large' | 'stopped' | 'undecodable';
 
 /** Listens to chunks directly: at 4,000 chunks per body the promises of an iterator are felt. */
-function pump(request: IncomingMessage, plan: IntakePlan, judging: Judging, file: number): Promise<{ readonly ending: Ending; readonly bytes: number }> {
+function pump(request: IncomingMessage, plan: IntakePlan, gathering: Gathering): Promise<{ readonly ending: Ending; readonly bytes: number }> {
   const source: Readable = plan.isGzip ? request.pipe(createGunzip()) : request;
   let received = 0;
   let taken = 0;
@@ -80,20 +81,18 @@ function pump(request: IncomingMessage, plan: IntakePlan, judging: Judging, file
         finish('too_large');
         return;
       }
-      try {
-        writeWhole(file, chunk);
-      } catch {
+      if (!gathering.add(chunk)) {
+        // To the client, a disk that is full is a connection that breaks.
         finish('incomplete');
         return;
       }
-      judging.take(chunk);
       taken += chunk.length;
       if (plan.bytesPerSecond !== undefined) {
         source.pause();
         setTimeout(() => source.resume(), (chunk.length * 1000) / plan.bytesPerSecond).unref();
       }
     });
-    source.once('end', () => finish(request.complete ? 'complete' : 'incomplete'));
+    source.once('end', () => finish(request.complete && gathering.flush() ? 'complete' : 'incomplete'));
     source.once('error', () => finish(source === request ? 'incomplete' : 'undecodable'));
     request.once('close', () => {
       if (!request.complete || request.errored !== null) {
@@ -101,13 +100,6 @@ function pump(request: IncomingMessage, plan: IntakePlan, judging: Judging, file
       }
     });
   });
-}
-
-/** Throws what the file system says, for instance that the disk is full: to the client that is a connection that breaks. */
-function writeWhole(file: number, chunk: Buffer): void {
-  for (let written = 0; written < chunk.length; ) {
-    written += writeSync(file, chunk, written);
-  }
 }
 
 /** Reads and forgets the rest of a body, so that the reply can be read by a client that is still sending. Gives up on what is huge or slow. */

@@ -76,6 +76,10 @@ export class JudgeDesk {
       },
       end: () =>
         new Promise((resolve, reject) => {
+          if (worker !== this.#worker) {
+            reject(new Error('The thread that checks request bodies has ended.'));
+            return;
+          }
           this.#waiting.set(upload, { resolve, reject });
           tell({ kind: 'end', upload, written });
         }),
