@@ -70,7 +70,6 @@ export const bytes = {
   /** Takes a table and indexes; an index above 15 gives 0. */
   lookUp: [0xfd, 0x0e],
   areEqual: [0xfd, 0x23],
-  areNotEqual: [0xfd, 0x24],
   areAtMost: [0xfd, 0x2a],
   and: [0xfd, 0x4e],
   or: [0xfd, 0x50],

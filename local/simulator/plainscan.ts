@@ -1,5 +1,5 @@
 import { assemble } from './assembly.ts';
-import { CLASSES, MOVES } from './grammar.ts';
+import { CLASSES, MOVES, PLACE } from './grammar.ts';
 import { LETTERS_AT, PLAIN_LETTERS, SKIP, SPECIALS_AT } from './skipcode.ts';
 import { CLASSES_AT, DEPTH_AT, DEPTH_LIMIT, INSIDE_AT, MOVES_AT, OPEN_AT, PLACE_AT, WALK } from './walkcode.ts';
 
@@ -86,6 +86,11 @@ export class PlainScan {
    */
   next(from: number): number {
     return this.#skip(from + TEXT_AT, this.#end) - TEXT_AT;
+  }
+
+  /** Where a value leads that ends in the innermost of `depth` containers. */
+  placeAfter(depth: number): number {
+    return depth === 0 ? PLACE.done : this.open[depth - 1] === 1 ? PLACE.after_member : PLACE.after_item;
   }
 
   /** Walks on from `from`, between two tokens, and leaves in `state` where it came to; returns the first byte it leaves to the caller. */

@@ -14,7 +14,8 @@ import { DEPTH_LIMIT, LISTENED_DEPTH } from './walkcode.ts';
  * and values near the root. What may come where is in `grammar.ts`; what a batch is, in `envelope.ts`.
  *
  * Inside a string nothing interesting happens until a quote, a unicode escape or a control character comes; `plainscan.ts` finds those, so
- * that the check keeps up with a socket. Short strings that nobody listens to are passed over on the spot.
+ * that the check keeps up with a socket. Below the depth that is listened to, it walks over whole tokens, and this file takes over only where
+ * it stops: at line breaks, words, uncommon numbers, unicode escapes, faults and the end of a chunk.
  *
  * Invariants
  *   J1  A body split at any byte gives the same events and the same verdict.
@@ -22,8 +23,6 @@ import { DEPTH_LIMIT, LISTENED_DEPTH } from './walkcode.ts';
  *   J3  After the first fault nothing more is reported to the listener.
  */
 
-/** Bytes of a string that are looked at here, before it is worth the call of `PlainScan.next`. */
-const SHORT_STRING = 24;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
@@ -123,7 +122,7 @@ export class JsonScanner {
     const index = PLAIN.walk(from, walk);
     this.#place = walk.place;
     this.#depth = walk.depth;
-    this.#afterValue = placeAfter(walk.depth);
+    this.#afterValue = PLAIN.placeAfter(walk.depth);
     if (walk.inside === 'nothing') {
       return this.#tokens(chunk, index);
     }
@@ -145,7 +144,7 @@ export class JsonScanner {
         continue;
       }
       this.#place = place;
-      index = this.#act(move, chunk, index);
+      index = this.#act(move, chunk[index] ?? 0, index);
       place = this.#place;
       if (this.#inside !== 'nothing' || this.#depth > LISTENED_DEPTH || this.#fault !== undefined) {
         return index;
@@ -156,11 +155,11 @@ export class JsonScanner {
   }
 
   /** Does what the grammar asks for; returns the index at which to go on. */
-  #act(act: number, chunk: Buffer, index: number): number {
+  #act(act: number, byte: number, index: number): number {
     switch (act) {
       case ACT.begin_key:
       case ACT.begin_string:
-        return this.#beginString(act === ACT.begin_key, chunk, index);
+        return this.#beginString(act === ACT.begin_key, index);
       case ACT.open_object:
       case ACT.open_array:
         this.#openContainer(act === ACT.open_object, index);
@@ -174,7 +173,7 @@ export class JsonScanner {
         return index + 1;
       case ACT.begin_primitive:
         this.#inside = 'primitive';
-        this.#primitive.begin(chunk[index] ?? 0);
+        this.#primitive.begin(byte);
         return index + 1;
       default:
         this.#fail(this.#place === PLACE.done ? 'unexpected content after document' : 'unexpected character', index);
@@ -200,7 +199,7 @@ export class JsonScanner {
   #closeContainer(index: number): void {
     const depth = this.#depth - 1;
     this.#depth = depth;
-    this.#afterValue = placeAfter(depth);
+    this.#afterValue = PLAIN.placeAfter(depth);
     if (depth <= LISTENED_DEPTH) {
       this.#listener.close(depth, this.#offset + index + 1);
     }
@@ -234,16 +233,11 @@ export class JsonScanner {
     this.#place = this.#afterValue;
   }
 
-  #beginString(isKey: boolean, chunk: Buffer, index: number): number {
-    const isHeard = this.#depth <= LISTENED_DEPTH;
-    const end = isHeard ? -1 : endOfShort(chunk, index + 1);
-    if (end >= 0) {
-      this.#place = isKey ? PLACE.colon : this.#afterValue;
-      return end + 1;
-    }
+  /** Only strings that are listened to begin here; the others begin in a walk. */
+  #beginString(isKey: boolean, index: number): number {
     this.#inside = 'string';
     this.#stringIsKey = isKey;
-    this.#capturing = isHeard;
+    this.#capturing = true;
     this.#capture.begin(index + 1);
     return index + 1;
   }
@@ -302,24 +296,4 @@ export class JsonScanner {
     const offset = this.#offset + index;
     this.#fault ??= { what, offset, line: this.#line, column: offset - this.#lineStart + 1 };
   }
-}
-
-/** Where a value leads that ends in the innermost of `depth` containers. */
-function placeAfter(depth: number): number {
-  return depth === 0 ? PLACE.done : PLAIN.open[depth - 1] === 1 ? PLACE.after_member : PLACE.after_item;
-}
-
-/** Index of the closing quote of a string that begins at `from`, if it is near and nothing before it needs a look; else -1. */
-function endOfShort(chunk: Buffer, from: number): number {
-  const most = Math.min(chunk.length, from + SHORT_STRING);
-  for (let index = from; index < most; index += 1) {
-    const byte = chunk[index] ?? 0;
-    if (byte === QUOTE) {
-      return index;
-    }
-    if (byte < 0x20 || byte === BACKSLASH) {
-      return -1;
-    }
-  }
-  return -1;
 }

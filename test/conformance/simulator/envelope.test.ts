@@ -1,3 +1,5 @@
+import fc from 'fast-check';
+import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { request } from 'node:http';
@@ -201,6 +203,47 @@ describe('the scanner behind it', () => {
     expect(verdictOf(Array.from(bytes, (byte) => Buffer.from([byte]))).fault).toBe(whole);
   });
 
+  it('J1: says the same of deep params wherever they are split, and so of whole ones broken by one byte', () => {
+    const text = fc.array(fc.constantFrom('\n', '"', '\\', '\\\\', '/', 'é', '😀', 'word ', '\u0001', 'x'.repeat(15), 'y'.repeat(64)), { maxLength: 40 }).map((parts) => parts.join(''));
+    const { value } = fc.letrec((tie) => ({
+      value: fc.oneof({ maxDepth: 5 }, text, fc.integer(), fc.double({ noNaN: true }), fc.constantFrom(true, null), fc.array(tie('value'), { maxLength: 4 }), fc.dictionary(text, tie('value'), { maxKeys: 4 })),
+    }));
+    const damage = fc.record({ at: fc.nat(), byte: fc.constantFrom(...Buffer.from('"\\{}[]:,0au \n\u0001')) });
+    fc.assert(
+      fc.property(value, fc.boolean(), fc.option(damage), fc.array(fc.integer({ min: 1, max: 150 }), { minLength: 1, maxLength: 20 }), (params, isPretty, broken, steps) => {
+        const bytes = Buffer.from(JSON.stringify({ requests: [{ custom_id: 'a', params: { params, last: 7 } }] }, undefined, isPretty ? 1 : 0));
+        if (broken !== null) {
+          bytes[broken.at % bytes.length] = broken.byte;
+        }
+        const pieces: Buffer[] = [];
+        for (let from = 0, turn = 0; from < bytes.length; turn += 1) {
+          const length = steps[turn % steps.length] ?? 1;
+          pieces.push(bytes.subarray(from, from + length));
+          from += length;
+        }
+        const whole = verdictOf([bytes]);
+        expect(verdictOf(pieces).fault).toBe(whole.fault);
+        if (whole.fault === undefined) {
+          expect(verdictOf(pieces).events).toBe(whole.events);
+        }
+        if (!isUtf8(bytes) || !/\\u[dD][89a-fA-F]/.test(bytes.toString('latin1'))) {
+          expect(whole.fault === undefined).toBe(isUtf8(bytes) && isJson(bytes.toString()));
+        }
+      }),
+      { numRuns: 400, seed: 11 },
+    );
+  });
+
+  it('finds the end of strings and what is wrong in them at every place of a block of 64 bytes', () => {
+    for (let before = 0; before < 130; before += 1) {
+      const padding = 'x'.repeat(before);
+      for (const [inner, fault] of [['\\\\', undefined], ['\\"', undefined], ['\\\\\\"y', undefined], ['\\x', 'invalid escaped character in string'], ['\\\\\\x', 'invalid escaped character in string'], ['\u0001', 'unexpected control character in string']] as const) {
+        const bytes = Buffer.from(`[[[[["${padding}${inner}",["${'z'.repeat(70)}"]]]]]]`);
+        expect([before, inner, verdictOf([bytes]).fault]).toEqual([before, inner, fault]);
+      }
+    }
+  });
+
   it('agrees with JSON.parse about what is JSON, surrogates aside', () => {
     for (const text of [...DOCUMENTS, ...BROKEN.filter((broken) => !/\\u[dD]/.test(broken))]) {
       const isJson = Object.keys(asJson(text)).length > 0;
@@ -208,3 +251,12 @@ describe('the scanner behind it', () => {
     }
   });
 });
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
