@@ -11,6 +11,7 @@ export const longSuites = [
   'test/flow/events-replay.test.ts',
   'test/flow/latecomer.test.ts',
   'test/flow/budget-options.test.ts',
+  'test/flow/budget-trial.test.ts',
   'test/conformance/store-s3-faults.test.ts',
   'test/flow/doubt-operator.test.ts',
   'test/flow/verbs.test.ts',
