@@ -26,8 +26,7 @@ export function heldText(stop: StopRecord): string {
 }
 
 function runtimeText(stop: StopRecord, held: string): string {
-  const scope = stop.run === undefined ? '' : ` of run ${stop.run}`;
-  const first = `segment ${stop.segment}${scope} is stopped (budget_runtime): work that begins now is likely to outlast the runtime of ${stop.target}: ${held}`;
+  const first = `${scopeText(stop)} is stopped (budget_runtime): work that begins now is likely to outlast the runtime of ${stop.target}: ${held}`;
   if (!stop.runtime) return first;
   const { limitMs, startedAtMs, turnaroundMs, turnaroundsSeen } = stop.runtime;
   const basis = turnaroundsSeen === 0 ? "the provider's worst case, because no archive was settled yet" : `the upper bound from the last ${countOf(turnaroundsSeen, 'archive')}`;
@@ -36,6 +35,11 @@ function runtimeText(stop: StopRecord, held: string): string {
     `  an archive is expected to take up to ${roughly(turnaroundMs)} (${basis}); the runtime is ${roughly(limitMs)}, counted from ${new Date(startedAtMs).toISOString()}`,
     `  allow more: plimsoll budget set ${stop.target} --runtime ${durationText(Math.ceil((limitMs + turnaroundMs) / minuteMs) * minuteMs)}; or let it go once: plimsoll resume ${stop.segment}`,
   ].join('\n');
+}
+
+/** What a budget has stopped: a segment, or what one run or one client has in it. */
+function scopeText({ segment, run, client }: StopRecord): string {
+  return `segment ${segment}${run === undefined ? '' : ` of run ${run}`}${client === undefined ? '' : ` of client ${client}`}`;
 }
 
 /** Seconds below two minutes, whole minutes above. */
@@ -50,7 +54,7 @@ function budgetText(stop: StopRecord, held: string): string {
   if (tokensMissing > 0) missing.push(`${countText(tokensMissing)} tokens`);
   if (microUsdMissing > 0) missing.push(dollarText(microUsdMissing));
   return [
-    `segment ${stop.segment} is stopped (${stop.reason}): the budget of ${stop.target} has no room for ${held}`,
+    `${scopeText(stop)} is stopped (${stop.reason}): the budget of ${stop.target} has no room for ${held}`,
     `  their upper bound needs ${countText(stop.tokensHeld)} tokens, ${dollarText(stop.microUsdHeld)}; missing: ${missing.join(' and ') || 'nothing any more, it flows again by itself'}`,
     `  make room: plimsoll budget set ${stop.target} --tokens N | --usd X, or wait for settlements; what else would fit: plimsoll replan ${stop.segment}`,
   ].join('\n');

@@ -28,7 +28,7 @@ export function statusCommand(exit: (code: ExitCode) => void): Command {
               runs: views.map((view) => ({ ...viewDocument(view, store.uri), age_ms: isOver(view) ? null : now() - view.run.openedAtMs })),
               segments: segments.map((each) => ({ segment: each.segment, state: each.state, rows_queued: each.rowsQueued, rows_held: each.rowsHeld, oldest_waiting_ms: oldest.get(each.segment) ?? null, reasons: each.stops.map((stop) => stop.reason) })),
               archives: underWay(views).map((each) => ({ archive: each.archive, run_key: each.run, state: each.state, rows: each.rows, batch_id: each.batch ?? null, reason: each.reason ?? null, age_ms: now() - (each.acceptedAtMs ?? each.openedAtMs) })),
-              stops: stops.map((stop) => ({ segment: stop.segment === '' ? null : stop.segment, run_key: stop.run ?? null, reason: stop.reason, target: stop.target === '' ? null : stop.target, rows_held: stop.rowsHeld, stopped_ms: now() - stop.stoppedAtMs })),
+              stops: stops.map((stop) => ({ segment: stop.segment === '' ? null : stop.segment, run_key: stop.run ?? null, client: stop.client ?? null, reason: stop.reason, target: stop.target === '' ? null : stop.target, rows_held: stop.rowsHeld, stopped_ms: now() - stop.stoppedAtMs })),
               overruns: overruns.map((each) => ({ target: each.target, window: each.windowId, tokens: each.tokens, usd: microUsdToUsd(each.microUsd) })),
               in_doubt: views.flatMap((view) => view.archives.filter((archive) => archive.state === 'in_doubt').map((archive) => ({ archive: archive.archive, run_key: view.run.run, rows: archive.rows, reason: archive.reason ?? null }))),
             });

@@ -99,7 +99,7 @@ function runLine(view: RunView, nowMs: number): string {
 async function waitingLines({ ledger, now }: Installation): Promise<readonly string[]> {
   const waiting = (await ledger.listSegments(now())).filter((each) => each.rowsQueued > 0 || each.rowsHeld > 0);
   const lines = waiting.slice(0, segmentsShown).map((each) => {
-    const reasons = each.stops.map((stop) => stop.reason);
+    const reasons = each.stops.map(({ reason, client }) => (client === undefined ? reason : `${reason} of ${client}`));
     return `  ${each.segment}  ${countText(each.rowsQueued)} queued${each.rowsHeld > 0 ? `, ${countText(each.rowsHeld)} held` : ''}${reasons.length > 0 ? ` (${reasons.join(', ')})` : ''}`;
   });
   return waiting.length > segmentsShown ? [...lines, `  and ${waiting.length - segmentsShown} more segments: plimsoll status`] : lines;

@@ -10,6 +10,7 @@ import { nowMs, perRow, runA, runB } from './ledger-world.ts';
 export interface BookChunk {
   readonly run: RunKey;
   readonly segment: SegmentName;
+  readonly client: string;
   readonly from: number;
   readonly to: number;
   state: 'queued' | 'held' | 'packed' | 'settled' | 'split';
@@ -34,8 +35,9 @@ export interface Book {
 
 export const runs = [runA, runB];
 export const segments = ['invoices.8k.normal', 'invoices.8k.high', 'letters.8k.normal'] as SegmentName[];
-export const targetsOf = (segment: SegmentName): readonly string[] => ['all', 'client:etl', `topic:${segment.split('.')[0] ?? ''}`, `segment:${segment}`];
-export const targets = [...new Set(segments.flatMap(targetsOf))];
+export const clients = ['etl', 'bi'];
+export const targetsOf = ({ segment, client }: Pick<BookChunk, 'segment' | 'client'>): readonly string[] => ['all', `client:${client}`, `topic:${segment.split('.')[0] ?? ''}`, `segment:${segment}`];
+export const targets = [...new Set(segments.flatMap((segment) => clients.flatMap((client) => targetsOf({ segment, client }))))];
 export const windows: readonly Pick<Budget, 'window' | 'timeZone'>[] = [
   { window: 'total' }, { window: 'run' }, { window: '6h' }, { window: 'hour', timeZone: 'Asia/Kolkata' }, { window: 'day', timeZone: 'America/New_York' },
   { window: 'week' }, { window: 'month', timeZone: 'Europe/Berlin' },
@@ -57,7 +59,7 @@ function accountNow(book: Book, target: string, run: RunKey): string {
 
 /** Every account that a reservation of this chunk stands in; the total of the installation is always kept. */
 export function accountsNow(book: Book, chunk: BookChunk): readonly string[] {
-  return [...new Set(['all@total', ...targetsOf(chunk.segment).map((target) => accountNow(book, target, chunk.run))])];
+  return [...new Set(['all@total', ...targetsOf(chunk).map((target) => accountNow(book, target, chunk.run))])];
 }
 
 /** `[tokens reserved, tokens spent, micro-USD reserved, micro-USD spent]`. */
@@ -110,7 +112,7 @@ export function neededIn(book: Book, target: string, chunk: BookChunk, rows = ro
 
 /** Reserves for a chunk. */
 export function take(book: Book, chunk: BookChunk): void {
-  const estimating = targetsOf(chunk.segment).filter((target) => book.limits.get(target)?.mode === 'estimate');
+  const estimating = targetsOf(chunk).filter((target) => book.limits.get(target)?.mode === 'estimate');
   chunk.accounts = accountsNow(book, chunk);
   chunk.estimated = { accounts: estimating.map((target) => accountNow(book, target, chunk.run)), ...estimateOf(book, chunk) };
   chunk.state = 'packed';
@@ -119,14 +121,14 @@ export function take(book: Book, chunk: BookChunk): void {
 /** Lets what the runs have packed before count in a budget of theirs that is set now. */
 export function joinRuns(book: Book, target: string): void {
   for (const chunk of book.chunks.values()) {
-    if (chunk.accounts.length === 0 || !targetsOf(chunk.segment).includes(target)) continue;
+    if (chunk.accounts.length === 0 || !targetsOf(chunk).includes(target)) continue;
     chunk.accounts = [...new Set([...chunk.accounts, `${target}@run=${chunk.run}`])];
   }
 }
 
 /** Whether all budgets agree to `rows` rows of a chunk. */
 export function fits(book: Book, chunk: BookChunk, rows = rowsOf(chunk)): boolean {
-  return targetsOf(chunk.segment).every((target) => {
+  return targetsOf(chunk).every((target) => {
     const room = roomOf(book, target, chunk);
     const need = neededIn(book, target, chunk, rows);
     return need.tokens <= room.tokens && need.microUsd <= room.microUsd;

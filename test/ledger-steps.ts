@@ -6,10 +6,10 @@
  */
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import type { Ledger } from '../segments/ledger/ledger.ts';
+import type { Ledger, StopRecord } from '../segments/ledger/ledger.ts';
 import type { ArchiveId, BatchId, ChunkId } from '../segments/segment.ts';
 import { windowName } from '../segments/window.ts';
-import { fits, joinRuns, neededIn, pick, roomOf, rowsOf, runs, segments, sumsOf, take, targets, targetsOf, windows, type Amounts, type Book } from './ledger-book.ts';
+import { clients, fits, joinRuns, neededIn, pick, roomOf, rowsOf, runs, segments, sumsOf, take, targets, targetsOf, windows, type Amounts, type Book, type BookChunk } from './ledger-book.ts';
 import { account, footerOf, limits, normal, outcomeOf, partsAfter, perRow, runA, type LedgerWorld } from './ledger-world.ts';
 
 export type Step = fc.AsyncCommand<Book, LedgerWorld>;
@@ -72,31 +72,36 @@ const step = (name: string, process: Process, check: (book: Book) => boolean, ru
   toString: () => `${name}${process.isResending ? ' twice' : ''}${Number.isFinite(process.callsUntilDeath) ? ` until ${process.callsUntilDeath}` : ''}`,
 });
 
-const add = (runAt: number, segmentAt: number, rows: number, process: Process): Step =>
+const add = (runAt: number, segmentAt: number, clientAt: number, rows: number, process: Process): Step =>
   step(`add ${rows}`, process, () => true, async (book, ledger) => {
     const run = runs[runAt % runs.length] ?? runA;
     const segment = segments[segmentAt % segments.length] ?? normal;
-    const lane = `${run}|${segment}`;
+    const client = clients[clientAt % clients.length] ?? 'etl';
+    const lane = `${run}|${segment}|${client}`;
     const previousRow = book.lastRow.get(lane) ?? 0;
-    const footer = { ...footerOf(rows, previousRow + 1, { run, segment }), models: ['m'] };
+    const footer = { ...footerOf(rows, previousRow + 1, { run, segment, client }), models: ['m'] };
     book.lastRow.set(lane, footer.lastRow);
-    book.chunks.set(footer.chunk, { run, segment, from: 0, to: rows - 1, state: 'queued', archive: undefined, accounts: [], estimated: { accounts: [], tokens: 0, microUsd: 0 }, spent: 0 });
+    book.chunks.set(footer.chunk, { run, segment, client, from: 0, to: rows - 1, state: 'queued', archive: undefined, accounts: [], estimated: { accounts: [], tokens: 0, microUsd: 0 }, spent: 0 });
     await ledger.addChunk({ footer, spoolKey: 's', previousRow, checkpoint: { bytes: 0, rows: 0, sha256: '' }, isReleased: true, nowMs: book.nowMs });
   });
+
+/** Whether a stop keeps a chunk back: that of a segment all of it, that of a run or a client only its own. */
+const isUnder = ({ segment, run, client }: StopRecord, chunk: BookChunk): boolean =>
+  segment === chunk.segment && (run === undefined || run === chunk.run) && (client === undefined || client === chunk.client);
 
 const reserve = (at: number, process: Process): Step =>
   step(`reserve ${at}`, process, (book) => pick(book, at, 'queued') !== undefined, async (book, ledger, world) => {
     const [id, chunk] = pick(book, at, 'queued') ?? [undefined, undefined];
     if (!id) return;
     const isFit = fits(book, chunk);
-    const isStopped = (await world.ledger.listStops(book.nowMs)).some((stop) => stop.segment === chunk.segment && (stop.run === undefined || stop.run === chunk.run));
+    const isStopped = (await world.ledger.listStops(book.nowMs)).some((stop) => isUnder(stop, chunk));
     const expected = isStopped ? 'held' : isFit ? 'packed' : 'refused';
     if (expected === 'held') chunk.state = 'held';
     if (expected === 'packed') take(book, chunk);
     const died = await ledger.admit(id, limits, true, book.nowMs).then((admission) => void expect(admission.kind, id).toBe(expected), (error: unknown) => error);
     if (expected === 'packed') chunk.archive = (await world.ledger.readChunk(id))?.archive;
     // G1, said of the limits that hold at this instant.
-    for (const target of expected === 'packed' ? targetsOf(chunk.segment) : []) {
+    for (const target of expected === 'packed' ? targetsOf(chunk) : []) {
       const room = roomOf(book, target, chunk);
       expect(Math.min(room.tokens, room.microUsd), target).toBeGreaterThanOrEqual(0);
     }
@@ -104,7 +109,7 @@ const reserve = (at: number, process: Process): Step =>
   });
 
 const stop = (at: number, targetAt: number, process: Process): Step =>
-  step(`stop ${at} ${targetAt}`, process, (book) => pick(book, at, 'queued') !== undefined, async (book, ledger) => {
+  step(`stop ${at} ${targetAt}`, process, (book) => pick(book, at, 'queued') !== undefined, async (book, ledger, world) => {
     const [id, chunk] = pick(book, at, 'queued') ?? [undefined, undefined];
     if (!id) return;
     const tokensNeeded = rowsOf(chunk) * perRow.tokensMax;
@@ -114,11 +119,13 @@ const stop = (at: number, targetAt: number, process: Process): Step =>
       const need = neededIn(book, target, chunk);
       return need.tokens > room.tokens || need.microUsd > room.microUsd;
     };
-    const target = targetsOf(chunk.segment).find(lacks) ?? targets[targetAt % targets.length] ?? 'all';
-    const isBlocking = targetsOf(chunk.segment).includes(target) && lacks(target);
+    const target = targetsOf(chunk).find(lacks) ?? targets[targetAt % targets.length] ?? 'all';
+    const isBlocking = targetsOf(chunk).includes(target) && lacks(target);
     if (isBlocking) chunk.state = 'held';
     const stopped = await ledger.stopOnBudget({ chunk: id, target, reason: 'budget_tokens', tokensNeeded, microUsdNeeded, nowMs: book.nowMs });
     expect(stopped.kind, id).toBe(isBlocking ? 'stopped' : 'room');
+    // The budget of a client stops nobody else.
+    for (const each of await world.ledger.listStops(book.nowMs)) expect(each.client, each.target).toBe(/^client:(.*)$/.exec(each.target)?.[1]);
   });
 
 /** Lets go what has room; whoever looks next finds what a look that died has let go. */
@@ -131,7 +138,7 @@ const resume = (process: Process): Step =>
     if (died !== undefined) throw died;
     // What is still held has no room for what its stop waits for: nothing that could flow is kept back.
     for (const left of await world.ledger.listStops(book.nowMs)) {
-      const held = [...book.chunks.values()].filter((chunk) => chunk.state === 'held' && chunk.segment === left.segment && (left.run === undefined || left.run === chunk.run));
+      const held = [...book.chunks.values()].filter((chunk) => chunk.state === 'held' && isUnder(left, chunk));
       expect(held.length, 'a stop holds something').toBeGreaterThan(0);
       expect(held.every((chunk) => fits(book, chunk, left.tokensNeeded / perRow.tokensMax)), 'a stop that could end').toBe(false);
     }
@@ -258,8 +265,8 @@ const at = fc.nat({ max: 50 });
 const amount = fc.option(fc.integer({ min: 0, max: 300 }), { nil: undefined });
 
 export const steps: fc.Arbitrary<Step>[] = [
-  fc.tuple(at, at, fc.integer({ min: 1, max: 12 }), process).map((args) => add(...args)),
-  fc.tuple(at, at, fc.integer({ min: 1, max: 12 }), process).map((args) => add(...args)),
+  fc.tuple(at, at, at, fc.integer({ min: 1, max: 12 }), process).map((args) => add(...args)),
+  fc.tuple(at, at, at, fc.integer({ min: 1, max: 12 }), process).map((args) => add(...args)),
   fc.tuple(at, process).map((args) => reserve(...args)),
   fc.tuple(at, process).map((args) => reserve(...args)),
   fc.tuple(at, at, fc.boolean(), process).map((args) => split(...args)),

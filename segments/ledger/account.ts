@@ -12,12 +12,14 @@ export interface SegmentRecord {
   readonly stops: readonly StopRecord[];
 }
 
-/** Why a segment stands still, for all runs or for one. */
+/** Why a segment stands still: for all, for one run, or for one client. */
 export interface StopRecord {
   /** Empty when a whole run is held. */
   readonly segment: SegmentName;
   /** Set when a run is held, or when the budget's window is a run: other runs of the segment flow on. */
   readonly run: RunKey | undefined;
+  /** Set when the budget is that of a client: others in the segment flow on. */
+  readonly client: string | undefined;
   readonly reason: StopReason;
   /** The account that has no room: `segment:…`, `topic:…`, `client:…`, `all`; empty for an operator's stop. */
   readonly target: string;

@@ -200,6 +200,7 @@ export function decodeStop(fields: Fields): StopRecord {
   return {
     segment: (fields['segment'] ?? '') as SegmentName,
     run: text(fields, 'run') as RunKey | undefined,
+    client: text(fields, 'client'),
     reason: (fields['reason'] ?? 'operator') as StopReason,
     target: fields['target'] ?? '',
     stoppedAtMs: count(fields, 'stoppedAtMs'),

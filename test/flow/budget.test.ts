@@ -1,6 +1,6 @@
 /** A budget that is too small stops before the money is spent, says what is missing, and lets go when there is room. */
 import { afterEach, expect, it } from 'vitest';
-import { breaches, readTruth } from '../chaos/oracle.ts';
+import { breaches, readRows, readTruth } from '../chaos/oracle.ts';
 import { corpus, openWorld, type World } from '../chaos/world.ts';
 
 let world: World;
@@ -41,4 +41,20 @@ it('a budget per run stops one run and lets another of the same segment through'
   expect((await world.run(['run', large, '--run-key', 'large', '--json'])).code).toBe(5);
   const second = await world.run(['run', little, '--run-key', 'little', '--json']);
   expect(second.code, second.stderr).toBe(0);
+});
+
+it('a client whose budget is used up is held, and the other client of the same segments is served to its last row', async () => {
+  world = await openWorld({ billing: 'worst' }, { ...small, PLIMSOLL_BUDGETS: '{"client:etl": {"tokens": 4000}}' });
+  const lines = corpus(120, 5).trimEnd().split('\n').map((line, index) => JSON.stringify({ ...(JSON.parse(line) as object), client: index % 2 === 0 ? 'etl' : 'bi' }));
+  const source = world.write('two.jsonl', `${lines.join('\n')}\n`);
+  expect((await world.run(['run', source, '--run-key', 'two', '--json'])).code).toBe(5);
+  const served = new Set(readRows(world.lake).map(({ id }) => id));
+  expect(Array.from({ length: 60 }, (_, index) => `doc-${2 * index + 1}`).filter((id) => !served.has(id))).toEqual([]);
+  expect(served.size).toBeLessThan(120);
+  const status = await world.run(['status']);
+  expect(status.stdout).toMatch(/segment \S+ of client etl is stopped \(budget_tokens\): the budget of client:etl has no room for/);
+  expect(status.stdout).not.toMatch(/client bi/);
+  await world.run(['budget', 'set', 'client:etl', '--tokens', '1000000']);
+  const finished = await world.run(['run', source, '--run-key', 'two', '--json']);
+  expect(finished.code, finished.stderr).toBe(0);
 });

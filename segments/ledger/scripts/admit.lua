@@ -16,7 +16,7 @@ if not target('chunk', key, 'admit') then
 end
 local priority = priorityOf(segment)
 
-local scope = stopFor(segment, run)
+local scope = stopFor(segment, run, client)
 if scope then
   local reason = get(P .. 'stop:' .. scope, 'reason')
   hold(q.chunk, key, scope, reason)

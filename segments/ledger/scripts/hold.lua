@@ -5,7 +5,7 @@
 -- gets room lets go what an operator holds.
 if q.run and get(P .. 'run:' .. q.run, 'state') == '' then return '{"isNew":false}' end
 local scope = q.segment and 'hold|' .. q.segment or 'run|' .. q.run
-local isNew = beginStop(scope, q.segment or '', q.run or '', 'operator', '', 0, 0, q.nowMs)
+local isNew = beginStop(scope, q.segment or '', q.run or '', '', 'operator', '', 0, 0, q.nowMs)
 if isNew then
   if q.run then redis.call('HSET', P .. 'run:' .. q.run, 'heldAtMs', int(q.nowMs)) end
   local stops = redis.call('INCR', P .. 'stops:count')

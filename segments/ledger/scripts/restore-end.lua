@@ -9,7 +9,7 @@ for _, account in ipairs(q.accounts) do
   for name, value in pairs(account.fields) do redis.call('HSET', P .. 'account:' .. account.name, name, value) end
 end
 for _, each in ipairs(q.calibrations) do learn(each.topic, each.sample) end
-for _, segment in ipairs(q.overBound) do beginStop(segment, segment, '', 'bound_exceeded', 'segment:' .. segment, 0, 0, q.nowMs) end
+for _, segment in ipairs(q.overBound) do beginStop(segment, segment, '', '', 'bound_exceeded', 'segment:' .. segment, 0, 0, q.nowMs) end
 -- A consumer that has seen a number must never see it again for another event, and what was lost is unknown: the next
 -- number is far behind any that was given.
 if (tonumber(redis.call('GET', P .. 'events:sequence') or '0')) < q.sequence then

@@ -16,7 +16,9 @@ for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
       for _, account in ipairs(accountsOf(get(key, 'segment'), get(key, 'client'), get(key, 'run'), q.nowMs)) do
         local tokensFree, microUsdFree = roomOf(account)
         local tokensPermille, microUsdPermille = sharesIn(account, key)
-        if reason == 'budget_runtime' then
+        if not keepsUp(account, stop) then
+          -- It is looked at when the chunk is tried again.
+        elseif reason == 'budget_runtime' then
           if account.target == get(stop, 'target') and isLate(account, get(key, 'segment'), q.nowMs) then isFree = false end
         elseif (tokensFree and shareOf(num(stop, 'tokensNeeded'), tokensPermille) > tokensFree) or (microUsdFree and shareOf(num(stop, 'microUsdNeeded'), microUsdPermille) > microUsdFree) then isFree = false end
       end

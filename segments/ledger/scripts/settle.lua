@@ -46,7 +46,7 @@ for _, outcome in ipairs(q.chunks) do
   if outcome.overBound > 0 then
     -- The bound's one assumption is wrong for this kind of text: nothing more of it may be sent unseen.
     local segment = get(key, 'segment')
-    if beginStop(segment, segment, '', 'bound_exceeded', 'segment:' .. segment, 0, 0, q.nowMs) then
+    if beginStop(segment, segment, '', '', 'bound_exceeded', 'segment:' .. segment, 0, 0, q.nowMs) then
       emit(q.archive .. ':bound_exceeded:' .. segment, 'segment.stopped', segment, q.nowMs,
         { segment = segment, reason = 'bound_exceeded', archive = q.archive, rows = outcome.overBound })
     end

@@ -1,4 +1,5 @@
--- Stops a segment because an account has no room for its next prompt, and holds the chunk.
+-- Stops a segment because an account has no room for its next prompt, and holds the chunk. Where the account is that of a client
+-- or of a run, only what that client or run has in the segment is stopped.
 -- request  {chunk, target, reason, tokensNeeded, microUsdNeeded, windows, nowMs}; what is needed are upper bounds
 -- returns  {kind: "stopped" | "room" | "stale", isFlushDue}
 -- Atomic because room may have come back since the refusal: then nothing may be held, or nobody would let it go.
@@ -19,13 +20,14 @@ for _, account in ipairs(accountsOf(segment, client, run, q.nowMs)) do
   end
 end
 if not blocking then return '{"kind":"room","isFlushDue":false}' end
-local scope = scopeOf(segment, run, blocking.window)
-local isNew = beginStop(scope, segment, blocking.window == 'run' and run or '', q.reason, q.target, q.tokensNeeded, q.microUsdNeeded, q.nowMs)
+local ofRun, ofClient = confinesOf(blocking, run, client)
+local scope = scopeOf(segment, ofRun, ofClient)
+local isNew = beginStop(scope, segment, ofRun, ofClient, q.reason, q.target, q.tokensNeeded, q.microUsdNeeded, q.nowMs)
 hold(q.chunk, key, scope, q.reason)
 if isNew then
   local stops = redis.call('INCR', P .. 'stops:count')
   emit(scope .. ':stopped:' .. stops, 'segment.stopped', segment, q.nowMs,
-    { segment = segment, run_key = run, reason = q.reason, target = q.target, tokens_needed = q.tokensNeeded, micro_usd_needed = q.microUsdNeeded })
+    { segment = segment, run_key = run, client = ofClient ~= '' and ofClient or nil, reason = q.reason, target = q.target, tokens_needed = q.tokensNeeded, micro_usd_needed = q.microUsdNeeded })
   local unit = q.reason == 'budget_tokens' and 'tokens' or 'microUsd'
   local limit = q.reason ~= 'budget_runtime' and blocking[unit]
   if limit then tellBudget(blocking.name, blocking.target, unit, 'exceeded', limit, q.nowMs) end

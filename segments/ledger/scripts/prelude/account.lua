@@ -27,12 +27,14 @@ end
 -- The accounts that a reservation of this chunk must pass, each with the limits of its budget (nil: none).
 -- The total of the installation is always kept, with or without a budget on it.
 local function accountsOf(segment, client, run, at)
-  local targets = { 'all', 'client:' .. client, 'topic:' .. topicOf(segment), 'segment:' .. segment }
+  local ofClient = 'client:' .. client
+  local targets = { 'all', ofClient, 'topic:' .. topicOf(segment), 'segment:' .. segment }
   local accounts = { { target = 'all', name = 'all@total' } }
   for _, name in ipairs(targets) do
     local budget = P .. 'budget:' .. name
     local window = windowOf(get(budget, 'window'), run, at)
     local account = { target = name, name = name .. '@' .. window, window = get(budget, 'window') }
+    account.isOfClient = name == ofClient
     account.tokens = tonumber(get(budget, 'tokens'))
     account.microUsd = tonumber(get(budget, 'microUsd'))
     account.runtimeMs = tonumber(get(budget, 'runtimeMs'))

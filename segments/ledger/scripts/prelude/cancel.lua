@@ -25,7 +25,7 @@ local function withdraw(chunk, key, event, reason)
   local heldBy
   if state == 'queued' then dequeue(chunk, key) end
   if state == 'held' then
-    for _, scope in ipairs({ 'hold|' .. segment, 'run|' .. run, segment, segment .. '|' .. run }) do
+    for _, scope in ipairs(scopesOf(segment, run, get(key, 'client'))) do
       if redis.call('ZSCORE', P .. 'stop:' .. scope .. ':held', chunk) then
         unhold(chunk, key, scope)
         heldBy = scope

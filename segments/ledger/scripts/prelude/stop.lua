@@ -1,14 +1,33 @@
 -- Stops: what keeps a segment or a run back, and the chunks that it holds.
 
--- The scope of a stop: the segment, or the segment within one run where the budget's window is a run.
-local function scopeOf(segment, run, window)
-  if window == 'run' then return segment .. '|' .. run end
+-- The scope of a budget's stop: the segment, within one run where `run` is not empty, and of one client where `client` is
+-- not. No name of a segment, run or client holds a `|`.
+local function scopeOf(segment, run, client)
+  if client ~= '' then return segment .. '|' .. run .. '|' .. client end
+  if run ~= '' then return segment .. '|' .. run end
   return segment
 end
 
+-- Every scope that a chunk can be held under, the widest first.
+local function scopesOf(segment, run, client)
+  return { 'hold|' .. segment, 'run|' .. run, segment, scopeOf(segment, run, ''), scopeOf(segment, '', client), scopeOf(segment, run, client) }
+end
+
+-- The run and the client that a stop for want of room in an account is confined to, empty: all. Others have room of their own.
+local function confinesOf(account, run, client)
+  return account.window == 'run' and run or '', account.isOfClient and client or ''
+end
+
+-- Whether an account can keep a stop up that holds a chunk. A narrower one cannot: the others that the stop holds do not
+-- stand in it, and this chunk gets a stop of its own when it is tried again.
+local function keepsUp(account, stop)
+  local ofRun, ofClient = confinesOf(account, 'run', 'client')
+  return (ofRun == '' or get(stop, 'run') ~= '') and (ofClient == '' or get(stop, 'client') ~= '')
+end
+
 -- The stop that keeps a chunk back, or nil.
-local function stopFor(segment, run)
-  for _, scope in ipairs({ 'hold|' .. segment, 'run|' .. run, segment, segment .. '|' .. run }) do
+local function stopFor(segment, run, client)
+  for _, scope in ipairs(scopesOf(segment, run, client)) do
     if redis.call('SISMEMBER', P .. 'stops', scope) == 1 then return scope end
   end
   return nil
@@ -43,17 +62,18 @@ local function unhold(chunk, key, scope)
   add(P .. 'run:' .. run, 'chunksHeld', -1)
 end
 
--- Writes a stop down once; the segment's state follows the first and the last of its stops.
-local function beginStop(scope, segment, run, reason, targetName, tokensNeeded, microUsdNeeded, at)
+-- Writes a stop down once; the segment's state follows the first and the last of its stops. Where only one client is stopped,
+-- the segment flows.
+local function beginStop(scope, segment, run, client, reason, targetName, tokensNeeded, microUsdNeeded, at)
   if redis.call('SADD', P .. 'stops', scope) == 0 then return false end
-  redis.call('HSET', P .. 'stop:' .. scope, 'segment', segment, 'run', run, 'reason', reason, 'target', targetName,
+  redis.call('HSET', P .. 'stop:' .. scope, 'segment', segment, 'run', run, 'client', client, 'reason', reason, 'target', targetName,
     'stoppedAtMs', int(at), 'tokensNeeded', int(tokensNeeded), 'microUsdNeeded', int(microUsdNeeded),
     'rowsHeld', 0, 'tokensHeld', 0, 'microUsdHeld', 0)
   if segment ~= '' then
     local key = P .. 'segment:' .. segment
     redis.call('SADD', P .. 'segments', segment)
     redis.call('HSETNX', key, 'state', 'flowing')
-    if add(key, 'stops', 1) == 1 then change('segment', key, 'stop', reason) end
+    if client == '' and add(key, 'stops', 1) == 1 then change('segment', key, 'stop', reason) end
   end
   return true
 end
@@ -68,10 +88,10 @@ local function endStop(scope)
     change('chunk', key, 'resume')
     queued[#queued + 1] = enqueue(chunk, key)
   end
-  local segment = get(stop, 'segment')
+  local segment, client = get(stop, 'segment'), get(stop, 'client')
   redis.call('SREM', P .. 'stops', scope)
   redis.call('DEL', stop, stop .. ':held')
-  if segment ~= '' and add(P .. 'segment:' .. segment, 'stops', -1) == 0 then
+  if segment ~= '' and client == '' and add(P .. 'segment:' .. segment, 'stops', -1) == 0 then
     change('segment', P .. 'segment:' .. segment, 'resume')
   end
   return queued
