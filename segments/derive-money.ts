@@ -86,10 +86,13 @@ export function calibrationsOf(drafts: readonly ArchiveDraft[]): ReturnType<type
   return mergeSamples(chunks.flatMap((chunk) => (chunk.samples ?? []).map((sample) => ({ topic: chunk.segment.split('.')[0] ?? '', sample }))));
 }
 
+/** Whose budgets have a run as their window, such as `client:etl`. */
+export type RunTargets = Pick<ReadonlySet<string>, 'has'>;
+
 /** A run, and the targets of budgets whose window is a run: those count all that the run has packed, also before they were set. */
 export interface JoinedRun {
   readonly run: RunKey;
-  readonly targets: ReadonlySet<string>;
+  readonly targets: RunTargets;
 }
 
 type Packed = Pick<SealedChunkRange, 'accounts' | 'segment' | 'client'>;

@@ -20,7 +20,7 @@
  *       a replan that was decided and has no outcome yet, the original waits, to be replanned again.
  */
 import { draftsOf, halvedOf, sourceOf, type ArchiveDraft, type DerivedArchive, type RunEvidence } from './derive-archive.ts';
-import { accountsOf, addAccounts, calibrationsOf, joinedBy, sumsOf, type AccountSums, type JoinedRun, type RunSums } from './derive-money.ts';
+import { accountsOf, addAccounts, calibrationsOf, joinedBy, sumsOf, type AccountSums, type JoinedRun, type RunSums, type RunTargets } from './derive-money.ts';
 import { Cover, type SpooledObject } from './derive-rows.ts';
 import type { ChunkFooter } from './chunk.ts';
 import { invariant, PlimsollError } from './errors.ts';
@@ -94,7 +94,7 @@ const ordinalGap = 1_000;
  * @throws PlimsollError `ledger_corrupt` when the lake contradicts itself, `lake_missing` when rows that were
  *   acknowledged are in no object of the spool
  */
-export function deriveRun(evidence: RunEvidence, runTargets: ReadonlySet<string> = new Set()): DerivedRun {
+export function deriveRun(evidence: RunEvidence, runTargets: RunTargets = new Set()): DerivedRun {
   const { opening, ingestion } = evidence;
   const joined: JoinedRun = { run: opening.run, targets: evidence.isComplete ? new Set() : runTargets };
   const drafts = draftsOf(evidence);

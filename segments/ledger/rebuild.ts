@@ -14,7 +14,7 @@
  */
 import { createHash } from 'node:crypto';
 import { mergeSamples } from '../calibration.ts';
-import { addAccounts } from '../derive-money.ts';
+import { addAccounts, type RunTargets } from '../derive-money.ts';
 import { deriveRun, type DerivedRun } from '../derive.ts';
 import { PlimsollError } from '../errors.ts';
 import { recoveryKey, recoveryPrefix } from '../lake.ts';
@@ -64,7 +64,7 @@ export interface RebuildReport {
 }
 
 /** Reads the lake and derives every run. `runTargets`: as in `deriveRun`. @throws PlimsollError `ledger_corrupt`, `lake_missing` */
-export async function deriveAll(store: Store, onRun: RebuildDependencies['onRun'], runTargets: ReadonlySet<string> = new Set()): Promise<readonly DerivedRun[]> {
+export async function deriveAll(store: Store, onRun: RebuildDependencies['onRun'], runTargets: RunTargets = new Set()): Promise<readonly DerivedRun[]> {
   const keys = await openedRuns(store);
   const shared = await readIntentEvidence(store);
   const runs: DerivedRun[] = [];
@@ -120,8 +120,7 @@ interface Lake {
 async function readLake({ store, budgets, tierBudgets, onRun }: RebuildDependencies): Promise<Lake> {
   const limits = await readBudgets(store);
   const tiers = await readTiers(store);
-  const windows = new Map([...(tierBudgets?.([], tiers) ?? []), ...budgets, ...limits].map(({ target, window }) => [target, window]));
-  const runs = await deriveAll(store, onRun, new Set([...windows.keys()].filter((target) => windows.get(target) === 'run')));
+  const runs = await deriveAll(store, onRun, runTargetsOf([...budgets, ...limits], (client) => tierBudgets?.([client], tiers) ?? []));
   const holds = await readHolds(store);
   const reading = runs.filter((run) => run.state === 'ingesting').map(({ opening }) => opening.run);
   const deferrals = await Promise.all(reading.map(async (run) => ({ run, deferrals: await readDeferrals(store, run) })));
@@ -135,6 +134,21 @@ async function contentsOf(store: Store): Promise<string> {
     for await (const { key } of store.list(prefix)) if (!key.startsWith(recoveryPrefix)) hash.update(`${key}\n`);
   }
   return hash.digest('hex');
+}
+
+/**
+ * Whose budgets have a run as their window: what stands in the settings and what operators have set, and of each client
+ * that has neither what its tier gives it. A client that is in its tier by default is known from its chunks alone.
+ */
+function runTargetsOf(given: readonly Pick<Budget, 'target' | 'window'>[], ofTier: (client: string) => readonly Budget[]): RunTargets {
+  const windows = new Map(given.map(({ target, window }) => [target, window]));
+  return {
+    has(target) {
+      const client = /^client:(.*)$/.exec(target)?.[1];
+      if (client !== undefined && !windows.has(target)) windows.set(target, ofTier(client).find((budget) => budget.target === target)?.window ?? '');
+      return windows.get(target) === 'run';
+    },
+  };
 }
 
 /** What a rebuild would do; nothing is written. */

@@ -151,6 +151,21 @@ describe('a ledger that is behind its journal', () => {
 });
 
 describe('a rebuild', () => {
+  it('counts in the budget of a tier what a run packed before its client was in that tier by default', async () => {
+    // The batches take an hour, so that everything is still reserved.
+    world = await openWorld({ batchMs: 3_600_000 }, { ...small, PLIMSOLL_DEFAULTS__CLIENT: 'etl' });
+    await keepRedis();
+    const source = world.write('in.jsonl', corpus(60, 5));
+    expect((await world.run(['run', source, '--run-key', 'early', '--timeout', '3s', '--json'])).code).toBe(6);
+    const tiers = { PLIMSOLL_TIERS: '{"pilot": {"budget": {"tokens": 1000000, "window": "run"}}}', PLIMSOLL_DEFAULTS__TIER: 'pilot' };
+    const recovered = await world.run(['recover', '--json'], tiers);
+    expect(recovered.code, recovered.stderr).toBe(0);
+    const accounts = JSON.parse((await world.run(['budget', 'show', '--json'], tiers)).stdout) as { target: string; window: string; tokens_reserved: number }[];
+    const reserved = (target: string, window: string): number | undefined => accounts.find((each) => each.target === target && each.window === window)?.tokens_reserved;
+    expect(reserved('all', 'total')).toBeGreaterThan(0);
+    expect(reserved('client:etl', 'run=early')).toBe(reserved('all', 'total'));
+  });
+
   it('that is killed after any of its steps leaves the gate shut, and the next one ends as if nothing had happened (H2)', async () => {
     world = await openWorld({ faults: { faults: [{ fault: 'reply_hang', nth: 2 }] } }, small);
     const source = world.write('in.jsonl', corpus(400, 3));
