@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { Config } from '../config/config.ts';
-import type { SegmentSurvey, Survey } from '../producers/producer.ts';
+import type { ClientSurvey, SegmentSurvey, Survey } from '../producers/producer.ts';
 import { cacheHitsExpectedPermille } from '../producers/survey.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { Budget } from '../segments/ledger/ledger.ts';
@@ -56,12 +56,12 @@ export function batchesOf(segments: readonly SegmentSurvey[], limits: Pick<Confi
   return { total, own };
 }
 
-/** What budgets would do. Those of clients are left out: a survey counts by segment. */
-export function verdictsOf(segments: readonly SegmentSurvey[], budgets: readonly Budget[]): readonly BudgetVerdict[] {
+/** What budgets would do. */
+export function verdictsOf({ segments, clients }: Pick<Survey, 'segments' | 'clients'>, budgets: readonly Budget[]): readonly BudgetVerdict[] {
   return budgets.flatMap((budget): BudgetVerdict[] => {
-    const own = segments.filter(({ segment }) => appliesTo(budget.target, segment));
+    const own: readonly Sums[] = [...segments.filter(({ segment }) => appliesTo(budget.target, segment)), ...clients.filter(({ client }) => budget.target === `client:${client}`)];
     if (own.length === 0) return [];
-    const sum = (of: (each: SegmentSurvey) => number): number => own.reduce((total, each) => total + of(each), 0);
+    const sum = (of: (each: Sums) => number): number => own.reduce((total, each) => total + of(each), 0);
     const verdict = (kind: 'tokens' | 'usd', limit: number, expected: number, bound: number): BudgetVerdict => ({
       target: budget.target, window: budget.window, mode: budget.mode ?? 'strict', kind, limit, expected, bound,
       strict: bound <= limit ? 'fits' : 'holds_a_part',
@@ -73,6 +73,8 @@ export function verdictsOf(segments: readonly SegmentSurvey[], budgets: readonly
     ];
   });
 }
+
+type Sums = Pick<SegmentSurvey & ClientSurvey, 'tokensExpected' | 'tokensMax' | 'microUsdExpected' | 'microUsdMax'>;
 
 function appliesTo(target: string, segment: string): boolean {
   return target === 'all' || target === `segment:${segment}` || target === `topic:${segmentParts(segment)?.topic ?? ''}`;
@@ -118,7 +120,9 @@ export function planDocument(survey: Survey, source: string, cutSha256: string, 
       cost_usd_expected: microUsdToUsd(each.microUsdExpected), cost_usd_max: microUsdToUsd(each.microUsdMax),
       cache_rows_marked: each.rowsMarked, cache_saved_usd_expected: microUsdToUsd(each.microUsdSavedExpected),
     })),
-    budgets: verdictsOf(survey.segments, budgets),
+    budgets: verdictsOf(survey, budgets),
+    /** Clients over a rate of their tier, if they hand in nothing else in that minute or day. */
+    quotas: survey.clients.flatMap(({ client, tier, rows, over }) => (over && tier !== undefined ? [{ client, tier, rows, limit: over.limit, allowed: over.allowed, rows_over: over.rows, over: over.kind }] : [])),
     warnings,
   } as const;
 }

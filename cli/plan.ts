@@ -3,15 +3,16 @@ import { Command } from 'commander';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pricesInForce } from '../config/prices.ts';
-import { survey, type Survey } from '../producers/producer.ts';
+import { survey, termsUnder, type Survey } from '../producers/producer.ts';
 import { cutSha256 } from '../producers/settings.ts';
 import { errnoOf, PlimsollError, type ExitCode } from '../segments/errors.ts';
-import { readBudgetsSet } from './budgets-set.ts';
+import { readDecisionsSet } from './decisions-set.ts';
 import { judgeModels } from './fitness.ts';
 import { configOf, withCommon, withSource, type CommonOptions, type SourceOptions } from './options.ts';
 import { planDocument, type BudgetVerdict } from './plan-file.ts';
 import { producerSettings, sourceOf } from './source.ts';
 import { countOf, countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
+import { tierBudgets } from './tiers.ts';
 
 interface PlanOptions extends CommonOptions, SourceOptions {
   readonly out?: string;
@@ -31,9 +32,12 @@ async function plan(file: string, options: PlanOptions): Promise<ExitCode> {
   if (options.out !== undefined && file === '-') {
     throw new PlimsollError('usage', { message: 'a plan of standard input cannot be applied later', where: '--out', hint: 'Write the input to a file first.' });
   }
-  const settings = producerSettings({ config, prices: pricesInForce(config.prices.file), scratchDirectory: join(config.home, 'scratch') }, options);
+  const given = producerSettings({ config, prices: pricesInForce(config.prices.file), scratchDirectory: join(config.home, 'scratch') }, options);
+  const { budgets: set, tiers, warning } = await readDecisionsSet(config);
+  const settings = { ...given, terms: termsUnder(given.terms, tiers) };
   const found = await survey(sourceOf(file, config), settings);
-  const { budgets, warning } = await readBudgetsSet(config);
+  const ofTiers = tierBudgets(config, found.clients.map(({ client }) => client), tiers).filter(({ target }) => !set.some((budget) => budget.target === target));
+  const budgets = [...set, ...ofTiers];
   const modelWarnings = judgeModels(found.models, settings.price, Date.now()).filter((each) => each.verdict !== 'ok' && found.models.length > 0).map((each) => each.detail);
   const { topic, priority, client, model, maxTokens, strict, maxBadRows } = options;
   const document = planDocument(found, /^(?:-|s3:\/\/.*)$/.test(file) ? file : resolve(file), cutSha256(settings), { topic, priority, client, model, maxTokens, strict, maxBadRows }, config, budgets, [...modelWarnings, ...(warning === undefined ? [] : [warning])]);
@@ -60,6 +64,7 @@ function show(found: Survey, document: ReturnType<typeof planDocument>): void {
   ]));
   if (found.segments.length > 0) print('\nTokens are estimated from the text; the rest of each segment shares batches within its priority.');
   if (document.budgets.length > 0) print(`\n${budgetsText(document.budgets)}`);
+  for (const quota of document.quotas) print(`\n${quotaText(quota)}`);
   for (const warning of document.warnings) print(`\nwarning: ${warning}`);
   if (found.rejected > 0) {
     print(`\n${countOf(found.rejected, 'line')} would be rejected: ${Object.entries(found.rejectedByCode).map(([code, count]) => `${code} ${countText(count)}`).join(', ')}`);
@@ -78,6 +83,11 @@ function cacheText(rowsMarked: number, primers: number, microUsdSaved: number, h
 (in the costs above): ${hitsPermille / 10} % of them are taken to be served from it, the rest to write at twice the input price. The
 most that they can cost is reserved as if each of them wrote.${primers === 0 ? '' : ` ${countOf(primers, 'request')} ${primers === 1 ? 'goes' : 'go'} ahead in a batch of ${primers === 1 ? 'its' : 'their'} own, and the rest waits
 for the end of it, at most as long as cache.primerWait says.`} PLIMSOLL_CACHE__POLICY=off sends prompts as they are.`;
+}
+
+function quotaText({ client, tier, rows, limit, allowed, rows_over: over, over: kind }: ReturnType<typeof planDocument>['quotas'][number]): string {
+  const fate = kind === 'refuse' ? 'would be rejected' : 'would wait in the lane fallback';
+  return `client ${client}: ${countText(over)} of its ${countOf(rows, 'request')} ${fate}, over ${limit} (${countText(allowed)}) of its tier ${tier}, if it hands in nothing else at that time`;
 }
 
 function budgetsText(verdicts: readonly BudgetVerdict[]): string {

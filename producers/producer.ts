@@ -44,6 +44,7 @@ export type { BadRowsBound, ProducerSettings } from './settings.ts';
 export type { Deferred } from './deferral.ts';
 export type { SourceLocation } from './source.ts';
 export type { SegmentSurvey, Survey } from './survey.ts';
+export type { ClientSurvey } from './client-survey.ts';
 export { survey } from './survey.ts';
 
 /** What became of one call. */
@@ -180,16 +181,20 @@ async function findFinished(request: ProduceRequest, run: RunRecord): Promise<Pr
 
 /** What tiers let clients hand in with a run that is opened now. @throws PlimsollError `tier_unknown` */
 async function termsNow({ settings, ledger }: ProduceRequest): Promise<Terms | undefined> {
-  const assigned = await ledger.readTiers();
+  return termsUnder(settings.terms, await ledger.readTiers());
+}
+
+/** The terms of the settings with the words of operators over them. @throws PlimsollError `tier_unknown` */
+export function termsUnder(terms: Terms | undefined, assigned: readonly { readonly client: string; readonly tier: string | null }[]): Terms | undefined {
   for (const { client, tier } of assigned) {
-    if (tier === null || (settings.terms && Object.hasOwn(settings.terms.tiers, tier))) continue;
+    if (tier === null || (terms && Object.hasOwn(terms.tiers, tier))) continue;
     throw new PlimsollError('tier_unknown', {
       message: `an operator has put the client ${client} into the tier ${tier}, which the configuration at hand does not have`,
       where: `tiers.${tier}`,
       hint: `Define it, so that everybody who takes prompts in knows the same tiers; or move the client: plimsoll quota set ${client} --tier TIER`,
     });
   }
-  return termsWith(settings.terms, new Map(assigned.map(({ client, tier }) => [client, tier])));
+  return termsWith(terms, new Map(assigned.map(({ client, tier }) => [client, tier])));
 }
 
 /** Judges a file before its run is opened (A3). @throws PlimsollError `input_rejected` */

@@ -8,6 +8,7 @@ import { ratesFor } from '../segments/price.ts';
 import type { ModelEntry, PriceTable } from '../config/models.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { SegmentName } from '../segments/segment.ts';
+import { ClientTallies, type ClientSurvey } from './client-survey.ts';
 import { asideOf, Intake } from './intake.ts';
 import type { JudgedLine, Verdict } from './intake.ts';
 import { LineReader } from './lines.ts';
@@ -49,6 +50,8 @@ export interface Survey {
   readonly models: readonly string[];
   /** Sorted by name. */
   readonly segments: readonly SegmentSurvey[];
+  /** Sorted by name. */
+  readonly clients: readonly ClientSurvey[];
   readonly rejectedByCode: Readonly<Partial<Record<FaultCode, number>>>;
   /** The first rejects of each code, as people read them: `file:line:column: problem`. */
   readonly rejectMessages: readonly string[];
@@ -84,6 +87,7 @@ interface Tally {
  */
 export async function survey(source: SourceLocation, settings: ProducerSettings, signal?: AbortSignal): Promise<Survey> {
   const tallies = new Map<SegmentName, Tally>();
+  const clients = new ClientTallies(settings.terms);
   const rejectedByCode: Partial<Record<FaultCode, number>> = {};
   const rejectMessages: string[] = [];
   const uri = sourceUri(source);
@@ -96,7 +100,7 @@ export async function survey(source: SourceLocation, settings: ProducerSettings,
       accepted += 1;
       models.add(verdict.prompt.model);
       if (settings.cache?.isPriming && verdict.prompt.prefix !== undefined) prefixes.add(verdict.prompt.prefix);
-      count(tallies, verdict, settings.price);
+      count(tallies, clients, verdict, settings.price);
       return;
     }
     rejected += 1;
@@ -106,7 +110,7 @@ export async function survey(source: SourceLocation, settings: ProducerSettings,
   });
   if (accepted + rejected === 0) throw emptySource(uri);
   const segments = [...tallies].map(([segment, tally]) => finish(segment, tally)).sort((a, b) => (a.segment < b.segment ? -1 : 1));
-  return { source: uri, input, priceVersion: settings.price.version, accepted, rejected, primers: prefixes.size, models: [...models].sort(), segments, rejectedByCode, rejectMessages };
+  return { source: uri, input, priceVersion: settings.price.version, accepted, rejected, primers: prefixes.size, models: [...models].sort(), segments, clients: clients.finish(), rejectedByCode, rejectMessages };
 }
 
 /** Reads a source from end to end and hands every line that is not blank to `visit`, with its verdict. */
@@ -144,7 +148,7 @@ export function emptySource(uri: string): PlimsollError {
   });
 }
 
-function count(tallies: Map<SegmentName, Tally>, { prompt, segment, markedTokens }: Verdict & { readonly kind: 'prompt' }, price: PriceTable): void {
+function count(tallies: Map<SegmentName, Tally>, clients: ClientTallies, { prompt, segment, markedTokens }: Verdict & { readonly kind: 'prompt' }, price: PriceTable): void {
   let tally = tallies.get(segment);
   if (!tally) {
     tally = { rows: 0, paramsBytes: 0, tokensExpected: 0, tokensMax: 0, picoExpected: 0n, microUsdMax: 0, rowsMarked: 0, picoSaved: 0n };
@@ -159,9 +163,11 @@ function count(tallies: Map<SegmentName, Tally>, { prompt, segment, markedTokens
   tally.microUsdMax += microUsdMax;
   const model = price.find(prompt.model);
   if (markedTokens > 0) tally.rowsMarked += 1;
-  if (!model) return;
-  tally.picoExpected += expectedPico(model, inputTokensExpected, outputExpected);
-  tally.picoSaved += savedPico(model, inputTokensExpected, markedTokens);
+  const picoExpected = model ? expectedPico(model, inputTokensExpected, outputExpected) : 0n;
+  const picoSaved = model ? savedPico(model, inputTokensExpected, markedTokens) : 0n;
+  tally.picoExpected += picoExpected;
+  tally.picoSaved += picoSaved;
+  clients.add(prompt.client, { tokensExpected: inputTokensExpected + outputExpected, tokensMax, picoExpected: picoExpected - picoSaved, microUsdMax });
 }
 
 function expectedPico(model: ModelEntry, inputTokens: number, outputTokens: number): bigint {

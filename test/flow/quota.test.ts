@@ -26,8 +26,12 @@ afterAll(async () => await world.close());
 
 describe('a client over its tier', () => {
   it('gets a deferred answer with advice, and its work finishes all the same', async () => {
+    const planned = json(await world.run(['plan', first, '--json']));
     const end = await world.run(['run', first, '--run-key', 'first', '--json']);
     const answer = json(end) as { deferred: Record<string, unknown>[] };
+    // A plan foresees it, and what the tier's budget would say.
+    expect(planned['quotas']).toEqual([{ client: 'etl', tier: 'pilot', rows: 100, limit: 'requestsPerDay', allowed: 40, rows_over: 60, over: 'fallback' }]);
+    expect(planned['budgets']).toMatchObject([{ target: 'client:etl', kind: 'tokens', limit: 900_000, window: 'month', bound: planned['tokens_max'], strict: 'fits' }]);
     expect(answer).toMatchObject({ status: 'succeeded', counts: { accepted: 100, succeeded: 100 } });
     expect(answer.deferred).toMatchObject([{
       client: 'etl', tier: 'pilot', action: 'fallback', reason: 'requestsPerDay', limit: 40, measured: 41, from_row: 41, prompts: 100, prompts_over: 60, interval_ms: null,
@@ -89,6 +93,8 @@ describe('a client over its tier', () => {
     expect(json(await world.run(['quota', 'set', 'etl', '--tier', 'internal', '--by', 'bob', '--reason', 'again', '--json']))).toMatchObject({ by: 'ada', ordinal: 1, is_new: false });
     expect((json(await world.run(['budget', 'show', '--json'])) as unknown as { target: string; tokens_limit: number | null }[]).find(({ target }) => target === 'client:etl')?.tokens_limit).toBeNull();
 
+    // A plan knows of it from the lake.
+    expect(json(await world.run(['plan', first, '--json'], { REDIS_URL: 'redis://127.0.0.1:1' }))).toMatchObject({ quotas: [], budgets: [], warnings: [] });
     const third = world.write('third.jsonl', corpus(20, 5));
     const end = await world.run(['run', third, '--run-key', 'third', '--json']);
     expect(json(end)).toMatchObject({ status: 'succeeded', deferred: [] });
