@@ -28,12 +28,13 @@ export function heldText(stop: StopRecord): string {
 function runtimeText(stop: StopRecord, held: string): string {
   const first = `${scopeText(stop)} is stopped (budget_runtime): work that begins now is likely to outlast the runtime of ${stop.target}: ${held}`;
   if (!stop.runtime) return first;
-  const { limitMs, startedAtMs, turnaroundMs, turnaroundsSeen } = stop.runtime;
+  const { limitMs, startedAtMs, turnaroundMs, turnaroundsSeen, queueFillings, rowsBefore, queueRowsMax } = stop.runtime;
   const basis = turnaroundsSeen === 0 ? "the provider's worst case, because no archive was settled yet" : `the upper bound from the last ${countOf(turnaroundsSeen, 'archive')}`;
   return [
     first,
     `  an archive is expected to take up to ${roughly(turnaroundMs)} (${basis}); the runtime is ${roughly(limitMs)}, counted from ${new Date(startedAtMs).toISOString()}`,
-    `  allow more: plimsoll budget set ${stop.target} --runtime ${durationText(Math.ceil((limitMs + turnaroundMs) / minuteMs) * minuteMs)}; or let it go once: plimsoll resume ${stop.segment}`,
+    ...(queueFillings > 1 ? [`  ${countOf(rowsBefore, 'row')} go before it and the provider's queue takes ${countText(queueRowsMax)} (submit.queueRows), so up to ${queueFillings} times that`] : []),
+    `  allow more: plimsoll budget set ${stop.target} --runtime ${durationText(Math.ceil((limitMs + turnaroundMs * queueFillings) / minuteMs) * minuteMs)}; or let it go once: plimsoll resume ${stop.segment}`,
   ].join('\n');
 }
 

@@ -41,6 +41,11 @@ export interface StopRecord {
     readonly startedAtMs: number;
     readonly turnaroundMs: number;
     readonly turnaroundsSeen: number;
+    /** How often the provider's queue has to be filled until the next prompt in line is processed, the rows before it, and
+     *  how many rows the queue takes (0: nothing was sent yet, so it is not known). */
+    readonly queueFillings: number;
+    readonly rowsBefore: number;
+    readonly queueRowsMax: number;
   };
 }
 

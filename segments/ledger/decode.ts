@@ -221,6 +221,9 @@ function runtimeOf(fields: Fields): NonNullable<StopRecord['runtime']> {
     startedAtMs: count(fields, 'startedAtMs'),
     turnaroundMs: count(fields, 'turnaroundMs'),
     turnaroundsSeen: count(fields, 'turnaroundsSeen'),
+    queueFillings: count(fields, 'queueFillings'),
+    rowsBefore: count(fields, 'rowsBefore'),
+    queueRowsMax: count(fields, 'queueRowsMax'),
   };
 }
 

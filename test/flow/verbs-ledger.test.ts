@@ -165,7 +165,7 @@ describe('a runtime budget', () => {
     expect(await place(second, nowMs + 1)).toBe('stopped: budget_runtime');
     const [stop] = await world.ledger.listStops(nowMs + 1);
     expect(stop).toMatchObject({ segment: normal, run: runA, reason: 'budget_runtime', target: 'topic:invoices', rowsHeld: 1 });
-    expect(stop?.runtime).toEqual({ limitMs: dayMs, startedAtMs: nowMs, turnaroundMs: dayMs, turnaroundsSeen: 0 });
+    expect(stop?.runtime).toEqual({ limitMs: dayMs, startedAtMs: nowMs, turnaroundMs: dayMs, turnaroundsSeen: 0, queueFillings: 1, rowsBefore: 1, queueRowsMax: 0 });
   });
 
   it('learns from what archives really took: the longest of the last, with a margin that shrinks', async () => {
@@ -181,6 +181,32 @@ describe('a runtime budget', () => {
     expect(await place(chunk, nowMs)).toBe('packed');
     expect(await place(await world.add(1), nowMs + hourMs)).toBe('packed');
     expect(await place(await world.add(1), nowMs + hourMs + 1)).toBe('stopped: budget_runtime');
+  });
+
+  it('counts what goes before it and the room of the provider’s queue, and says so while nothing is late yet', async () => {
+    await world.open(runB);
+    await observe(hourMs);
+    // One hour was seen, so three have to be expected of each filling of a queue of ten rows.
+    await budget({ runtimeMs: 6 * hourMs });
+    const before = await world.pack(await world.add(9), { rowsMax: 9 });
+    await world.sealOne(before);
+    await world.ledger.prepareIntent({ account: 'acct', owner: 'me', leaseMs: 1_000, queueRowsMax: 10, nowMs });
+    // Nine rows are in the provider's queue: one more fits beside them, and then ten more into the second filling.
+    expect(await place(await world.add(1), nowMs)).toBe('packed');
+    expect(await place(await world.add(10), nowMs)).toBe('packed');
+    const late = await world.add(1);
+    expect(await place(late, nowMs)).toBe('stopped: budget_runtime');
+    expect((await world.ledger.listStops(nowMs))[0]?.runtime).toMatchObject({ turnaroundMs: 3 * hourMs, queueFillings: 3, rowsBefore: 20, queueRowsMax: 10 });
+    // What is sealed in a lower priority does not stand before it, and what is sealed in a higher one does.
+    const [low, urgent] = [await world.add(1, { segment: 'invoices.8k.low' as SegmentName }), await world.add(1, { segment: high })];
+    await budget({ runtimeMs: 9 * hourMs });
+    expect(await world.ledger.resumeHeld(nowMs)).toMatchObject([{ chunk: late }]);
+    expect(await place(late, nowMs)).toBe('packed');
+    await world.flush(runA);
+    await world.seal(runA);
+    await budget({ runtimeMs: 6 * hourMs });
+    expect(await place(urgent, nowMs)).toBe('packed');
+    expect(await place(low, nowMs)).toBe('stopped: budget_runtime');
   });
 
   it('goes on when the limit is raised, or when an operator lets it go once', async () => {

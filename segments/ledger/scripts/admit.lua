@@ -28,7 +28,7 @@ local tokens, microUsd = num(key, 'tokensMax'), num(key, 'microUsdMax')
 local accounts = accountsOf(segment, client, run, q.nowMs)
 local isAlone = false
 for _, account in ipairs(accounts) do
-  if isLate(account, segment, q.nowMs) then
+  if isLate(account, key, q.nowMs) then
     return reply({ kind = 'refused', target = account.target, reason = 'budget_runtime' })
   end
   isAlone = isAlone or (account.runtimeMs ~= nil and account.onLate == 'cancel')

@@ -71,7 +71,7 @@ redis.call('HSET', key, 'intent', intent, 'account', q.account)
 redis.call('HSET', P .. 'intent:' .. intent, 'state', 'prepared', 'reason', '', 'archive', archive, 'account', q.account,
   'rows', rows, 'bodyBytes', get(key, 'bodyBytes'), 'preparedAtMs', int(q.nowMs), 'owner', q.owner, 'batch', '',
   'server', q.proof and q.proof.server or '')
-redis.call('HSET', lane, 'intent', intent, 'owner', q.owner, 'untilMs', int(q.nowMs + q.leaseMs))
+redis.call('HSET', lane, 'intent', intent, 'owner', q.owner, 'untilMs', int(q.nowMs + q.leaseMs), 'queueRowsMax', int(q.queueRowsMax))
 redis.call('SADD', P .. 'lanes', q.account)
 redis.call('ZADD', P .. 'due:doubt', 'NX', int(q.nowMs), 'workspace|' .. q.account)
 add(lane, 'rowsEnqueued', rows)

@@ -1,6 +1,6 @@
 -- Reads every stop with the room that its account has now.
 -- request  {windows, nowMs}
--- returns  [{scope, fields…, tokensFree?, microUsdFree?, runtimeMs?, startedAtMs?, turnaroundMs?, turnaroundsSeen?}]
+-- returns  [{scope, fields…, tokensFree?, microUsdFree?, runtimeMs?, startedAtMs?, turnaroundMs?, turnaroundsSeen?, queueFillings?, rowsBefore?, queueRowsMax?}]
 -- Atomic because a stop and its room are compared by the reader.
 local unknown = unknownWindows()
 if unknown then return unknown end
@@ -23,6 +23,8 @@ for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
           local expectedMs, seen = turnaroundOf(get(key, 'segment'))
           stop.runtimeMs, stop.startedAtMs = int(account.runtimeMs), int(startedAt(account, q.nowMs))
           stop.turnaroundMs, stop.turnaroundsSeen = int(expectedMs or dayMs), int(seen)
+          local fillings, before, room = fillingsBefore(key)
+          stop.queueFillings, stop.rowsBefore, stop.queueRowsMax = int(fillings), int(before), int(room)
         end
       end
     end

@@ -19,7 +19,7 @@ for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
         if not keepsUp(account, stop) then
           -- It is looked at when the chunk is tried again.
         elseif reason == 'budget_runtime' then
-          if account.target == get(stop, 'target') and isLate(account, get(key, 'segment'), q.nowMs) then isFree = false end
+          if account.target == get(stop, 'target') and isLate(account, key, q.nowMs) then isFree = false end
         elseif (tokensFree and shareOf(num(stop, 'tokensNeeded'), tokensPermille) > tokensFree) or (microUsdFree and shareOf(num(stop, 'microUsdNeeded'), microUsdPermille) > microUsdFree) then isFree = false end
       end
     end

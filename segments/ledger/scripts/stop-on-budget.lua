@@ -14,7 +14,7 @@ for _, account in ipairs(accountsOf(segment, client, run, q.nowMs)) do
   local tokensPermille, microUsdPermille = sharesIn(account, key)
   local tokensNeeded, microUsdNeeded = shareOf(q.tokensNeeded, tokensPermille), shareOf(q.microUsdNeeded, microUsdPermille)
   if account.target == q.target and q.reason == 'budget_runtime' then
-    if isLate(account, segment, q.nowMs) then blocking = account end
+    if isLate(account, key, q.nowMs) then blocking = account end
   elseif account.target == q.target and ((tokensFree and tokensNeeded > tokensFree) or (microUsdFree and microUsdNeeded > microUsdFree)) then
     blocking = account
   end

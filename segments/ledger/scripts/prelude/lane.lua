@@ -27,8 +27,6 @@ local function restLane(account, untilMs, reason)
   end
 end
 
-local ranks = { high = 0, normal = 1, low = 2, fallback = 3 }
-
 -- The client with most of an archive's tokens. An archive is of one run, so there is hardly ever more than one.
 local function clientOf(archive)
   local tokens, most, total = {}, '', 0

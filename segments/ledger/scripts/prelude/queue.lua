@@ -4,6 +4,9 @@ local function priorityOf(segment)
   return string.match(segment, '[^.]+$')
 end
 
+-- The order of the priorities, in front of the packers and of the submitter.
+local ranks = { high = 0, normal = 1, low = 2, fallback = 3 }
+
 local function topicOf(segment)
   return string.match(segment, '^[^.]+')
 end

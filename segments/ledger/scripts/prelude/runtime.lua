@@ -24,11 +24,32 @@ local function startedAt(account, at)
   return started > 0 and started or at
 end
 
--- Whether work that is begun now is likely to end after the runtime of its account. What was never seen is expected to
--- take a day, which is as long as the provider may take; but where a late batch is canceled the work may begin, because
--- then it ends in time whatever happens.
-local function isLate(account, segment, at)
+-- How often the provider's queue has to be filled until a chunk that is admitted now has been processed: what is in the
+-- queue, what is sealed and goes before it (its own priority as a whole, because shares may still put it last), and what its
+-- run has packed since. How many rows the queue takes is known from the first intent on; before that it is one filling.
+-- Returns the fillings, the rows before the chunk and the room of the queue. O(archives in line).
+local function fillingsBefore(key)
+  local before, room = 0, 0
+  for _, account in ipairs(redis.call('SMEMBERS', P .. 'lanes')) do
+    before = before + num(P .. 'lane:' .. account, 'rowsEnqueued')
+    room = math.max(room, num(P .. 'lane:' .. account, 'queueRowsMax'))
+  end
+  local rank = ranks[priorityOf(get(key, 'segment'))]
+  for _, archive in ipairs(redis.call('ZRANGEBYSCORE', P .. 'sealed', '-inf', '(' .. int((rank + 1) * 1e15))) do
+    before = before + num(P .. 'archive:' .. archive, 'rows')
+  end
+  for _, archive in ipairs(redis.call('HVALS', P .. 'run:' .. get(key, 'run') .. ':open')) do
+    before = before + num(P .. 'archive:' .. archive, 'rows')
+  end
+  if room == 0 then return 1, before, room end
+  return math.max(1, math.ceil((before + num(key, 'rows')) / room)), before, room
+end
+
+-- Whether a chunk that is admitted now is likely to end after the runtime of its account: each filling of the provider's
+-- queue up to its own takes at most one turnaround. What was never seen is expected to take a day, which is as long as the
+-- provider may take; but where a late batch is canceled the work may begin, because then it ends in time whatever happens.
+local function isLate(account, key, at)
   if not account.runtimeMs or get(P .. 'account:' .. account.name, 'runtimeWaived') == '1' then return false end
-  local expectedMs = turnaroundOf(segment) or (account.onLate == 'cancel' and 0 or dayMs)
-  return at + expectedMs > startedAt(account, at) + account.runtimeMs
+  local expectedMs = turnaroundOf(get(key, 'segment')) or (account.onLate == 'cancel' and 0 or dayMs)
+  return at + expectedMs * fillingsBefore(key) > startedAt(account, at) + account.runtimeMs
 end
