@@ -22,12 +22,21 @@ export interface Sweeper {
 
 const perLook = 200;
 
+/** How often accounts of windows that are over are looked for; each look costs one pass over their names. */
+const accountsEveryMs = 3_600_000;
+
 /** Looks at once and then every interval. */
 export function startSweeper(dependencies: SweeperDependencies): Sweeper {
-  const { sweepIntervalMs, log } = dependencies;
+  const { ledger, sweepIntervalMs, now, log } = dependencies;
   let looking: Promise<void> | undefined;
+  let accountsAtMs = 0;
   const look = (): void => {
     looking ??= sweep(dependencies)
+      .then(async () => {
+        if (now() < accountsAtMs) return;
+        await ledger.sweepAccounts(now());
+        accountsAtMs = now() + accountsEveryMs;
+      })
       .catch((error: unknown) => log({ level: 'warn', event: 'sweep.fault', subject: 'ledger', detail: { error: error instanceof Error ? error.name : 'unknown' } }))
       .finally(() => {
         looking = undefined;

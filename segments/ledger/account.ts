@@ -87,6 +87,13 @@ export interface ForecastTold {
   readonly nowMs: number;
 }
 
+/**
+ * How long the account of a window that is over is kept, ms: longer than the provider keeps results (29 days,
+ * claude-batches.md 1.2), so that whatever is settled late is still booked beside the rest. Without it Redis would grow by
+ * one account for each target and window, for ever.
+ */
+export const accountsKeptMs = 30 * 86_400_000;
+
 /** One account of the ledger: a target in one window. */
 export interface AccountRecord {
   readonly target: string;

@@ -9,7 +9,7 @@
 import type { Redis } from 'ioredis';
 import type { SegmentName } from '../segment.ts';
 import { windowAt, windowName, windowParts, type TimeWindow } from '../window.ts';
-import type { Budget, StopRecord } from './account.ts';
+import { accountsKeptMs, type Budget, type StopRecord } from './account.ts';
 import { count, decodeAccount, decodeSegment, decodeStop, text, type Fields } from './decode.ts';
 import type { LedgerKeys } from './keys.ts';
 import type { Ledger } from './ledger.ts';
@@ -18,6 +18,8 @@ import type { Call } from './scripts.ts';
 
 /** How often a script may name windows that it does not know: once, unless budgets are set while it is asked. */
 const asksMax = 10;
+/** How many accounts one look of a sweep takes. */
+const accountsPerLook = 500;
 
 /** Makes a caller for the scripts that look at windows; their requests have `nowMs`. */
 export function callerInWindows(call: Call): Call {
@@ -47,7 +49,7 @@ export function callerInWindows(call: Call): Call {
 /** The calls of the ledger that only the economy needs. `call` is one of `callerInWindows`. */
 export function budgetCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<
   Ledger,
-  'stopOnBudget' | 'resume' | 'resumeHeld' | 'setBudget' | 'tellForecast' | 'listBudgets' | 'listAccounts' | 'listStops' | 'listSegments'
+  'stopOnBudget' | 'resume' | 'resumeHeld' | 'setBudget' | 'tellForecast' | 'listBudgets' | 'listAccounts' | 'sweepAccounts' | 'listStops' | 'listSegments'
 > {
   const hash = async (name: string): Promise<Fields> => await redis.hgetall(keys.of(name));
   const listStops = async (nowMs: number): Promise<readonly StopRecord[]> => ((await call('read-stops', { nowMs })) as Fields[]).map(decodeStop);
@@ -68,6 +70,16 @@ export function budgetCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<
       const names = (await redis.smembers(keys.of('accounts'))).sort();
       return await Promise.all(names.map(async (name) => decodeAccount(name, await hash(`account:${name}`))));
     },
+    async sweepAccounts(nowMs) {
+      let dropped = 0;
+      for (let cursor = ''; cursor !== '0'; ) {
+        const [next, names] = await redis.sscan(keys.of('accounts'), cursor === '' ? '0' : cursor, 'COUNT', accountsPerLook);
+        const over = names.flatMap((name) => endedAccount(name, nowMs));
+        if (over.length > 0) dropped += over.length - ((await call('drop-accounts', { accounts: over, keptMs: accountsKeptMs, nowMs })) as { kept: readonly string[] }).kept.length;
+        cursor = next;
+      }
+      return dropped;
+    },
     listStops,
     async listSegments(nowMs) {
       const stops = await listStops(nowMs);
@@ -75,6 +87,16 @@ export function budgetCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<
       return await Promise.all(names.map(async (name) => decodeSegment(name, await hash(`segment:${name}`), stops)));
     },
   };
+}
+
+/** An account whose window may be over: that of a run, or of a stretch of time that ended long enough ago. */
+function endedAccount(name: string, nowMs: number): readonly { readonly name: string; readonly run?: string }[] {
+  const [windowName, start] = name.slice(name.lastIndexOf('@') + 1).split(/=(.*)/s);
+  if (windowName === undefined || start === undefined) return [];
+  if (windowName === 'run') return [{ name, run: start }];
+  const { window, timeZone } = windowParts(windowName);
+  const bounds = windowAt(window, timeZone, Number(start));
+  return bounds && bounds.endMs + accountsKeptMs <= nowMs ? [{ name }] : [];
 }
 
 function decodeBudget(target: string, fields: Fields): Budget {

@@ -31,7 +31,7 @@
  * | budgets, budget:<target> | set, hash | limits                                                | for ever             |
  * | replans                  | set    | replans that were carried out                            | for ever             |
  * | calendars                | set    | calendar windows of budgets, `<unit>|<time zone>`        | for ever             |
- * | accounts, account:<name> | set, hash | reserved and spent                                    | for ever             |
+ * | accounts, account:<name> | set, hash | reserved and spent                                    | 30 days after its window, without end: for ever |
  * | calibrations, calibration:<topic>\|<model> | set, hash | rows by the share of their bound that they consumed | for ever |
  * | turnaround:<segment>     | list   | how long its last archives took, ms; `all`: of any       | for ever             |
  * | lake                     | string | id of the lake that this ledger belongs to               | for ever             |

@@ -232,6 +232,8 @@ export interface Ledger {
   tellForecast(told: ForecastTold): Promise<boolean>;
   listBudgets(): Promise<readonly Budget[]>;
   listAccounts(): Promise<readonly AccountRecord[]>;
+  /** Forgets accounts of windows that have been over for {@link accountsKeptMs} and hold no reservation; returns how many. */
+  sweepAccounts(nowMs: number): Promise<number>;
   listSegments(nowMs: number): Promise<readonly SegmentRecord[]>;
   /** Everything that stands still, runs that are held included. */
   listStops(nowMs: number): Promise<readonly StopRecord[]>;

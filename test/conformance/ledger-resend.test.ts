@@ -219,6 +219,9 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   await restore.end({ accounts: derived.accounts, overBound: [normal], calibrations: [{ topic: 'invoices', sample: { model: 'm', rows: 1, tokens: { 5: 1 }, microUsd: { 7: 1 } } }], generation: 1, epoch: 1, nowMs });
   expect(await standing.read()).toMatchObject({ generation: 1, epoch: 1, behind: undefined, isRecovering: false });
 
+  // Accounts of windows that are over.
+  await ledger.sweepAccounts(nowMs + 100 * 86_400_000);
+
   // A sink of the outbox.
   expect(await ledger.claimRelay({ sink: 'etl', owner: 'me', leaseMs: 1_000, isFromNow: false, nowMs })).toMatchObject({ isClaimed: true, sequence: 0 });
   expect(await ledger.advanceRelay({ sink: 'etl', owner: 'me', sequence: 3, leaseMs: 1_000, eventsKept: 1_000, sinkForgottenMs: 1_000, nowMs })).toBe(true);

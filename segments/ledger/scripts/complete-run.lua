@@ -6,7 +6,7 @@ local key = P .. 'run:' .. q.run
 if get(key, 'state') == 'complete' or get(key, 'state') == 'canceled' then return '{"isComplete":true}' end
 if not target('run', key, 'complete') or num(key, 'chunksOpen') ~= 0 then return '{"isComplete":false}' end
 change('run', key, 'complete')
-redis.call('HSET', key, 'result', q.result)
+redis.call('HSET', key, 'result', q.result, 'completedAtMs', int(q.nowMs))
 undue('gather', q.run)
 -- An operator's hold ends with what it held.
 if redis.call('SISMEMBER', P .. 'stops', 'run|' .. q.run) == 1 then endStop('run|' .. q.run) end
