@@ -1,18 +1,13 @@
 /** `cost`: what was spent, on what, and what the batch and the prompt cache saved. It reads the lake alone, so Redis may be gone. */
 import { once } from 'node:events';
 import { Command, Option } from 'commander';
-import { suggest } from '../config/suggest.ts';
 import { RunSpends, type CostProof } from '../exporters/cost-proof.ts';
-import { CostReport, costGroupDocuments, costKeys, costReportCsv, costSumsDocument, type CostKey, type CostSums } from '../exporters/cost-report.ts';
+import { CostReport, costKeys, costReportCsv, type CostSums } from '../exporters/cost-report.ts';
 import { FocusLines, focusHead } from '../exporters/focus.ts';
-import { PlimsollError, type ExitCode } from '../segments/errors.ts';
-import { dateOf, runOpenKey } from '../segments/lake.ts';
-import { openedRuns } from '../segments/ledger/guard.ts';
-import type { RunKey } from '../segments/segment.ts';
-import { spendFacts, type SpendFact } from '../segments/spend.ts';
-import { readSpending } from '../segments/store/spending.ts';
+import type { ExitCode } from '../segments/errors.ts';
 import type { Store } from '../segments/store/store.ts';
-import { configOf, runKeyOf, withCommon, type CommonOptions } from './options.ts';
+import { costChoiceOf, costDocument, costFacts, costKeysOf, proveCostRun, type CostChoice } from './cost-choice.ts';
+import { configOf, withCommon, type CommonOptions } from './options.ts';
 import { openStore } from './store.ts';
 import { countOf, countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 
@@ -24,13 +19,6 @@ interface CostOptions extends CommonOptions {
   readonly csv?: boolean;
   readonly focus?: boolean;
   readonly verify?: boolean;
-}
-
-/** Which facts are wanted: of one run, and of days between two, both included. */
-interface Choice {
-  readonly run: RunKey | undefined;
-  readonly since: string | undefined;
-  readonly until: string | undefined;
 }
 
 const examples = [
@@ -59,28 +47,25 @@ were found too late (batch.leaked) belong to no run and are not in it: plimsoll 
 }
 
 async function cost(options: CostOptions): Promise<ExitCode> {
-  const keys = keysOf(options.by ?? 'topic');
-  const choice: Choice = { run: options.run === undefined ? undefined : runKeyOf(options.run, '--run'), since: dayOf(options.since, '--since'), until: dayOf(options.until, '--until') };
-  if (choice.since !== undefined && choice.until !== undefined && choice.since > choice.until) {
-    throw new PlimsollError('usage', { message: `${choice.since} is after ${choice.until}, so no day lies between them`, where: '--since', hint: 'Swap the two dates.' });
-  }
+  const keys = costKeysOf((options.by ?? 'topic').split(',').map((each) => each.trim()), '--by');
+  const choice = costChoiceOf(options, { run: '--run', since: '--since', until: '--until' });
   const config = configOf(options);
   const store = await openStore(config, Date.now());
   try {
-    if (choice.run !== undefined) await proveRun(store, choice.run);
+    if (choice.run !== undefined) await proveCostRun(store, choice.run);
     if (options.focus) {
       await printFocus(store, choice);
       return 0;
     }
     const report = new CostReport(keys);
     const spends = new RunSpends();
-    for await (const fact of factsOf(store, choice)) {
+    for await (const fact of costFacts(store, choice)) {
       report.add(fact);
       if (options.verify) spends.add(fact);
     }
     const proof = options.verify ? await spends.prove(store) : undefined;
     if (options.json) {
-      printJson({ by: keys, run_key: choice.run ?? null, since: choice.since ?? null, until: choice.until ?? null, groups: costGroupDocuments(report), total: costSumsDocument(report.total), ...(proof ? { verified: proof } : {}), lake: store.uri });
+      printJson({ ...costDocument(report, choice), ...(proof ? { verified: proof } : {}), lake: store.uri });
     } else if (options.csv) print(costReportCsv(report));
     else show(report, choice);
     if (proof && !options.json && !options.quiet) tellProof(proof);
@@ -90,19 +75,10 @@ async function cost(options: CostOptions): Promise<ExitCode> {
   }
 }
 
-async function* factsOf(store: Store, { run, since, until }: Choice): AsyncGenerator<SpendFact> {
-  for await (const outcome of readSpending(store, run)) {
-    for (const fact of spendFacts(outcome)) {
-      const day = dateOf(fact.endedAtMs);
-      if ((since === undefined || day >= since) && (until === undefined || day <= until)) yield fact;
-    }
-  }
-}
-
-async function printFocus(store: Store, choice: Choice): Promise<void> {
+async function printFocus(store: Store, choice: CostChoice): Promise<void> {
   const lines = new FocusLines();
   print(focusHead());
-  for await (const fact of factsOf(store, choice)) await write(lines.add(fact));
+  for await (const fact of costFacts(store, choice)) await write(lines.add(fact));
   await write(lines.end());
 }
 
@@ -111,7 +87,7 @@ async function write(text: string): Promise<void> {
   if (text !== '' && !process.stdout.write(text)) await once(process.stdout, 'drain');
 }
 
-function show(report: CostReport, choice: Choice): void {
+function show(report: CostReport, choice: CostChoice): void {
   const groups = report.groups();
   if (groups.length === 0) {
     const isNarrowed = choice.run !== undefined || choice.since !== undefined || choice.until !== undefined;
@@ -138,34 +114,4 @@ function tellProof({ equal, unfinished, differing }: CostProof): void {
   tell(`${countOf(equal, 'run report')} ${equal === 1 ? 'says' : 'say'} the same to the micro-dollar; ${countOf(unfinished, 'run')} ${unfinished === 1 ? 'has' : 'have'} not ended; ${countOf(differing.length, 'report')} ${differing.length === 1 ? 'differs' : 'differ'}`);
   for (const { run_key, outcomes, report } of differing) tell(`  ${run_key}: outcomes ${outcomes.micro_usd} micro-USD and ${outcomes.succeeded} + ${outcomes.dead_lettered} rows, report ${report.micro_usd} and ${report.succeeded} + ${report.dead_lettered}`);
   if (differing.length > 0) tell('  The outcomes are what the ledger was settled with. Export again and compare: plimsoll replay RUN');
-}
-
-/** @throws PlimsollError `usage` */
-function keysOf(text: string): readonly CostKey[] {
-  const keys: CostKey[] = [];
-  for (const word of text.split(',').map((each) => each.trim())) {
-    const key = costKeys.find((each) => each === word);
-    if (key === undefined) {
-      const near = suggest(word, costKeys);
-      throw new PlimsollError('usage', { message: `${JSON.stringify(word)} is nothing that costs are grouped by`, where: '--by', hint: near === undefined ? `Choose from ${costKeys.join(', ')}; several with commas.` : `Did you mean ${near}?` });
-    }
-    if (keys.includes(key)) throw new PlimsollError('usage', { message: `${key} is named twice`, where: '--by', hint: 'Name each key once.' });
-    keys.push(key);
-  }
-  return keys;
-}
-
-/** @throws PlimsollError `usage` */
-function dayOf(text: string | undefined, flag: string): string | undefined {
-  if (text === undefined) return undefined;
-  const ms = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(ms) && dateOf(ms) === text) return text;
-  throw new PlimsollError('usage', { message: `${JSON.stringify(text)} is not a day`, where: flag, hint: 'Write year, month and day, for example 2026-11-01.' });
-}
-
-/** @throws PlimsollError `run_unknown` */
-async function proveRun(store: Store, run: RunKey): Promise<void> {
-  if (await store.head(runOpenKey(run))) return;
-  const near = suggest(run, await openedRuns(store));
-  throw new PlimsollError('run_unknown', { message: `the lake knows no run called ${JSON.stringify(run)}`, where: '--run', hint: near === undefined ? 'plimsoll cost --by run lists all that have spent something.' : `Did you mean ${near}?` });
 }

@@ -7,6 +7,7 @@ import { SpendHistory } from '../segments/spend-history.ts';
 import { readSpending } from '../segments/store/spending.ts';
 import type { Store } from '../segments/store/store.ts';
 import { readLimits, type LimitNow } from './budget-windows.ts';
+import type { Installation } from './compose.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { countText, dollarText, print, printJson, tableText } from './terminal.ts';
 
@@ -47,12 +48,31 @@ Exit codes: 0 ok, 2 usage, configuration or Redis, 5 a budget has the alert of -
         await withInstallation(options, 'words', async ({ ledger, store, now }) => {
           const nowMs = now();
           const lines = await forecastAll(await readLimits(ledger, nowMs), store, nowMs);
-          if (options.json) printJson({ at: isoTime(nowMs), budgets: lines.map((line) => documentOf(line)) });
+          if (options.json) printJson(forecastDocument(lines, nowMs));
           else show(lines);
           return lines.some((line) => isAsBadAs(line, options.failOn)) ? 5 : 0;
         }),
       );
     });
+}
+
+/** The document of `forecast --json`. */
+export interface ForecastDocument {
+  readonly at: string | null;
+  readonly budgets: readonly ReturnType<typeof documentOf>[];
+}
+
+/**
+ * What the window of each budget will have cost at its end: the document of `plimsoll forecast --json`.
+ * @throws PlimsollError as ledger and store
+ */
+export async function readForecast({ ledger, store, now }: Pick<Installation, 'ledger' | 'store' | 'now'>): Promise<ForecastDocument> {
+  const nowMs = now();
+  return forecastDocument(await forecastAll(await readLimits(ledger, nowMs), store, nowMs), nowMs);
+}
+
+function forecastDocument(lines: readonly ForecastLine[], nowMs: number): ForecastDocument {
+  return { at: isoTime(nowMs), budgets: lines.map((line) => documentOf(line)) };
 }
 
 /** Forecasts limits. Reads the history of all targets at once, in one pass over the lake. @throws PlimsollError as the store */
@@ -70,11 +90,12 @@ function isAsBadAs({ forecast: found }: ForecastLine, failOn: BudgetAlert | unde
 }
 
 /** A limit for programs: amounts in the unit, micro-USD or tokens. */
-function documentOf({ limit: { budget, window, unit, timeZone }, forecast: found }: ForecastLine): object {
+function documentOf({ limit: { budget, window, unit, timeZone }, forecast: found }: ForecastLine) {
   return {
     target: budget.target,
     window: budget.window,
     time_zone: timeZone,
+    mode: budget.mode ?? 'strict',
     unit,
     limit: (unit === 'tokens' ? budget.tokens : budget.microUsd) ?? null,
     spent: window?.spent ?? null,
@@ -88,7 +109,7 @@ function documentOf({ limit: { budget, window, unit, timeZone }, forecast: found
     exceeds_by: found?.exceedsAtMs === undefined ? null : dayText(found.exceedsAtMs, timeZone),
     alerts: found?.alerts ?? [],
     rests_on: { hours: found ? Math.round(found.hoursSeen * 10) / 10 : 0, former_windows: found?.windowsSeen ?? 0 },
-  };
+  } as const;
 }
 
 function show(lines: readonly ForecastLine[]): void {
@@ -101,7 +122,7 @@ function show(lines: readonly ForecastLine[]): void {
     const limit = (unit === 'tokens' ? budget.tokens : budget.microUsd) ?? 0;
     const end = found?.projection ? `${amount(found.projection.low)} to ${amount(found.projection.high)}` : '-';
     return [
-      `${budget.target}${unit === 'tokens' ? ' (tokens)' : ''}`, budget.window, window ? amount(window.spent) : '-', window ? amount(window.reserved) : '-', amount(limit), end,
+      `${budget.target}${unit === 'tokens' ? ' (tokens)' : ''}${budget.mode === 'estimate' ? ', by estimate' : ''}`, budget.window, window ? amount(window.spent) : '-', window ? amount(window.reserved) : '-', amount(limit), end,
       !window ? 'with its run' : window.isEndless ? 'never' : momentText(window.endMs, timeZone),
     ];
   }), 2));
@@ -118,6 +139,7 @@ function sentencesOf({ limit: { budget, window, unit, timeZone }, forecast: foun
   if (found.alerts.includes('exceeded')) {
     sentences.push(window.held > 0 ? `${name}: has no room; work is held back. What would make it fit: plimsoll status` : `${name}: is used up (${percent} % spent).`);
   } else if (found.alerts.includes('warning')) sentences.push(`${name}: ${percent} % are spent.`);
+  if (budget.mode === 'estimate' && window.spent > window.limit) sentences.push(`${name}: estimates were too low by ${unit === 'tokens' ? `${countText(window.spent - window.limit)} tokens` : dollarText(window.spent - window.limit)}. With --mode strict a limit is never passed.`);
   if (found.alerts.includes('forecast') && found.exceedsAtMs !== undefined) {
     sentences.push(`${name}: will exceed by ${dayText(found.exceedsAtMs, timeZone)} (in ${Math.round((found.chance ?? 0) * 100)} of 100 likely courses); from then on work is held back.`);
   }

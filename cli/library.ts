@@ -21,6 +21,8 @@ export type { Config } from '../config/config.ts';
 export type { Installation } from './compose.ts';
 export { applyRequest as applyReplan, planReplan, type ReplanChoice, type ReplanPlan, type ReplanRequest, type ReplanResult } from './replanning.ts';
 export { moveClient, type ClientMove } from './quota-set.ts';
+export { readCost, type CostDocument, type CostQuestion } from './cost-choice.ts';
+export { readForecast, type ForecastDocument } from './forecast.ts';
 
 export interface OpenPlimsoll {
   /** A settings file; without it `plimsoll.yaml` of the working directory, if there is one. */

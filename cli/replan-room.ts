@@ -8,6 +8,8 @@ export interface Limit {
   readonly target: string;
   readonly window: string;
   readonly unit: 'tokens' | 'micro_usd';
+  /** Whether upper bounds are reserved in it, or estimates; a choice is judged by its bounds in both. */
+  readonly mode: 'strict' | 'estimate';
   readonly limit: number;
   readonly spent: number;
   readonly reserved: number;
@@ -35,7 +37,7 @@ function limitsOf(budget: Budget, accounts: readonly AccountRecord[], runs: read
   const ids = window === 'run' ? runs.map((run) => `run=${run}`) : [bounds ? `${windowName(window, budget.timeZone)}=${bounds.startMs}` : 'total'];
   const own = accounts.filter((account) => account.target === target && ids.includes(account.windowId));
   const sum = (of: (account: AccountRecord) => number): number => own.reduce((total, account) => total + of(account), 0);
-  const common = { target, window, renewsAtMs: bounds?.endMs };
+  const common = { target, window, mode: budget.mode ?? 'strict', renewsAtMs: bounds?.endMs };
   return [
     // Each run has the whole of a budget whose window is a run.
     ...(tokens === undefined ? [] : [{ ...common, unit: 'tokens' as const, limit: tokens * ids.length, spent: sum((each) => each.tokensSpent), reserved: sum((each) => each.tokensReserved) }]),

@@ -131,7 +131,7 @@ function planDocument({ held, limits, choices, turnaroundsSeen }: ReplanPlan): o
     segment: held.segment,
     run_keys: runsOf(held.chunks),
     rows_held: held.rows.length,
-    limits: limits.map((each) => ({ target: each.target, window: each.window, unit: each.unit, limit: each.limit, spent: each.spent, reserved: each.reserved, renews_at: each.renewsAtMs === undefined ? null : isoTime(each.renewsAtMs) })),
+    limits: limits.map((each) => ({ target: each.target, window: each.window, mode: each.mode, unit: each.unit, limit: each.limit, spent: each.spent, reserved: each.reserved, renews_at: each.renewsAtMs === undefined ? null : isoTime(each.renewsAtMs) })),
     choices: choices.map(choiceDocument),
     turnarounds_seen: turnaroundsSeen,
   };
@@ -165,7 +165,7 @@ function show({ held, limits, choices, turnaroundsSeen }: ReplanPlan): void {
   print(`segment ${held.segment} holds ${countOf(held.rows.length, 'row')} of ${runs.length === 1 ? `run ${runs[0] ?? ''}` : `${runs.length} runs`}`);
   for (const each of limits) {
     const amount = (value: number): string => (each.unit === 'tokens' ? `${countText(value)} tokens` : dollarText(value));
-    print(`  ${each.target} (${each.window}): ${amount(each.limit)}, ${amount(each.spent)} spent, ${amount(each.reserved)} reserved, ${amount(Math.max(0, each.limit - each.spent - each.reserved))} free`);
+    print(`  ${each.target} (${each.window}${each.mode === 'estimate' ? ', by estimate: more rows may fit than is said here' : ''}): ${amount(each.limit)}, ${amount(each.spent)} spent, ${amount(each.reserved)} reserved, ${amount(Math.max(0, each.limit - each.spent - each.reserved))} free`);
   }
   print('');
   print(tableText(['way', 'rows', 'left out', 'cost expected', 'cost at most', 'rows now', 'fits', 'done within'], choices.map((choice) => [

@@ -46,14 +46,31 @@ it('queues a file that workers finish, after an operator has moved the client', 
   expect(JSON.parse(end.stdout)).toMatchObject({ counts: { accepted: 30, succeeded: 30 } });
 });
 
+it('reads what was spent and what a budget will have spent, in the documents that the command prints', async () => {
+  const { lake: _lake, ...printed } = JSON.parse((await world.run(['cost', '--by', 'client,topic', '--run', 'from-a-file', '--json'])).stdout) as Record<string, unknown>;
+  const cost = await library.readCost(plimsoll, { by: ['client', 'topic'], run: 'from-a-file' });
+  expect(cost).toEqual(printed);
+  expect(cost).toMatchObject({ total: { succeeded: 30 } });
+  expect(cost.groups.map(({ client }) => client)).toEqual(['etl', 'etl', 'etl']);
+  expect((await library.readCost(plimsoll, { until: '2020-01-01' })).groups).toEqual([]);
+  expect((await world.run(['budget', 'set', 'all', '--usd', '9', '--window', 'day', '--mode', 'estimate'])).code).toBe(0);
+  const forecast = await library.readForecast(plimsoll);
+  const { budgets } = JSON.parse((await world.run(['forecast', '--json'])).stdout) as library.ForecastDocument;
+  expect(forecast.budgets.map(({ target, mode, limit, spent }) => ({ target, mode, limit, spent }))).toEqual(budgets.map(({ target, mode, limit, spent }) => ({ target, mode, limit, spent })));
+  expect(forecast.budgets).toMatchObject([{ target: 'all', mode: 'estimate', limit: 9_000_000, unit: 'micro_usd' }]);
+  expect((await world.run(['forecast'])).stdout).toContain('all, by estimate');
+});
+
 it('raises the errors of the command line, with their codes', async () => {
   await expect(library.enqueue(plimsoll, 'nowhere.jsonl', { runKey: 'lost' })).rejects.toMatchObject({ code: 'source_unreadable' });
   await expect(library.planReplan(plimsoll, { segment: 'docs.8k.normal' as SegmentName, option: {} as library.ReplanRequest['option'] })).rejects.toMatchObject({ code: 'nothing_held' });
+  await expect(library.readCost(plimsoll, { run: 'from-a-fil' })).rejects.toMatchObject({ code: 'run_unknown' });
+  await expect(library.readCost(plimsoll, { since: '2026-13-01' })).rejects.toMatchObject({ code: 'usage' });
   await expect(library.openPlimsoll({ env: { PLIMSOLL_HOM: 'x' }, home: world.home })).rejects.toThrow('PLIMSOLL_HOM');
 });
 
 it('is what the package names as its door', () => {
   const { exports } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { exports: Record<string, { default: string }> };
   expect(exports['.']?.default).toBe('./dist/cli/library.js');
-  expect(Object.keys(library).sort()).toEqual(['PlimsollError', 'applyReplan', 'enqueue', 'moveClient', 'openPlimsoll', 'planReplan']);
+  expect(Object.keys(library).sort()).toEqual(['PlimsollError', 'applyReplan', 'enqueue', 'moveClient', 'openPlimsoll', 'planReplan', 'readCost', 'readForecast']);
 });
