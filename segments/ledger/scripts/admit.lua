@@ -91,10 +91,10 @@ if #estimated > 0 then
   redis.call('HSET', key, 'estimated', list(estimated), 'tokensEstimated', int(shareOf(tokens, tokensPermille)),
     'microUsdEstimated', int(shareOf(microUsd, microUsdPermille)))
 end
-local isEstimated = estimatedIn(key)
+local reservedIn = reservationOf(key)
 for _, account in ipairs(accounts) do
   local accountKey = P .. 'account:' .. account.name
-  local tokensTaken, microUsdTaken = reservedIn(account.name, key, isEstimated)
+  local tokensTaken, microUsdTaken = reservedIn(account.name)
   redis.call('SADD', P .. 'accounts', account.name)
   redis.call('HSET', accountKey, 'startedAtMs', int(startedAt(account, q.nowMs)))
   add(accountKey, 'tokensReserved', tokensTaken)

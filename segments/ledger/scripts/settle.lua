@@ -19,30 +19,34 @@ for _, outcome in ipairs(q.chunks) do
   end
   isNamed[key] = true
 end
-local touched = {}
+-- An archive has hundreds of chunks and a handful of accounts: what they are to be booked is added up first.
+local function newSum()
+  local sum = { tokensReserved = 0, microUsdReserved = 0, microUsd = 0, overBound = 0, usage = {} }
+  for _, class in ipairs(usageClasses) do sum.usage[class] = 0 end
+  return sum
+end
+local counts = { 'succeeded', 'deadLettered', 'retried', 'notSampled', 'microUsd', 'standardMicroUsd' }
+local ofRun, sums = {}, {}
 for _, outcome in ipairs(q.chunks) do
   local key = P .. 'chunk:' .. outcome.chunk
   local usage = outcome.usage
-  local isEstimated = estimatedIn(key)
+  local reservedIn = reservationOf(key)
   local names = namesIn(key, 'accounts')
   for _, name in ipairs(namesIn(key, 'joined')) do names[#names + 1] = name end
   for _, name in ipairs(names) do
-    local account = P .. 'account:' .. name
-    touched[name] = true
-    local tokensTaken, microUsdTaken = reservedIn(name, key, isEstimated)
-    add(account, 'tokensReserved', -tokensTaken)
-    add(account, 'microUsdReserved', -microUsdTaken)
-    bookSpent(account, usage, outcome.microUsd, outcome.overBound)
+    local sum = sums[name] or newSum()
+    sums[name] = sum
+    local tokensTaken, microUsdTaken = reservedIn(name)
+    sum.tokensReserved = sum.tokensReserved + tokensTaken
+    sum.microUsdReserved = sum.microUsdReserved + microUsdTaken
+    sum.microUsd = sum.microUsd + outcome.microUsd
+    sum.overBound = sum.overBound + outcome.overBound
+    for _, class in ipairs(usageClasses) do sum.usage[class] = sum.usage[class] + usage[class] end
   end
   redis.call('HSET', key, 'reservation', 'settled', 'spent', spentText(usage, outcome.microUsd, outcome.overBound))
   for _, sample in ipairs(outcome.samples or {}) do learn(topicOf(get(key, 'segment')), sample) end
-  for _, class in ipairs(usageClasses) do add(run, class, usage[class]) end
-  add(run, 'succeeded', outcome.succeeded)
-  add(run, 'deadLettered', outcome.deadLettered)
-  add(run, 'retried', outcome.retried)
-  add(run, 'notSampled', outcome.notSampled or 0)
-  add(run, 'microUsd', outcome.microUsd)
-  add(run, 'standardMicroUsd', outcome.standardMicroUsd)
+  for _, class in ipairs(usageClasses) do ofRun[class] = (ofRun[class] or 0) + usage[class] end
+  for _, count in ipairs(counts) do ofRun[count] = (ofRun[count] or 0) + (outcome[count] or 0) end
   if outcome.overBound > 0 then
     -- The bound's one assumption is wrong for this kind of text: nothing more of it may be sent unseen.
     local segment = get(key, 'segment')
@@ -52,10 +56,17 @@ for _, outcome in ipairs(q.chunks) do
     end
   end
 end
+for field, sum in pairs(ofRun) do add(run, field, sum) end
 local names = {}
-for name in pairs(touched) do names[#names + 1] = name end
+for name in pairs(sums) do names[#names + 1] = name end
 -- In the order of their names, because the order of a Lua table may differ when the script is sent again.
 table.sort(names)
+for _, name in ipairs(names) do
+  local account, sum = P .. 'account:' .. name, sums[name]
+  add(account, 'tokensReserved', -sum.tokensReserved)
+  add(account, 'microUsdReserved', -sum.microUsdReserved)
+  bookSpent(account, sum.usage, sum.microUsd, sum.overBound)
+end
 for _, name in ipairs(names) do tellSpending(name, q.nowMs) end
 -- What it took, for the runtime budgets. A batch that was canceled took less than it would have.
 if get(archiveKey, 'batch') ~= '' and get(archiveKey, 'cancelAskedAtMs') == '' then

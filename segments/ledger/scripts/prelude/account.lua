@@ -31,15 +31,16 @@ local function accountsOf(segment, client, run, at)
   local targets = { 'all', ofClient, 'topic:' .. topicOf(segment), 'segment:' .. segment }
   local accounts = { { target = 'all', name = 'all@total' } }
   for _, name in ipairs(targets) do
-    local budget = P .. 'budget:' .. name
-    local window = windowOf(get(budget, 'window'), run, at)
-    local account = { target = name, name = name .. '@' .. window, window = get(budget, 'window') }
+    -- What a budget does not have is `false`; `tonumber` makes nil of that only by way of ''.
+    local budget = redis.call('HMGET', P .. 'budget:' .. name, 'window', 'tokens', 'microUsd', 'runtimeMs', 'onLate', 'mode')
+    local window = budget[1] or ''
+    local account = { target = name, name = name .. '@' .. windowOf(window, run, at), window = window }
     account.isOfClient = name == ofClient
-    account.tokens = tonumber(get(budget, 'tokens'))
-    account.microUsd = tonumber(get(budget, 'microUsd'))
-    account.runtimeMs = tonumber(get(budget, 'runtimeMs'))
-    account.onLate = get(budget, 'onLate')
-    account.isEstimate = get(budget, 'mode') == 'estimate'
+    account.tokens = tonumber(budget[2] or '')
+    account.microUsd = tonumber(budget[3] or '')
+    account.runtimeMs = tonumber(budget[4] or '')
+    account.onLate = budget[5] or ''
+    account.isEstimate = budget[6] == 'estimate'
     if account.name == 'all@total' then accounts[1] = account else accounts[#accounts + 1] = account end
   end
   return accounts
@@ -51,12 +52,6 @@ local function sharesIn(account, key)
   return 1000, 1000
 end
 
--- What an account has to have reserved for a chunk that is packed: its bounds, or what was estimated on its admission.
-local function reservedIn(name, key, isEstimated)
-  if isEstimated[name] then return num(key, 'tokensEstimated'), num(key, 'microUsdEstimated') end
-  return num(key, 'tokensMax'), num(key, 'microUsdMax')
-end
-
 -- A list of names that a chunk's record keeps; `accounts`: where it stands since its admission, `joined`: where it was put
 -- by budgets that were set later.
 local function namesIn(key, field)
@@ -64,11 +59,17 @@ local function namesIn(key, field)
   return names ~= '' and cjson.decode(names) or {}
 end
 
--- The accounts of a chunk in which an estimate is reserved, as a set.
-local function estimatedIn(key)
+-- What accounts have to have reserved for a chunk that is packed: its bounds, or, where its record names them, what was
+-- estimated on its admission. A function of an account's name, so that the record is read once for all of them.
+local function reservationOf(key)
+  local tokens, microUsd = num(key, 'tokensMax'), num(key, 'microUsdMax')
+  local tokensEstimated, microUsdEstimated = num(key, 'tokensEstimated'), num(key, 'microUsdEstimated')
   local isEstimated = {}
   for _, name in ipairs(namesIn(key, 'estimated')) do isEstimated[name] = true end
-  return isEstimated
+  return function(name)
+    if isEstimated[name] then return tokensEstimated, microUsdEstimated end
+    return tokens, microUsd
+  end
 end
 
 local usageClasses = { 'inputTokens', 'outputTokens', 'cacheReadInputTokens', 'cacheWriteInputTokens', 'cacheWrite1hInputTokens' }

@@ -27,6 +27,8 @@ end
 
 -- The stop that keeps a chunk back, or nil.
 local function stopFor(segment, run, client)
+  -- Nearly always there is none at all.
+  if redis.call('EXISTS', P .. 'stops') == 0 then return nil end
   for _, scope in ipairs(scopesOf(segment, run, client)) do
     if redis.call('SISMEMBER', P .. 'stops', scope) == 1 then return scope end
   end
