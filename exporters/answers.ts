@@ -19,7 +19,7 @@ import { CustomIdReader } from '../segments/custom-id.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { ArchiveOutcome } from '../segments/outcome.ts';
 import { ResultLine } from '../segments/result-line.ts';
-import { writingTo } from '../segments/store/scratch.ts';
+import { GrowingFile, writingTo } from '../segments/store/scratch.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { SourceLine } from './encode.ts';
 import { LinePlaces } from './line-places.ts';
@@ -59,7 +59,7 @@ export class Answers {
     if (local !== undefined) for await (const block of blocks) places.add(block);
     const file = await open(local ?? path, local === undefined ? 'wx+' : 'r');
     try {
-      if (local === undefined) for await (const block of writingTo(file, blocks, 1)) places.add(block);
+      if (local === undefined) for await (const block of writingTo(new GrowingFile(file), blocks, 1)) places.add(block);
       const answers = new Answers(ids, places, file, compare(press, local ?? path, outcome));
       answers.#placeUnrecognised();
       return answers;

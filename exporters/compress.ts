@@ -11,8 +11,9 @@
  *   Z2  At most `blocksAtOnce` blocks are held; `write` waits for the oldest before it takes another.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { open, type FileHandle } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
+import { GrowingFile } from '../segments/store/scratch.ts';
 import { gzipBlockBytes } from './deflate.ts';
 import type { Deflated, Press } from './press.ts';
 
@@ -32,7 +33,7 @@ export interface GzipFile {
 /** Writes one gzip file block by block. */
 export class GzipWriter {
   readonly #path: string;
-  readonly #file: FileHandle;
+  readonly #file: GrowingFile;
   readonly #level: number;
   readonly #press: Press;
   readonly #hash: Hash = createHash('sha256');
@@ -43,7 +44,7 @@ export class GzipWriter {
   #contentBytes = 0;
   #crc = 0;
 
-  private constructor(path: string, file: FileHandle, level: number, press: Press) {
+  private constructor(path: string, file: GrowingFile, level: number, press: Press) {
     this.#path = path;
     this.#file = file;
     this.#level = level;
@@ -52,7 +53,7 @@ export class GzipWriter {
 
   /** Creates the file; it must not exist. */
   static async create(path: string, level: number, press: Press): Promise<GzipWriter> {
-    const writer = new GzipWriter(path, await open(path, 'wx'), level, press);
+    const writer = new GzipWriter(path, new GrowingFile(await open(path, 'wx')), level, press);
     await writer.#append(header);
     return writer;
   }
@@ -102,6 +103,6 @@ export class GzipWriter {
   async #append(bytes: Buffer): Promise<void> {
     this.#hash.update(bytes);
     this.#sizeBytes += bytes.length;
-    await this.#file.appendFile(bytes);
+    await this.#file.append(bytes);
   }
 }

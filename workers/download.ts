@@ -7,7 +7,7 @@ import { dirname } from 'node:path';
 import { errnoOf, PlimsollError } from '../segments/errors.ts';
 import type { ResultCounts } from '../segments/result-index.ts';
 import type { ExpectedRows, ResultsCheck } from '../segments/results.ts';
-import { writingTo } from '../segments/store/scratch.ts';
+import { GrowingFile, writingTo } from '../segments/store/scratch.ts';
 import { blocksHeldMax, checkAside } from './check.ts';
 
 /** What one download brought. */
@@ -33,7 +33,7 @@ export async function downloadResults(path: string, blocks: AsyncIterable<Buffer
   }
   try {
     await mkdir(dirname(path), { recursive: true });
-    const file = await open(path, 'wx');
+    const file = new GrowingFile(await open(path, 'wx'));
     try {
       const check = await checkAside(writingTo(file, untilBroken(), blocksHeldMax), expected, counts);
       return { check, isWhole };

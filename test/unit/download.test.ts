@@ -22,7 +22,7 @@ async function* blocks(): AsyncGenerator<Buffer> {
 /** Lets the next file that is opened fail each of its writes as the system does. */
 async function failWrites(code: string): Promise<void> {
   const file = await open(join(directory, 'file'), 'w');
-  vi.spyOn(file, 'appendFile').mockRejectedValue(Object.assign(new Error('injected'), { code }));
+  vi.spyOn(file, 'write').mockRejectedValue(Object.assign(new Error('injected'), { code }));
   vi.mocked(open).mockResolvedValueOnce(file);
 }
 

@@ -63,7 +63,7 @@ async function join(out: string): Promise<void> {
   let writing: Promise<unknown> = Promise.resolve();
   const flush = async (): Promise<void> => {
     await writing;
-    writing = file.appendFile(block.subarray(0, used));
+    writing = file.write(block, 0, used);
     [block, other] = [other, block];
     used = 0;
   };
