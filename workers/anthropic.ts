@@ -2,7 +2,8 @@
  * The claude port over the official SDK. The SDK is told to retry nothing: a create would be paid for twice, and a read
  * is tried again by its stage, which knows when. Redirects are refused and `results_url` is never followed.
  *
- * A create sends its body by a `fetch` of its own (upload.ts), which holds a few blocks of it and never follows a redirect.
+ * A create sends its body and a read of results receives its lines by a `fetch` of their own (upload.ts, reception.ts), which
+ * hold a few blocks of them and never follow a redirect.
  * For the rest, `window: null` with `redirect: 'error'` keeps fetch from cloning requests (claude-batches.md 7.2). A dispatcher of our own lifts fetch's 300 s limit on response headers (7.4).
  */
 import Anthropic, { APIConnectionError, APIError, APIUserAbortError, type ClientOptions } from '@anthropic-ai/sdk';
@@ -12,6 +13,7 @@ import { asBatchId, type BatchId } from '../segments/segment.ts';
 import type { BatchSearch, BatchStatus, Claude, CreateOutcome, GatedBody } from './claude.ts';
 import { firstResult, listBatches } from './batch-search.ts';
 import { batchesPath, readFault } from './provider-fault.ts';
+import { Reception } from './reception.ts';
 import { fetchWith } from './upload.ts';
 
 export interface AnthropicSettings {
@@ -83,15 +85,13 @@ export function openClaude(settings: AnthropicSettings): Claude & BatchSearch & 
     listBatches: async (sinceMs, signal) => await listBatches(client, sinceMs, signal),
     firstResult: async (batch, signal) => await firstResult(client, batch, signal),
     async *readResults(batch: BatchId, signal: AbortSignal) {
-      const response = await client
-        .get(`${batchesPath}/${batch}/results`, { headers: { accept: 'application/binary' }, signal, timeout: unboundedMs, maxRetries: 0 })
-        .asResponse()
-        .catch((error: unknown) => {
-          throw readFault(error, `read the results of ${batch}`);
-        });
-      if (!response.body) return;
+      const reception = new Reception(signal);
       try {
-        for await (const block of response.body) yield Buffer.from(block.buffer, block.byteOffset, block.byteLength);
+        await client
+          .withOptions({ fetch: reception.fetch })
+          .get(`${batchesPath}/${batch}/results`, { headers: { accept: 'application/binary' }, signal, timeout: unboundedMs, maxRetries: 0 })
+          .asResponse();
+        yield* reception.blocks();
       } catch (error) {
         throw readFault(error, `read the results of ${batch}`);
       }

@@ -9,32 +9,21 @@
  *   H3  Once a reply has come, nothing more is sent: a reply to a part of a body must not meet the rest of it.
  *   H4  One connection per body. Nothing here tries anything twice.
  */
-import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http';
-import { request as requestHttps } from 'node:https';
-import { Response } from 'undici';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { GatedBody } from './claude.ts';
+import { openRequest, wholeReply } from './connection.ts';
 
-const connectTimeoutMs = 15_000;
 /** The kernel drains one block while the next is made. */
 const writesInFlight = 2;
-/** Statuses whose replies have no body, which the constructor of a Response insists on. */
-const bodiless: ReadonlySet<number> = new Set([204, 205, 304]);
 
 /** A `fetch` that sends this body, whatever the caller would send. It fails as fetch does: by throwing. */
 export function fetchWith(body: GatedBody): typeof globalThis.fetch {
   return async (url, init) => {
-    const address = new URL(String(url));
-    const request = (address.protocol === 'https:' ? requestHttps : requestHttp)(address, {
-      method: init?.method ?? 'POST',
-      headers: Object.fromEntries(new Headers(init?.headers)),
-      // H4: a connection that was used before can die between two requests and make a refusal look like a doubt.
-      agent: false,
-      ...(init?.signal ? { signal: init.signal } : {}),
-    });
-    const exchange = new Exchange(request);
+    // H4: a connection that was used before can die between two requests and make a refusal look like a doubt.
+    const exchange = new Exchange(openRequest(url, init, 'POST'));
     try {
       await exchange.send(body);
-      return (await exchange.reply()) as unknown as globalThis.Response;
+      return await exchange.reply();
     } finally {
       exchange.close();
     }
@@ -65,7 +54,6 @@ class Exchange {
       request.once('close', () => fail(new Error('the connection was closed without a reply')));
     });
     this.#replied.catch(() => undefined);
-    watchConnecting(request);
   }
 
   /** Sends the body, or as much of it as the other side wants before it replies. @throws Error what the body or the connection fails with */
@@ -82,21 +70,9 @@ class Exchange {
     this.#request.end();
   }
 
-  /**
-   * The reply with its body. A refusal is told by its status, so one whose words are cut is still a reply; of an acceptance
-   * every word counts. @throws Error when the connection ends before that
-   */
+  /** The reply with its body. @throws Error when the connection ends before that */
   async reply(): Promise<Response> {
-    const incoming = await this.#replied;
-    const status = incoming.statusCode ?? 0;
-    const blocks: Buffer[] = [];
-    try {
-      for await (const block of incoming as AsyncIterable<Buffer>) blocks.push(block);
-    } catch (error) {
-      if (status < 400) throw error;
-    }
-    const headers = Object.entries(incoming.headersDistinct).flatMap(([name, values]) => (values ?? []).map((value): [string, string] => [name, value]));
-    return new Response(bodiless.has(status) ? null : Buffer.concat(blocks), { status, headers });
+    return await wholeReply(await this.#replied);
   }
 
   close(): void {
@@ -117,15 +93,4 @@ class Exchange {
   async #settled(): Promise<void> {
     await Promise.race([this.#writes.shift(), this.#replied.catch(() => undefined)]);
   }
-}
-
-/** A connection that is not made in time is given up; how long the upload takes is not limited here. */
-function watchConnecting(request: ClientRequest): void {
-  request.once('socket', (socket) => {
-    if (!socket.connecting) return;
-    const timer = setTimeout(() => request.destroy(new Error('the connection was not made in time')), connectTimeoutMs);
-    const stop = (): void => clearTimeout(timer);
-    socket.once('connect', stop);
-    socket.once('close', stop);
-  });
 }

@@ -13,6 +13,7 @@ import fs from 'node:fs';
 import fsPromises from 'node:fs/promises';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { sep } from 'node:path';
+import type { Readable } from 'node:stream';
 import { claudeOperation, lakeKind, type Plan, type Strike } from './points.ts';
 
 const plan = JSON.parse(process.env['CHAOS_PLAN'] ?? '{"strikes":[],"lake":"","scripts":{}}') as Plan;
@@ -139,29 +140,16 @@ fsPromises.open = (async (path: fs.PathLike, flags?: string | number, mode?: fs.
 syncBuiltinESMExports();
 
 // The provider's transport.
-const undici = await packageOf<{ fetch(input: string | URL, init?: { method?: string; body?: unknown }): Promise<{ body: ReadableStream<Uint8Array> | null }> }>('undici');
+const undici = await packageOf<{ fetch(input: string | URL, init?: { method?: string; body?: unknown }): Promise<unknown> }>('undici');
 const fetched = undici.fetch;
 undici.fetch = async (input, init = {}) => {
   const url = new URL(String(input));
   const operation = claudeOperation(init.method?.toUpperCase() ?? 'GET', url.pathname, url.searchParams);
   const fault = (): Error => new TypeError('fetch failed', { cause: errnoError('ECONNRESET', 'the connection was reset') });
-  const reply = await through(`claude.${operation}`, url.pathname, async () => await fetched(input, init), fault);
-  if (operation !== 'results' || reply.body === null || !wanted.has('claude.results:midway')) return reply;
-  const body = reply.body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>({
-    async transform(block, controller) {
-      const half = block.subarray(0, Math.ceil(block.length / 2));
-      controller.enqueue(half);
-      const strike = dueAt('claude.results:midway');
-      const broken = strike && (await suffer(strike, url.pathname, fault));
-      if (broken) controller.error(broken);
-      else controller.enqueue(block.subarray(half.length));
-    },
-  }));
-  Object.defineProperty(reply, 'body', { value: body });
-  return reply;
+  return await through(`claude.${operation}`, url.pathname, async () => await fetched(input, init), fault);
 };
 
-// The create call has a transport of its own.
+// The calls that create a batch and read its results have a transport of their own.
 type Give = (error?: Error | null) => void;
 interface Upload {
   destroyed: boolean;
@@ -174,8 +162,9 @@ const http = createRequire(import.meta.url)('node:http') as { request(address: U
 const requested = http.request;
 http.request = (address, options) => {
   const request = requested(address, options);
-  const isCreate = address instanceof URL && claudeOperation(options.method?.toUpperCase() ?? 'GET', address.pathname, address.searchParams) === 'create';
-  if (!isCreate) return request;
+  const operation = address instanceof URL ? claudeOperation(options.method?.toUpperCase() ?? 'GET', address.pathname, address.searchParams) : undefined;
+  if (operation === 'results') return receiving(request, address);
+  if (operation !== 'create') return request;
   const { write, end, emit } = request;
   const fault = (): Error => errnoError('EPIPE', 'broken pipe');
   const strikeAt = async (point: string): Promise<void> => {
@@ -208,4 +197,49 @@ http.request = (address, options) => {
   };
   return request;
 };
+
+/** Strikes around a read of results: before it is asked for, at its first words, and at its blocks, of which a half is lost. */
+function receiving(request: Upload, address: URL): Upload {
+  const { end, emit } = request;
+  const fault = (): Error => errnoError('ECONNRESET', 'the connection was reset');
+  const strikeAt = async (name: string): Promise<Error | undefined> => {
+    const strike = dueAt(name);
+    return strike && (await suffer(strike, address.pathname, fault));
+  };
+  request.end = () => {
+    void strikeAt('claude.results:before').then((broken) => (broken ? request.destroy(broken) : end.call(request)));
+    return request;
+  };
+  request.emit = (event, ...parts) => {
+    if (event !== 'response') return emit.call(request, event, ...parts);
+    const incoming = parts[0] as Readable;
+    void strikeAt('claude.results:after').then((broken) => {
+      if (broken) {
+        request.destroy(broken);
+        return;
+      }
+      if (wanted.has('claude.results:midway')) {
+        const take = incoming.emit.bind(incoming);
+        // In order: what follows a block stands behind what struck in the middle of it.
+        let line: Promise<unknown> = Promise.resolve();
+        incoming.emit = (name: string, ...given: readonly unknown[]) => {
+          if (!['data', 'end', 'close'].includes(name)) return take(name, ...given);
+          line = line.then(async () => {
+            if (incoming.destroyed && name === 'data') return;
+            const block = given[0] as Buffer | undefined;
+            if (block) take('data', block.subarray(0, Math.ceil(block.length / 2)));
+            const halved = block && (await strikeAt('claude.results:midway'));
+            if (halved) incoming.destroy(halved);
+            else if (block) take('data', block.subarray(Math.ceil(block.length / 2)));
+            else take(name, ...given);
+          });
+          return true;
+        };
+      }
+      emit.call(request, event, ...parts);
+    });
+    return true;
+  };
+  return request;
+}
 syncBuiltinESMExports();
