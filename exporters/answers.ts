@@ -59,7 +59,7 @@ export class Answers {
     if (local !== undefined) for await (const block of blocks) places.add(block);
     const file = await open(local ?? path, local === undefined ? 'wx+' : 'r');
     try {
-      if (local === undefined) for await (const block of writingTo(new GrowingFile(file), blocks, 1)) places.add(block);
+      if (local === undefined) for await (const block of writingTo(new GrowingFile(file, Infinity), blocks, 1)) places.add(block);
       const answers = new Answers(ids, places, file, compare(press, local ?? path, outcome));
       answers.#placeUnrecognised();
       return answers;

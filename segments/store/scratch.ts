@@ -14,11 +14,14 @@ const unflushedBytesMax = 16 * 1024 * 1024;
  */
 export class GrowingFile {
   readonly #file: FileHandle;
+  readonly #unflushedMax: number;
   #unflushedBytes = 0;
   #flushing: Promise<void> | undefined;
 
-  constructor(file: FileHandle) {
+  /** `unflushedMax`: bytes; Infinity for a file that nobody publishes. */
+  constructor(file: FileHandle, unflushedMax = unflushedBytesMax) {
     this.#file = file;
+    this.#unflushedMax = unflushedMax;
   }
 
   /** Appends a block, which must not be changed until then. One append at a time. Raises what the file raises. */
@@ -26,7 +29,7 @@ export class GrowingFile {
     // One call for all of it: between two a busy caller would have to come back here, and the file waits for it.
     for (let at = 0; at < block.length; ) at += (await this.#file.write(block, at)).bytesWritten;
     this.#unflushedBytes += block.length;
-    if (this.#unflushedBytes < unflushedBytesMax || this.#flushing) return;
+    if (this.#unflushedBytes < this.#unflushedMax || this.#flushing) return;
     this.#unflushedBytes = 0;
     this.#flushing = this.#file.datasync().finally(() => (this.#flushing = undefined));
     // A disk that fails here fails whoever publishes the file, and the next append.
