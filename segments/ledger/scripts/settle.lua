@@ -26,7 +26,7 @@ local function newSum()
   return sum
 end
 local counts = { 'succeeded', 'deadLettered', 'retried', 'notSampled', 'microUsd', 'standardMicroUsd' }
-local ofRun, sums = {}, {}
+local ofRun, sums, gathered = {}, {}, {}
 for _, outcome in ipairs(q.chunks) do
   local key = P .. 'chunk:' .. outcome.chunk
   local usage = outcome.usage
@@ -44,7 +44,7 @@ for _, outcome in ipairs(q.chunks) do
     for _, class in ipairs(usageClasses) do sum.usage[class] = sum.usage[class] + usage[class] end
   end
   redis.call('HSET', key, 'reservation', 'settled', 'spent', spentText(usage, outcome.microUsd, outcome.overBound))
-  for _, sample in ipairs(outcome.samples or {}) do learn(topicOf(get(key, 'segment')), sample) end
+  for _, sample in ipairs(outcome.samples or {}) do gather(gathered, topicOf(get(key, 'segment')), sample) end
   for _, class in ipairs(usageClasses) do ofRun[class] = (ofRun[class] or 0) + usage[class] end
   for _, count in ipairs(counts) do ofRun[count] = (ofRun[count] or 0) + (outcome[count] or 0) end
   if outcome.overBound > 0 then
@@ -57,10 +57,8 @@ for _, outcome in ipairs(q.chunks) do
   end
 end
 for field, sum in pairs(ofRun) do add(run, field, sum) end
-local names = {}
-for name in pairs(sums) do names[#names + 1] = name end
--- In the order of their names, because the order of a Lua table may differ when the script is sent again.
-table.sort(names)
+for _, name in ipairs(namesOf(gathered)) do learn(gathered[name].topic, gathered[name]) end
+local names = namesOf(sums)
 for _, name in ipairs(names) do
   local account, sum = P .. 'account:' .. name, sums[name]
   add(account, 'tokensReserved', -sum.tokensReserved)

@@ -37,6 +37,14 @@ local function list(values)
   return cjson.encode(values)
 end
 
+-- The names of a table, sorted: the order of a Lua table may differ when the script is sent again.
+local function namesOf(sums)
+  local names = {}
+  for name in pairs(sums) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
 -- The state that an event leads to, or nil when lifecycle.ts does not allow the move (L1).
 local function target(noun, key, event)
   local moves = MOVES[noun][get(key, 'state')]

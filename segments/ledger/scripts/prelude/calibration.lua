@@ -48,6 +48,17 @@ local function learn(topic, sample)
     'microUsdPermille', int(quantilePermille(counts, 'c', rows)))
 end
 
+-- Adds samples up as they come, by topic and model, so that many chunks of one kind are learned from at once.
+local function gather(gathered, topic, sample)
+  local name = topic .. '|' .. sample.model
+  local sum = gathered[name] or { topic = topic, model = sample.model, rows = 0, tokens = {}, microUsd = {} }
+  gathered[name] = sum
+  sum.rows = sum.rows + sample.rows
+  for _, unit in ipairs({ 'tokens', 'microUsd' }) do
+    for percent, rows in pairs(sample[unit]) do sum[unit][percent] = (sum[unit][percent] or 0) + rows end
+  end
+end
+
 -- The shares of its bounds that a chunk is expected to consume, in thousandths of tokens and of cost: of its dearest
 -- model. A model of which too little is known takes the whole bound.
 local function expectedShares(key)
