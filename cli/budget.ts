@@ -5,6 +5,7 @@ import { durationText } from '../config/quantity.ts';
 import type { ExitCode } from '../segments/errors.ts';
 import type { Budget } from '../segments/ledger/ledger.ts';
 import { journalBudget } from '../segments/store/decisions.ts';
+import { enterDecision } from './guard.ts';
 import { overrunOf, overrunsOf, overrunText } from './overrun.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
@@ -37,7 +38,9 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
     .addHelpText('after', '\nExamples:\n  plimsoll budget set topic:invoices --usd 5\n  plimsoll budget set segment:invoices.8k.high --tokens 2000000 --window 1d\n  plimsoll budget set all --usd 4000 --window month --time-zone Europe/Berlin\n  plimsoll budget set topic:mails --runtime 6h --on-late cancel --window run\n\nExit codes: 0 set, 2 usage')
     .action(async (target: string, options: SetOptions) => {
       exit(
-        await withInstallation(options, 'words', async ({ ledger, store, wake, now }) => {
+        await withInstallation(options, 'words', async (installation) => {
+          await enterDecision(installation);
+          const { ledger, store, wake, now } = installation;
           const known = (await ledger.listBudgets()).find((each) => each.target === target);
           const window = options.window ?? known?.window;
           const timeZone = options.timeZone ?? (window !== undefined && isCalendarUnit(window) ? known?.timeZone : undefined);

@@ -7,6 +7,7 @@ import { journalCancellation } from '../segments/store/decisions.ts';
 import { readDocument } from '../segments/store/document.ts';
 import type { Installation } from './compose.ts';
 import { viewDocument, viewRun, type RunView } from './follow.ts';
+import { enterDecision } from './guard.ts';
 import { findRun } from './names.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { tellEnd, withWork } from './run.ts';
@@ -31,6 +32,7 @@ export function cancelCommand(exit: (code: ExitCode) => void): Command {
 }
 
 async function cancel(installation: Installation, name: string, options: CancelOptions): Promise<ExitCode> {
+  await enterDecision(installation);
   const { ledger, wake, store, config, now } = installation;
   const { run: key, state } = await findRun(ledger, name);
   const timeoutMs = timeoutOf(options.timeout);

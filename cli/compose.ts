@@ -98,8 +98,7 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
     const ledger = openRedisLedger(redis, keys);
     const wake = openQueues(connect(), keys, log);
     closers.push(async () => await wake.close());
-    await applyTiers(config, ledger, clock.now());
-    for (const budget of config.budgets) await ledger.setBudget({ ...budget }, 'config', clock.now());
+    await applySettings(config, ledger, clock.now());
     const id = await installationId(store, config, async () => await lakeOfRuns(redis, keys, ledger));
     await proveTogether(ledger, id, config);
     return {
@@ -111,6 +110,16 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** Brings the ledger in line with the configuration. One that is behind or being rebuilt is left alone: its rebuild does the same. */
+async function applySettings(config: Config, ledger: Ledger, nowMs: number): Promise<void> {
+  try {
+    await applyTiers(config, ledger, nowMs);
+    for (const budget of config.budgets) await ledger.setBudget({ ...budget }, 'config', nowMs);
+  } catch (error) {
+    if (!(error instanceof PlimsollError) || error.code !== 'ledger_behind') throw error;
   }
 }
 
@@ -165,6 +174,7 @@ export async function startStages(installation: Installation, claude: Claude & B
     queuePrefix: keys.queuePrefix,
     claimLeaseMs: config.sweep.leaseMs,
     sweepIntervalMs: config.sweep.intervalMs,
+    onBehind: onAccountFault,
   });
   const relay = startRelay({ sinks, ledger, tag: config.redis.tag, owner, leaseMs: Math.min(config.sweep.leaseMs, relayLeaseMaxMs), now, log });
   return {

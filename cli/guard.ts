@@ -11,6 +11,7 @@ export interface Watch {
   stop(): void;
 }
 
+const underWay = 'a rebuild of the ledger is under way or was interrupted';
 /** How often an idle process looks whether the ledger is still the one that it started on. */
 const lookEveryMs = 2_000;
 /** Redis may be away for long; then the error at hand is told and not the ledger's. */
@@ -48,13 +49,21 @@ export async function explainByLedger(guard: LedgerGuard, error: unknown): Promi
   return await Promise.race([proof, patience]);
 }
 
+/** Lets an operator decide something: what is written into the lake while the ledger is rebuilt may come too late for it. @throws PlimsollError `ledger_behind` */
+export async function enterDecision(installation: Installation): Promise<void> {
+  const redis = installation.connect();
+  const found = await openStanding(redis, installation.keys).read().finally(() => redis.disconnect());
+  const reason = found.behind ?? (found.isRecovering ? underWay : undefined);
+  if (reason !== undefined) throw behind(reason, 'standing');
+}
+
 /** Lets a producer begin; the connection shows others that it is at work, and its caller disconnects it. @throws PlimsollError `ledger_behind` */
 export async function enterIngest(installation: Installation): Promise<Redis> {
   const redis = installation.connect('ingest');
   await redis.ping();
   const newest = await newestGeneration(installation.store);
   const found = await openStanding(redis, installation.keys).read();
-  const reason = found.behind ?? (found.isRecovering ? 'a rebuild of the ledger is under way or was interrupted' : found.generation < newest ? `the lake has seen generation ${newest}, the ledger is at ${found.generation}` : undefined);
+  const reason = found.behind ?? (found.isRecovering ? underWay : found.generation < newest ? `the lake has seen generation ${newest}, the ledger is at ${found.generation}` : undefined);
   if (reason === undefined) return redis;
   redis.disconnect();
   throw behind(reason, 'standing');

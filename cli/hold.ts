@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import type { ExitCode } from '../segments/errors.ts';
 import type { HoldTarget } from '../segments/ledger/ledger.ts';
 import { journalHold } from '../segments/store/decisions.ts';
+import { enterDecision } from './guard.ts';
 import { findTarget } from './names.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { printJson, tell } from './terminal.ts';
@@ -17,7 +18,9 @@ export function holdCommand(exit: (code: ExitCode) => void): Command {
     .addHelpText('after', '\nWhat the provider has goes on and is exported. Of a segment, what is packed already is still sent; of a run, what is\nsealed waits too.\n\nExamples:\n  plimsoll hold invoices.8k.low\n  plimsoll hold nightly-2026-11-21\n\nExit codes: 0 held (also when it was held before), 2 no such segment or run')
     .action(async (name: string, options: CommonOptions) => {
       exit(
-        await withInstallation(options, 'words', async ({ ledger, store, wake, now }) => {
+        await withInstallation(options, 'words', async (installation) => {
+          await enterDecision(installation);
+          const { ledger, store, wake, now } = installation;
           const target = await findTarget(ledger, name, now());
           // The journal first: what is held must still be held when the ledger is rebuilt.
           await journalHold(store, target, true, now());
@@ -39,7 +42,9 @@ export function resumeCommand(exit: (code: ExitCode) => void): Command {
     .addHelpText('after', '\nIt also lets go a segment that was billed above its bound, and one that is likely to outlast its runtime budget; the\nruntime is then not looked at again within its window. A budget of tokens or dollars is not overruled: set a larger one.\n\nExamples:\n  plimsoll resume invoices.8k.low\n  plimsoll resume nightly-2026-11-21\n\nExit codes: 0 it flows (also when nothing held it), 2 no such segment or run, 5 a budget still holds it')
     .action(async (name: string, options: CommonOptions) => {
       exit(
-        await withInstallation(options, 'words', async ({ ledger, store, wake, now }): Promise<ExitCode> => {
+        await withInstallation(options, 'words', async (installation): Promise<ExitCode> => {
+          await enterDecision(installation);
+          const { ledger, store, wake, now } = installation;
           const target = await findTarget(ledger, name, now());
           const { queued, ended, left } = await ledger.resume(target, now());
           await journalHold(store, target, false, now());

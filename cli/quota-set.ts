@@ -4,6 +4,7 @@ import { PlimsollError } from '../segments/errors.ts';
 import type { TierDocument } from '../segments/journal.ts';
 import { journalTier } from '../segments/store/decisions.ts';
 import type { Installation } from './compose.ts';
+import { enterDecision } from './guard.ts';
 import { applyTiers, tierBudgets, tierNameOf } from './tiers.ts';
 
 export interface ClientMove {
@@ -16,9 +17,11 @@ export interface ClientMove {
 
 /**
  * Moves a client. The same move twice is one, and one that was cut off is completed by the second.
- * @throws PlimsollError `tier_unknown`, and what store and ledger raise
+ * @throws PlimsollError `tier_unknown`, `ledger_behind`, and what store and ledger raise
  */
-export async function moveClient({ config, ledger, store, wake, now }: Installation, move: ClientMove): Promise<{ readonly document: TierDocument; readonly isNew: boolean; readonly weight: number }> {
+export async function moveClient(installation: Installation, move: ClientMove): Promise<{ readonly document: TierDocument; readonly isNew: boolean; readonly weight: number }> {
+  await enterDecision(installation);
+  const { config, ledger, store, wake, now } = installation;
   const { client, by, reason } = move;
   const tier = move.tier === 'none' ? null : move.tier;
   if (tier !== null && !Object.hasOwn(config.tiers, tier)) throw tierUnknown(tier, Object.keys(config.tiers));

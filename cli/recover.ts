@@ -41,14 +41,14 @@ export function recoverCommand(exit: (code: ExitCode) => void): Command {
 }
 
 async function recover(installation: Installation, options: RecoverOptions): Promise<RebuildReport> {
-  const { store, ledger, config, keys, now } = installation;
+  const { store, config, keys, now } = installation;
   const onRun = progressOf(options.quiet === true);
   if (options.dryRun) return await preview({ store, onRun });
   const redis = installation.connect('rebuild');
   await redis.ping();
   if (options.force !== true) await proveAlone(installation);
   return await rebuild({
-    store, ledger, now, onRun,
+    store, now, onRun,
     restore: openRestore(redis, keys),
     budgets: config.budgets,
     tierBudgets: (clients, assigned) => tierBudgets(config, clients, assigned),

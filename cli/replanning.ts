@@ -12,6 +12,7 @@ import { PlannedRows, sampleSize, samplingOrder, turnaroundMax, type PlannedSums
 import type { RunKey, SegmentName } from '../segments/segment.ts';
 import { journalBudget } from '../segments/store/decisions.ts';
 import type { Installation } from './compose.ts';
+import { enterDecision } from './guard.ts';
 import { nextWindow, readSegmentLimits, roomOf, withLimit, type Limit, type Room } from './replan-room.ts';
 
 /** What is asked for. Without an option and a budget, the ways that there are are worked out. */
@@ -79,9 +80,10 @@ export interface ReplanResult {
 
 /**
  * Applies an option to what is held, or goes on with a try that was interrupted. Workers do the rest.
- * @throws PlimsollError `nothing_held`, `replan_refused`, `usage` and what ledger and store raise
+ * @throws PlimsollError `nothing_held`, `replan_refused`, `usage`, `ledger_behind` and what ledger and store raise
  */
 export async function applyRequest(installation: Installation, request: ReplanRequest, decision: { readonly by: string; readonly reason: string }): Promise<ReplanResult> {
+  await enterDecision(installation);
   const { ledger, wake, now } = installation;
   const dependencies = dependenciesOf(installation);
   const target = request.budgetMicroUsd === undefined ? undefined : await budgetTarget(installation, request);

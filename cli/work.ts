@@ -28,6 +28,8 @@ export function workCommand(exit: (code: ExitCode) => void): Command {
           const claude = await connectClaude(installation, { isSimulated: options.simulate === true, announce });
           const lost = new AbortController();
           const stages = await startStages(installation, claude, (raw) => {
+            // Each stage that the ledger refuses says so, until all have ended: once is enough.
+            if (lost.signal.aborted) return;
             const fault = explainAccountFault(raw, config, options.simulate === true);
             installation.log({ level: 'error', event: 'account.fault', subject: claude.account, detail: { code: fault.code, message: fault.message, where: fault.where, hint: fault.hint } });
             // Nothing of a ledger that is behind may be believed: the stages end until it was rebuilt.

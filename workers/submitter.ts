@@ -209,13 +209,18 @@ class Submitter {
         this.#faultsInARow = 0;
         this.#refusalsInARow = 0;
         const pollAtMs = now() + pollMinMs;
-        const isAccepted = await ledger.acceptIntent({ intent, batch: outcome.batch, pollAtMs, nowMs: now() });
+        const journal = async (): Promise<unknown> => await putDocument(store, acceptedKey(claude.account, intent), { v: 1, intent, archive: archive.archive, run: archive.run, account: claude.account, batch: outcome.batch });
+        const isAccepted = await ledger.acceptIntent({ intent, batch: outcome.batch, pollAtMs, nowMs: now() }).catch(async (error: unknown) => {
+          // A ledger that is rebuilt takes no reply, but its rebuild reads what a reply has proven in the lake.
+          if (error instanceof PlimsollError && error.code === 'ledger_behind') await journal();
+          throw error;
+        });
         log({ level: isAccepted ? 'info' : 'error', event: 'batch.accepted', subject: outcome.batch, detail: { archive: archive.archive, rows: archive.rows, isBound: isAccepted } });
         if (outcome.rows !== archive.rows) {
           log({ level: 'error', event: 'batch.count_differs', subject: outcome.batch, detail: { archive: archive.archive, sent: archive.rows, counted: outcome.rows } });
         }
         await wake.wake({ stage: 'track', entity: archive.archive, epoch: pollAtMs, delayMs: pollMinMs });
-        await putDocument(store, acceptedKey(claude.account, intent), { v: 1, intent, archive: archive.archive, run: archive.run, account: claude.account, batch: outcome.batch });
+        await journal();
         return;
       }
       case 'in_doubt': {

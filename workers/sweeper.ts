@@ -4,6 +4,7 @@
  *
  * Invariant V1: whatever is due and unclaimed is woken within two intervals.
  */
+import { PlimsollError } from '../segments/errors.ts';
 import type { Ledger } from '../segments/ledger/ledger.ts';
 import type { Log, Now } from '../segments/stage.ts';
 import type { Wake } from '../segments/wake.ts';
@@ -14,6 +15,8 @@ export interface SweeperDependencies {
   readonly sweepIntervalMs: number;
   readonly now: Now;
   readonly log: Log;
+  /** Told when the ledger refuses a look because it is behind or being rebuilt. */
+  readonly onBehind: (fault: PlimsollError) => void;
 }
 
 export interface Sweeper {
@@ -27,7 +30,7 @@ const accountsEveryMs = 3_600_000;
 
 /** Looks at once and then every interval. */
 export function startSweeper(dependencies: SweeperDependencies): Sweeper {
-  const { ledger, sweepIntervalMs, now, log } = dependencies;
+  const { ledger, sweepIntervalMs, now, log, onBehind } = dependencies;
   let looking: Promise<void> | undefined;
   let accountsAtMs = 0;
   const look = (): void => {
@@ -37,7 +40,10 @@ export function startSweeper(dependencies: SweeperDependencies): Sweeper {
         await ledger.sweepAccounts(now());
         accountsAtMs = now() + accountsEveryMs;
       })
-      .catch((error: unknown) => log({ level: 'warn', event: 'sweep.fault', subject: 'ledger', detail: { error: error instanceof Error ? error.name : 'unknown' } }))
+      .catch((error: unknown) => {
+        if (error instanceof PlimsollError && error.code === 'ledger_behind') onBehind(error);
+        else log({ level: 'warn', event: 'sweep.fault', subject: 'ledger', detail: { error: error instanceof Error ? error.name : 'unknown' } });
+      })
       .finally(() => {
         looking = undefined;
       });
@@ -53,7 +59,7 @@ export function startSweeper(dependencies: SweeperDependencies): Sweeper {
 }
 
 /** One look: wakes what is overdue, lets go what has room again, and wakes the packer when something is queued. */
-export async function sweep(dependencies: Omit<SweeperDependencies, 'log'>): Promise<void> {
+export async function sweep(dependencies: Omit<SweeperDependencies, 'log' | 'onBehind'>): Promise<void> {
   const { ledger, wake, sweepIntervalMs, now } = dependencies;
   for (const due of await ledger.overdue(now(), sweepIntervalMs * 2, perLook)) await wake.wake(due);
   for (const chunk of await ledger.resumeHeld(now())) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);

@@ -5,7 +5,8 @@
  * It owns: which entity is handled now, and when a fault is tried again. The ledger owns what there is to do.
  *
  * Invariants
- *   D1  A stage that throws is tried again later; nothing is marked done that was not.
+ *   D1  A stage that throws is tried again later; nothing is marked done that was not. Where the ledger refuses everything,
+ *       because it is behind or being rebuilt, nothing is tried again: the owner of the process is told and ends it.
  *   D2  A claimed entity is handled by one worker at a time; the claim ends by itself if the worker dies.
  *   D3  After `drain` resolves no stage of this process runs.
  *   D4  A job is only a wake-up: a ghost job, a newer one, or one too many changes nothing.
@@ -33,6 +34,8 @@ export interface WorkerDependencies {
   readonly sweepIntervalMs: number;
   readonly now: Now;
   readonly log: Log;
+  /** Told each time the ledger refuses a stage or the sweeper because it is behind or being rebuilt; not logged here. */
+  readonly onBehind: (fault: PlimsollError) => void;
 }
 
 export interface Worker {
@@ -96,8 +99,8 @@ export function startWorker(dependencies: WorkerDependencies): Worker {
 }
 
 /** Handles one entity once: claim, act, release. Never throws (D1). `busy` names what this process is at. */
-export async function runStage(dependencies: Pick<WorkerDependencies, 'ledger' | 'owner' | 'claimLeaseMs' | 'now' | 'log'>, handler: StageHandler, entity: string, busy: Set<string>, signal: AbortSignal): Promise<void> {
-  const { ledger, owner, claimLeaseMs, now, log } = dependencies;
+export async function runStage(dependencies: Pick<WorkerDependencies, 'ledger' | 'owner' | 'claimLeaseMs' | 'now' | 'log' | 'onBehind'>, handler: StageHandler, entity: string, busy: Set<string>, signal: AbortSignal): Promise<void> {
+  const { ledger, owner, claimLeaseMs, now, log, onBehind } = dependencies;
   const { stage } = handler;
   const task = `${stage}|${entity}`;
   // The ledger's claim belongs to the process: it would give the same entity to two jobs of one process (D2).
@@ -115,6 +118,8 @@ export async function runStage(dependencies: Pick<WorkerDependencies, 'ledger' |
   } catch (error) {
     clearInterval(renewal);
     const isExpected = error instanceof PlimsollError;
+    // A claim cannot be given up there either: the rebuild makes due times anew.
+    if (isExpected && error.code === 'ledger_behind') return onBehind(error);
     const isPassing = isExpected && error.disposition === 'retry';
     log({
       level: isPassing || signal.aborted ? 'warn' : 'error',

@@ -11,6 +11,7 @@
  *       before finds another epoch and posts nothing.
  *   H4  What was acknowledged to anybody before the gate was shut is in the rebuilt ledger, whoever was at work meanwhile:
  *       a lake that has grown since it was read is read once more behind the gate.
+ *   H5  What is in the lake before the last look of a rebuild is in the ledger, also where the ledger has refused it meanwhile.
  */
 import { createHash } from 'node:crypto';
 import { mergeSamples } from '../calibration.ts';
@@ -25,13 +26,15 @@ import { putDocument } from '../store/document.ts';
 import { fillSums, readBudgets, readDeferrals, readHolds, readIntentEvidence, readRunEvidence, readTiers } from '../store/evidence.ts';
 import type { Store } from '../store/store.ts';
 import { newestGeneration, openedRuns } from './guard.ts';
-import type { Budget, Ledger, TierAssignment } from './ledger.ts';
+import type { Budget, TierAssignment } from './ledger.ts';
 import type { Restore } from './restore.ts';
+
+/** How often the records are written, each time because the lake has grown since it was read: whoever is at work ends soon. */
+const writesMax = 5;
 
 export interface RebuildDependencies {
   readonly store: Store;
   readonly restore: Restore;
-  readonly ledger: Pick<Ledger, 'setBudget' | 'cancelRun' | 'replanChunks' | 'hold' | 'setTier' | 'measureClients'>;
   /** Budgets of the configuration; those that operators have set are in the lake and come after them. */
   readonly budgets: readonly Budget[];
   /** The budgets that tiers give to clients; `assigned` is what operators have said last. */
@@ -77,16 +80,37 @@ export async function deriveAll(store: Store, onRun: RebuildDependencies['onRun'
   return runs.sort((a, b) => a.opening.openedAtMs - b.opening.openedAtMs);
 }
 
-/** Rebuilds the ledger. Nobody else should work on it; who does is refused from the moment on in which the gate is shut. */
+/**
+ * Rebuilds the ledger. Nobody else should work on it; who does is refused from the moment on in which the gate is shut.
+ * @throws PlimsollError `ledger_behind` when another rebuild has begun meanwhile, `ledger_busy` when the lake does not stop
+ *   growing, `ledger_corrupt`, `lake_missing`
+ */
 export async function rebuild(dependencies: RebuildDependencies): Promise<RebuildReport> {
-  const { store, restore, ledger, budgets, tierBudgets, archiveRowsMax, owner, now } = dependencies;
-  const before = await contentsOf(store);
+  const { store, restore, owner, now } = dependencies;
+  let looked = await contentsOf(store);
   let found = await readLake(dependencies);
   const epoch = await beginEpoch(store, owner, now);
   await restore.begin(epoch, owner, now());
-  // What came into the lake until the gate was shut may have been acknowledged: it counts. What comes now is not (H4).
-  if ((await contentsOf(store)) !== before) found = await readLake(dependencies);
-  const { limits, tiers, runs, holds, deferrals, generation } = found;
+  for (let writes = 1; ; writes += 1) {
+    // What came into the lake until the gate was shut may have been acknowledged: it counts (H4).
+    const contents = await contentsOf(store);
+    if (contents !== looked) found = await readLake(dependencies);
+    looked = contents;
+    await write(dependencies, found);
+    // What is written down and then refused by the ledger counts too, as long as the gate is shut: the word of an operator,
+    // a sealed archive, the reply of a create, outcomes (H5).
+    if ((await contentsOf(store)) === looked) break;
+    if (writes === writesMax) throw new PlimsollError('ledger_busy', { message: `the lake has grown while the ledger was rebuilt, ${writesMax} times`, where: store.uri, hint: 'Somebody is at work on this lake. Stop all producers and workers, then run: plimsoll recover' });
+  }
+  const { runs, limits, generation } = found;
+  const overBound = [...new Set(runs.flatMap((run) => run.overBound))].sort();
+  await restore.end({ accounts: mergeAccounts(runs), overBound, calibrations: mergeSamples(runs.flatMap((run) => run.calibrations)), generation, epoch, nowMs: now() });
+  return reportOf(runs, limits.length, epoch);
+}
+
+/** Forgets what Redis has and writes the records of everything that was found, but for the accounts. */
+async function write({ restore, budgets, tierBudgets, archiveRowsMax, now }: RebuildDependencies, { limits, tiers, runs, holds, deferrals }: Lake): Promise<void> {
+  const { ledger } = restore;
   await restore.forget();
   for (const { client, tier, ordinal, by, setAtMs } of tiers) await ledger.setTier({ client, tier, ordinal, by, setAtMs });
   const clients = [...new Set(runs.flatMap((run) => run.chunks.map(({ client }) => client)))].sort();
@@ -101,9 +125,6 @@ export async function rebuild(dependencies: RebuildDependencies): Promise<Rebuil
   // Nothing is measured here: only where the rows of a source that is still read have to go.
   for (const { run, deferrals: found } of deferrals) await ledger.measureClients({ run, clients: found.map((known) => ({ client: known.client, parts: [], floorRow: 0, tier: undefined, known })), nowMs: now() });
   for (const target of holds) await ledger.hold(target, now());
-  const overBound = [...new Set(runs.flatMap((run) => run.overBound))].sort();
-  await restore.end({ accounts: mergeAccounts(runs), overBound, calibrations: mergeSamples(runs.flatMap((run) => run.calibrations)), generation, epoch, nowMs: now() });
-  return reportOf(runs, limits.length, epoch);
 }
 
 interface Lake {

@@ -13,7 +13,7 @@ import type { LedgerKeys } from './keys.ts';
 import type { Admission, BatchWatch, Cancellation, ChunkPart, DueEntity, HoldTarget, Ledger, Preparation, QueuedChunk, Replacement, RunRecord } from './ledger.ts';
 import { doubtCalls } from './doubts.ts';
 import { quotaCalls } from './quotas.ts';
-import { scriptCaller } from './scripts.ts';
+import { scriptCaller, type Call } from './scripts.ts';
 
 const flushOrder: readonly Priority[] = ['high', 'normal', 'low', 'fallback'];
 
@@ -26,9 +26,8 @@ function nameOf(target: HoldTarget): Readonly<Record<string, string>> {
   return target.kind === 'segment' ? { segment: target.segment } : { run: target.run };
 }
 
-/** Opens the ledger of an installation on a connection, which it closes in the end. */
-export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
-  const call = scriptCaller(redis, keys.prefix);
+/** Opens the ledger of an installation on a connection, which it closes in the end. `call`: how its scripts are run. */
+export function openRedisLedger(redis: Redis, keys: LedgerKeys, call: Call = scriptCaller(redis, keys.prefix)): Ledger {
   const inWindows = callerInWindows(call);
   const hash = async (name: string): Promise<Fields> => await redis.hgetall(keys.of(name));
 
@@ -41,17 +40,10 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
     return fields['state'] === undefined ? undefined : decodeChunk(chunk, fields);
   };
   const partOf = (chunk: ChunkId, part: ChunkPart) => ({ ...part, chunk: childChunkId(chunk, part.from, part.to) });
-  /** Calls by which prompts come in: none of them works on a ledger that is behind the lake. */
-  const takeIn = async <Reply>(name: 'open-run' | 'add-chunk' | 'flush-run', where: string, request: Readonly<Record<string, unknown>>): Promise<Reply> => {
-    const reply = await call(name, request);
-    const { kind, reason } = reply as { readonly kind: string; readonly reason?: string };
-    if (kind === 'behind') throw behind(reason ?? '', where);
-    return reply as Reply;
-  };
 
   return {
     async openRun(request) {
-      const { kind } = await takeIn<{ kind: 'opened' | 'exists' }>('open-run', request.run, { ...request });
+      const { kind } = (await call('open-run', { ...request })) as { readonly kind: 'opened' | 'exists' };
       const run = await readRun(request.run);
       if (!run) throw behind('a run that was opened at this moment is not known to the ledger', request.run);
       return { kind, run };
@@ -59,8 +51,8 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys): Ledger {
     readRun,
     listRuns: async () => (await redis.smembers(keys.of('runs'))).sort() as RunKey[],
     readHighWater: async (run) => new Map(Object.entries(await hash(`run:${run}:high`)).map(([lane, row]) => [lane, Number(row)])),
-    addChunk: async (request) => await takeIn('add-chunk', request.footer.chunk, { ...request }),
-    flushRun: async ({ high, ...request }) => await takeIn('flush-run', request.run, { ...request, high: Object.fromEntries(high) }),
+    addChunk: async (request) => (await call('add-chunk', { ...request })) as Awaited<ReturnType<Ledger['addChunk']>>,
+    flushRun: async ({ high, ...request }) => (await call('flush-run', { ...request, high: Object.fromEntries(high) })) as Awaited<ReturnType<Ledger['flushRun']>>,
 
     readChunk,
     readChunks: async (chunks) => (await Promise.all(chunks.map(readChunk))).filter((each) => each !== undefined),

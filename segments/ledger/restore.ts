@@ -3,11 +3,12 @@
  * is written, so a rebuild that is killed leaves a ledger that nobody posts on, and the next one begins again.
  *
  * Invariants
- *   Y1  Between `begin` and `end` no intent can be prepared and no gate can be opened.
+ *   Y1  Between `begin` and `end` nobody else changes the ledger: no reservation is taken and none is returned, no intent is
+ *       prepared, no limit is set, no gate is opened.
  *   Y2  Every call may be sent twice: what is there already is left as it is.
  *   Y3  The outbox is kept and its numbers only grow.
  *   Y4  A record is written only while the gate is the one that this rebuild has shut: of two rebuilds at once the later one
- *       writes alone, and a Redis that is set back or flushed meanwhile gets no record of a rebuild that it knows nothing of.
+ *       writes and forgets alone, and a Redis that is set back or flushed meanwhile gets no record of a rebuild that it knows nothing of.
  */
 import type { Redis } from 'ioredis';
 import { PlimsollError } from '../errors.ts';
@@ -16,12 +17,19 @@ import type { AccountSums } from '../derive-money.ts';
 import type { RunKey, SegmentName } from '../segment.ts';
 import { forgoneMs } from './doubts.ts';
 import type { LedgerKeys } from './keys.ts';
+import type { Ledger } from './ledger.ts';
+import { openRedisLedger } from './redis.ts';
 import { scriptCaller, type ScriptName } from './scripts.ts';
 
+/** What a rebuild does as operators, producers and configuration do it. */
+export type RebuildLedger = Pick<Ledger, 'setBudget' | 'cancelRun' | 'replanChunks' | 'hold' | 'setTier' | 'measureClients'>;
+
 export interface Restore {
-  /** Shuts the gate: nothing is posted and nothing is taken in any more. `epoch` is higher than that of any rebuild before. */
+  /** The ledger for this rebuild itself: the gate is open for its calls, once `begin` has shut it for everybody else. */
+  readonly ledger: RebuildLedger;
+  /** Shuts the gate: nobody changes anything any more. `epoch` is higher than that of any rebuild before. */
   begin(epoch: number, owner: string, nowMs: number): Promise<void>;
-  /** Forgets everything but the outbox. */
+  /** Forgets everything but the outbox. @throws PlimsollError `ledger_behind`, as `run` does */
   forget(): Promise<void>;
   /** @throws PlimsollError `ledger_behind` when another rebuild has begun, or Redis was set back, since `begin` (Y4) */
   run(run: DerivedRun, nowMs: number): Promise<void>;
@@ -55,11 +63,12 @@ export function openRestore(redis: Redis, keys: LedgerKeys): Restore {
     if (reply.isOurs === false) throw overtaken();
   };
   return {
+    ledger: openRedisLedger(redis, keys, async (name, request) => await call(name, { ...request, rebuild: ours })),
     async begin(epoch, owner, nowMs) {
       ours = epoch;
       await call('restore-begin', { epoch, owner, nowMs });
     },
-    forget: async () => await forget(redis, keys),
+    forget: async () => await forget(redis, keys, write),
     async run(run, nowMs) {
       const key = run.opening.run;
       const high = Object.fromEntries([...run.highWater].map(([lane, row]) => [lane, String(row)]));
@@ -79,11 +88,11 @@ export function openRestore(redis: Redis, keys: LedgerKeys): Restore {
 }
 
 /** Deletes the keys of the installation, BullMQ's included; the standing, the lake's id, the outbox and how far its relays are stay (Y3). */
-async function forget(redis: Redis, keys: LedgerKeys): Promise<void> {
+async function forget(redis: Redis, keys: LedgerKeys, write: Write): Promise<void> {
   const kept = new Set<string>([keys.of('standing'), keys.of('lake'), keys.of('events'), keys.of('events:sequence')]);
   for await (const names of redis.scanStream({ match: `${keys.prefix}*`, count: keysAtOnce })) {
     const gone = (names as string[]).filter((name) => !kept.has(name) && !name.startsWith(keys.of('relay')));
-    if (gone.length > 0) await redis.unlink(gone);
+    if (gone.length > 0) await write('restore-forget', { names: gone.map((name) => name.slice(keys.prefix.length)) });
   }
 }
 

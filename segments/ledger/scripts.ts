@@ -6,11 +6,12 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 import { lifecycle } from '../lifecycle.ts';
+import { behind } from './behind.ts';
 import { ledgerFault, replyCodeOf } from './refusal.ts';
 
 export const scriptNames = [
   'absolve-intent', 'book-leak', 'disown-batch', 'fence-intent', 'forgo-intent', 'hold-intent', 'note-look', 'note-stranger',
-  'mark-behind', 'raise-generation', 'read-intents', 'read-standing', 'restore-archive', 'restore-begin', 'restore-chunks', 'restore-end', 'restore-run',
+  'mark-behind', 'raise-generation', 'read-intents', 'read-standing', 'restore-archive', 'restore-begin', 'restore-chunks', 'restore-end', 'restore-forget', 'restore-run',
   'accept-intent', 'add-chunk', 'admit', 'advance-relay', 'claim-relay', 'arm-intent', 'cancel-run', 'claim', 'claim-lake', 'close-archive', 'complete-run', 'defer-poll', 'drop-accounts',
   'doubt-intent', 'end-archive', 'expire-lane', 'export-archive', 'flush-archives', 'flush-run', 'halve-archive', 'hold',
   'measure-clients', 'next-segment', 'open-run', 'overdue', 'prepare-intent', 'read-stops', 'refuse-intent', 'reject-archive', 'release', 'replan-chunks',
@@ -18,6 +19,22 @@ export const scriptNames = [
   'watch-batch',
 ] as const;
 export type ScriptName = (typeof scriptNames)[number];
+
+/**
+ * The scripts that run whatever the ledger's standing is. All others change what a rebuild writes, and are refused while
+ * one is under way and from the moment on in which the ledger is known to be behind (`gateRefusal` in `standing.lua`). A
+ * new script is gated unless it is written here.
+ */
+export const ungatedScripts: ReadonlySet<ScriptName> = new Set<ScriptName>([
+  // They read. A person wants to see what there is, and the guard has to.
+  'next-segment', 'read-intents', 'read-standing', 'read-stops',
+  // They say where the ledger stands.
+  'mark-behind',
+  // The rebuild's own: the first shuts the gate, the others work only on the epoch that it has begun.
+  'restore-archive', 'restore-begin', 'restore-chunks', 'restore-end', 'restore-forget', 'restore-run',
+  // A rebuild keeps the outbox with how far its sinks were told, and which lake the ledger belongs to.
+  'advance-relay', 'claim-lake', 'claim-relay',
+]);
 
 /** The parts of the prelude, in `scripts/prelude/`: each uses only what stands before it. */
 export const preludeParts = ['base', 'share', 'queue', 'calibration', 'account', 'runtime', 'standing', 'stop', 'archive', 'cancel', 'primer', 'lane', 'doubt'] as const;
@@ -70,7 +87,8 @@ function namesIn(lua: string): ReadonlySet<string> {
  */
 export function luaOf(name: ScriptName): string {
   prelude ??= definitions();
-  const own = textOf(name).split('\n').filter((line) => !line.startsWith('--')).join('\n');
+  const gate = ungatedScripts.has(name) ? '' : 'do local shut = gateRefusal() if shut then return shut end end\n';
+  const own = gate + textOf(name).split('\n').filter((line) => !line.startsWith('--')).join('\n');
   const used = new Set(namesIn(own));
   const parts: string[] = [];
   // Each local uses only what stands before it, so one look from the end finds everything.
@@ -89,7 +107,7 @@ export type Call = (name: ScriptName, request: Readonly<Record<string, unknown>>
 /**
  * Prepares every script for a connection. A script that Redis does not know yet (a new server, a flush) is sent whole.
  * @throws PlimsollError `redis_unavailable` when Redis cannot be reached within the client's own limits, `redis_refused`
- *   when it says that it takes no writes now
+ *   when it says that it takes no writes now, `ledger_behind` when the gate is shut for the script or was shut by it
  */
 export function scriptCaller(redis: Redis, prefix: string): Call {
   const scripts = new Map(
@@ -108,6 +126,15 @@ export function scriptCaller(redis: Redis, prefix: string): Call {
         throw ledgerFault(again, `script ${name}`);
       });
     });
-    return JSON.parse(String(reply)) as unknown;
+    const decoded = JSON.parse(String(reply)) as unknown;
+    const { kind, reason } = Object(decoded) as { readonly kind?: string; readonly reason?: string };
+    if (kind === 'behind') throw behind(reason ?? '', subjectOf(request));
+    return decoded;
   };
+}
+
+/** What a request is about, for an error. */
+function subjectOf(request: Readonly<Record<string, unknown>>): string {
+  const named = [request['run'], request['archive'], request['intent'], request['chunk']].find((each) => typeof each === 'string');
+  return typeof named === 'string' ? named : 'standing';
 }

@@ -205,7 +205,7 @@ function dyingAt(prefix: string, times: number, moment: 'before' | 'after'): Sto
 /** Redis forgets everything, and the ledger is made again from the lake. */
 async function forget(): Promise<void> {
   await test.flush();
-  await rebuild({ store, ledger, restore: openRestore(test.connect(), keys), budgets: [], archiveRowsMax: 1_000, owner: 'test', now: () => atMs, onRun: () => undefined });
+  await rebuild({ store, restore: openRestore(test.connect(), keys), budgets: [], archiveRowsMax: 1_000, owner: 'test', now: () => atMs, onRun: () => undefined });
 }
 
 describe('a producer that dies', () => {
@@ -305,7 +305,7 @@ describe('a rebuild', () => {
     await hand(corpus(100));
     await test.flush();
     await rebuild({
-      store, ledger, restore: openRestore(test.connect(), keys), archiveRowsMax: 1_000, owner: 'test', now: () => atMs, onRun: () => undefined,
+      store, restore: openRestore(test.connect(), keys), archiveRowsMax: 1_000, owner: 'test', now: () => atMs, onRun: () => undefined,
       budgets: [{ target: 'client:bi', tokens: 7, microUsd: undefined, window: 'total' }],
       tierBudgets: (clients, assigned) => [...clients, ...assigned.map(({ client, tier }) => `${client}-${String(tier)}`)].map((client) => ({ target: `client:${client}`, tokens: 5, microUsd: undefined, window: 'total' })),
     });

@@ -112,7 +112,7 @@ async function setBack(copy: Copy): Promise<void> {
 }
 
 async function recover(restore: Restore = openRestore(redis, keys)): Promise<RebuildReport> {
-  return await rebuild({ store, ledger, restore, budgets: [], archiveRowsMax: 1_000, owner: 'test', now: () => nowMs, onRun: () => undefined });
+  return await rebuild({ store, restore, budgets: [], archiveRowsMax: 1_000, owner: 'test', now: () => nowMs, onRun: () => undefined });
 }
 
 /** A rebuild with something before its nth call of Redis, from 0; whether it came so far. */

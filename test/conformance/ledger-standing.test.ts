@@ -92,7 +92,8 @@ describe('while it runs', () => {
     expect(await world.ledger.sendIntent(prepared.intent, 'me', nowMs)).toBe(false);
     await world.redis.hset(world.keys.of(`intent:${prepared.intent}`), 'server', (await standing.read()).server);
     await guard.condemn('for a test', 'here');
-    expect(await world.ledger.sendIntent(prepared.intent, 'me', nowMs)).toBe(false);
+    await expect(world.ledger.sendIntent(prepared.intent, 'me', nowMs)).rejects.toThrow(isBehind);
+    expect(await world.ledger.readIntent(prepared.intent)).toMatchObject({ state: 'armed' });
   });
 
   it('an armed intent whose owner and whose server are gone is in doubt: that server may have opened the gate', async () => {

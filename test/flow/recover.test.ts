@@ -192,7 +192,7 @@ describe('a rebuild', () => {
         };
       },
     });
-    const attempt = async () => await rebuild({ store, ledger, now, restore: openRestore(failing, keys), budgets: [], archiveRowsMax: 100, owner: 'test', onRun: () => undefined });
+    const attempt = async () => await rebuild({ store, now, restore: openRestore(failing, keys), budgets: [], archiveRowsMax: 100, owner: 'test', onRun: () => undefined });
     try {
       const whole = await attempt();
       expect(whole.doubts.length).toBeGreaterThan(0);

@@ -4,8 +4,6 @@
 -- Atomic because the high-water mark, the checkpoint and the queue must agree: a resumed producer skips exactly the
 -- rows that are registered. A mark other than `previousRow` shows a second producer of the same run; a mark below
 -- `acknowledgedRow`, or no run at all, shows that Redis was set back.
-local refusal = intakeRefusal()
-if refusal then return refusal end
 local footer = q.footer
 local run = P .. 'run:' .. footer.run
 local chunk = P .. 'chunk:' .. footer.chunk

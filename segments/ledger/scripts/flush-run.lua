@@ -3,8 +3,6 @@
 -- returns  {kind: "flushed" | "already" | "mismatch" | "miscount" | "canceled", queued: [{chunk, segment, epoch}]} | {kind: "behind", reason}
 -- Atomic because a packer that saw the run half flushed would share tails that are not tails. `high` is what the producer
 -- was acknowledged: counts that differ although the ledger knows all of it come from another input, and only then.
-local refusal = intakeRefusal()
-if refusal then return refusal end
 local key = P .. 'run:' .. q.run
 local state = get(key, 'state')
 if state == '' then return forgotten('a run that a producer has opened is not known to the ledger', q.nowMs) end

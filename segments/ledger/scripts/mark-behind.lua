@@ -1,4 +1,4 @@
--- Notes that this ledger has forgotten what the lake knows: no intent is prepared and no gate opens any more.
+-- Notes that this ledger has forgotten what the lake knows: nothing is changed in it any more.
 -- request  {reason, nowMs}
 -- returns  {isFirst}
 -- Atomic because the event belongs to the first one who finds out.

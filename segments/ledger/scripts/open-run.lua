@@ -1,10 +1,7 @@
 -- Opens a run or finds it.
 -- request  {run, tag, dt, source, cutSha256, retryOf?, nowMs}
--- returns  {kind: "opened" | "exists"} | {kind: "behind", reason}
--- Atomic because two producers may open the same key at once: the first one's date and tag hold for both. And because a run
--- that is opened while the ledger is rebuilt would keep the rebuild from writing its own record of it.
-local refusal = intakeRefusal()
-if refusal then return refusal end
+-- returns  {kind: "opened" | "exists"}
+-- Atomic because two producers may open the same key at once: the first one's date and tag hold for both.
 local key = P .. 'run:' .. q.run
 if redis.call('EXISTS', key) == 1 then return reply({ kind = 'exists' }) end
 redis.call('HSET', key, 'state', 'ingesting', 'reason', '', 'tag', q.tag, 'dt', q.dt, 'openedAtMs', int(q.nowMs),

@@ -12,9 +12,7 @@ local run = get(P .. 'archive:' .. get(key, 'archive'), 'run')
 if get(P .. 'run:' .. run, 'state') == 'canceling' then return '{"isOpen":false}' end
 -- The intent was prepared on a ledger that was compared with the lake; on any other one the gate stays shut.
 local server = get(key, 'server')
-if server ~= '' and (server ~= serverRun() or get(P .. 'standing', 'behind') ~= '' or get(P .. 'standing', 'recovering') == '1') then
-  return '{"isOpen":false}'
-end
+if server ~= '' and server ~= serverRun() then return '{"isOpen":false}' end
 if num(lane, 'untilMs') <= q.nowMs or not target('intent', key, 'send') then return '{"isOpen":false}' end
 change('intent', key, 'send')
 redis.call('HSET', key, 'sentAtMs', int(q.nowMs))

@@ -23,6 +23,9 @@ const worker = startWorker({
   queuePrefix: keys.queuePrefix,
   claimLeaseMs: config.sweep.leaseMs,
   sweepIntervalMs: config.sweep.intervalMs,
+  onBehind: (fault) => {
+    throw fault;
+  },
 });
 process.stdout.write('sealing\n');
 process.on('SIGTERM', () => {

@@ -246,7 +246,7 @@ class Box {
       if (!this.#random.chance(0.2)) this.#wakes.delete(key);
       stages.add(wakeUp.stage);
       this.#turns.start(worker.name, async () => {
-        await runStage({ ledger: worker.ledger, owner: worker.name, claimLeaseMs: leaseMs, now: () => this.#clock.nowMs, log: (line) => this.#noteLog(line) }, handler, wakeUp.entity, worker.busy, new AbortController().signal);
+        await runStage({ ledger: worker.ledger, owner: worker.name, claimLeaseMs: leaseMs, now: () => this.#clock.nowMs, log: (line) => this.#noteLog(line), onBehind: (fault) => this.#breaches.push(`a ledger that forgets nothing is behind: ${fault.message}`) }, handler, wakeUp.entity, worker.busy, new AbortController().signal);
       }, (error) => this.#breaches.push(`a stage threw: ${String(error)}`));
     }
   }

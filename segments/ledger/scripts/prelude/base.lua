@@ -4,7 +4,7 @@
 -- KEYS[1]  the prefix of all keys, for example "{plimsoll}:". Every key that a script touches begins with it, so all
 --          of them live in one slot of a cluster.
 -- ARGV[1]  the request as JSON. Times are Unix ms and come from the caller: a script never asks the clock.
--- A script returns JSON. Amounts stay below 2^53, where Lua's numbers are exact.
+-- A script returns JSON; where the gate is shut (standing.lua) that is {kind: "behind", reason}. Amounts stay below 2^53, where Lua's numbers are exact.
 
 local P = KEYS[1]
 local q = cjson.decode(ARGV[1])

@@ -17,8 +17,7 @@ local function standingFault(proof)
   return nil
 end
 
--- Notes that this ledger has forgotten what the lake knows: no intent is prepared, no gate opens and nothing is taken in any
--- more. True for the first one who finds out, to whom the event belongs.
+-- Notes that this ledger has forgotten what the lake knows: nothing is changed in it any more until it is rebuilt. True for the first one who finds out, to whom the event belongs.
 local function noteBehind(reason, at)
   local key = P .. 'standing'
   if get(key, 'behind') ~= '' then return false end
@@ -27,12 +26,19 @@ local function noteBehind(reason, at)
   return true
 end
 
--- The reply to a producer that must not go on, or nil. What is taken in while the ledger is rebuilt would be forgotten in the
--- next moment, or make a run that the rebuild then takes for its own, without the rows that it has derived.
-local function intakeRefusal()
-  local key = P .. 'standing'
-  if get(key, 'recovering') == '1' then return '{"kind":"behind","reason":"a rebuild of the ledger is under way or was interrupted"}' end
-  if get(key, 'behind') ~= '' then return reply({ kind = 'behind', reason = get(key, 'behind') }) end
+-- The reply to whoever wants to change something on a ledger that is rebuilt or is known to be behind, or nil. Every script
+-- asks for it before anything else, but for those that scripts.ts lists. What is changed while the ledger is rebuilt would be
+-- forgotten in the next moment, or stay where the rebuild then puts its own sums: a reservation that its accounts do not
+-- know, a run without the rows that were derived. A request with `rebuild` comes from the rebuild of that epoch itself.
+local function gateRefusal()
+  local standing = redis.call('HMGET', P .. 'standing', 'recovering', 'behind', 'epoch')
+  local isRecovering = standing[1] == '1'
+  if q.rebuild then
+    if isRecovering and tonumber(standing[3]) == q.rebuild then return nil end
+    return '{"kind":"behind","reason":"another rebuild has begun, or Redis was set back, while this one was at work"}'
+  end
+  if isRecovering then return '{"kind":"behind","reason":"a rebuild of the ledger is under way or was interrupted"}' end
+  if standing[2] and standing[2] ~= '' then return reply({ kind = 'behind', reason = standing[2] }) end
   return nil
 end
 
