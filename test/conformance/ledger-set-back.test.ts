@@ -1,7 +1,7 @@
 /**
  * Redis is set back or rebuilt while prompts come in. Every moment of a producer is met: between any two of its calls of the
  * ledger Redis goes back to how it was after any earlier one, or a rebuild runs, or a rebuild dies after any of its steps.
- * In the end every row is in the ledger once, whoever is started again first, and nobody is told that an equal input differs.
+ * Workers and operators meet every step of a rebuild, too. In the end every row is in the ledger once, whoever is started again first, and nobody is told that an equal input differs.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -20,9 +20,12 @@ import { openRedisLedger } from '../../segments/ledger/redis.ts';
 import { openRestore, type Restore } from '../../segments/ledger/restore.ts';
 import { openStanding } from '../../segments/ledger/standing.ts';
 import type { RunKey } from '../../segments/segment.ts';
+import { journalBudget } from '../../segments/store/decisions.ts';
 import { readFooter } from '../../segments/store/evidence.ts';
 import { openFolderStore } from '../../segments/store/folder.ts';
 import type { Store } from '../../segments/store/store.ts';
+import { makeSealer } from '../../workers/sealer.ts';
+import { limits } from '../ledger-world.ts';
 import { redisForTest, type TestRedis } from '../redis.ts';
 import { line, settingsIn } from '../unit/producer-world.ts';
 
@@ -132,6 +135,8 @@ function restoreWith(at: number, then: () => Promise<void>): { readonly restore:
   return { restore: openRestore(connection, keys), isReached: () => calls > at };
 }
 
+const roomy = { target: 'all', tokens: 1_000_000, microUsd: undefined, window: 'total' } as const;
+
 class Killed extends Error {}
 
 /** A supervisor: starts the producer until its run is acknowledged, and rebuilds when it says that the ledger is behind. Returns the codes that it met. */
@@ -150,6 +155,36 @@ async function handUntilTaken(first: Ledger): Promise<readonly string[]> {
     }
   }
   throw new Error(`it does not end: ${met.join(', ')}`);
+}
+
+const wake = { wake: async () => undefined, enqueueChunk: async () => undefined, close: async () => undefined };
+
+/** A worker, as far as it needs no provider: packs at most so many chunks, and with all of them packed seals their archives. */
+async function work(chunksMax = Infinity): Promise<void> {
+  for (let packed = 0; packed < chunksMax; packed += 1) {
+    const segment = await ledger.nextSegment([]);
+    const next = segment === undefined ? undefined : await ledger.nextQueued(segment);
+    if (next === undefined) break;
+    await ledger.admit(next.chunk, limits, true, nowMs);
+  }
+  const sealer = makeSealer({ ledger, store, wake, now: () => nowMs, log: () => undefined });
+  for (const priority of await ledger.flushDue(run)) await ledger.flushArchives(run, priority, limits, nowMs);
+  for (const archive of await ledger.listArchives(run)) await sealer.handle(archive, new AbortController().signal);
+}
+
+/** The tokens that chunks with a reservation may need, by what the lake says of them, and those of all chunks. */
+async function countTokens(): Promise<{ readonly reserved: number; readonly all: number }> {
+  const sums = { reserved: 0, all: 0 };
+  for await (const object of store.list(`spool/${run}/`)) {
+    const { chunk, tokensMax } = await readFooter(store, object);
+    sums.all += tokensMax;
+    if ((await redis.hget(keys.of(`chunk:${chunk}`), 'reservation')) === 'reserved') sums.reserved += tokensMax;
+  }
+  return sums;
+}
+
+async function reservedIn(target: string): Promise<number> {
+  return (await ledger.listAccounts()).find((account) => account.target === target)?.tokensReserved ?? 0;
 }
 
 /** Every row is in a chunk of the ledger once, and all of them are counted; before a rebuild and after it. */
@@ -313,5 +348,58 @@ describe('a rebuild', { timeout: 120_000 }, () => {
     }
     expect(steps).toBeGreaterThan(3);
     await expectExact();
+  });
+
+  it('beside workers that nobody has stopped reserves exactly what is packed, at whichever of its steps they work and however far they were', async () => {
+    const codes = new Set<string>();
+    for (const chunksBefore of [0, 3, 4]) {
+      let isOver = false;
+      for (let steps = 0; !isOver; steps += 1) {
+        await beginAnew();
+        await hand();
+        await journalBudget(store, roomy, nowMs);
+        await ledger.setBudget(roomy, 'operator', nowMs);
+        await work(chunksBefore);
+        const { restore, isReached } = restoreWith(steps, async () => {
+          await work().then(() => codes.add('worked'), (error: unknown) => codes.add(error instanceof PlimsollError ? error.code : String(error)));
+        });
+        await recover(restore);
+        isOver = !isReached();
+        const { reserved } = await countTokens();
+        expect(await reservedIn('all'), `${chunksBefore} chunks before, at step ${steps}`).toBe(reserved);
+        await work();
+        const { reserved: inTheEnd, all } = await countTokens();
+        expect([inTheEnd, await reservedIn('all')]).toEqual([all, all]);
+      }
+    }
+    // Before the first step the gate is open still.
+    expect([...codes].sort()).toEqual(['ledger_behind', 'worked']);
+  });
+
+  it('knows a limit that was written down while it was at work, though the ledger refused it (H5)', async () => {
+    const smaller = { ...roomy, tokens: 1 };
+    const limit = async (): Promise<number | undefined> => (await ledger.listBudgets())[0]?.tokens;
+    let known: (number | undefined)[] = [];
+    let refused = 0;
+    for (let steps = 0; ; steps += 1) {
+      await beginAnew();
+      await hand();
+      await journalBudget(store, roomy, nowMs);
+      const { restore, isReached } = restoreWith(steps, async () => {
+        await journalBudget(store, smaller, nowMs);
+        await ledger.setBudget(smaller, 'operator', nowMs).catch((error: unknown) => {
+          expect(error).toMatchObject({ code: 'ledger_behind' });
+          refused += 1;
+        });
+      });
+      await recover(restore);
+      if (!isReached()) break;
+      known = [...known, await limit()];
+      await ledger.setBudget(smaller, 'operator', nowMs);
+      expect(await limit()).toBe(1);
+    }
+    // Only in its very last step it looks no more; the operator was told to say it again.
+    expect(known.slice(0, -1)).toEqual(known.slice(1).map(() => 1));
+    expect(refused).toBe(known.length - 1);
   });
 });
