@@ -1,7 +1,8 @@
 /**
  * Redis is set back or rebuilt while prompts come in. Every moment of a producer is met: between any two of its calls of the
  * ledger Redis goes back to how it was after any earlier one, or a rebuild runs, or a rebuild dies after any of its steps.
- * Workers and operators meet every step of a rebuild, too. In the end every row is in the ledger once, whoever is started again first, and nobody is told that an equal input differs.
+ * Workers and operators meet every step of a rebuild, too. In the end every row is in the ledger once, whoever is started
+ * again first, and nobody is told that an equal input differs.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

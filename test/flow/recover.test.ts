@@ -126,6 +126,29 @@ describe('a ledger that is behind its journal', () => {
     expect((await world.run(['run', other, '--run-key', 'second', '--json'])).code).toBe(0);
   });
 
+  it('ends a worker after one line while somebody rebuilds it, and takes no word of an operator', { timeout: 120_000 }, async () => {
+    world = await openWorld({}, small);
+    const connection = await keepRedis();
+    const source = world.write('in.jsonl', corpus(60, 9));
+    expect((await world.run(['enqueue', source, '--run-key', 'first', '--json'])).code).toBe(0);
+    expect((await world.run(['hold', 'run:first', '--json'])).code).toBe(0);
+    const worker = world.start(['work']);
+    await worker.said('worker.started');
+    await openRestore(connection, ledgerKeys('plimsoll')).begin(1, 'test', Date.now());
+    const ended = await worker.ended;
+    expect({ code: ended.code, stderr: ended.stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('[ledger_behind]') as string });
+    expect(ended.stderr.match(/(account|stage|sweep)\.fault/g)).toEqual(['account.fault']);
+
+    const before = readdirSync(join(world.lake, 'journal'), { recursive: true }).length;
+    for (const words of [['budget', 'set', 'all', '--usd', '1'], ['resume', 'run:first'], ['hold', 'run:first'], ['cancel', 'first', '--no-wait']]) {
+      const refused = await world.run([...words, '--json']);
+      expect({ words, code: refused.code, stderr: refused.stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('[ledger_behind]') as string });
+    }
+    expect(readdirSync(join(world.lake, 'journal'), { recursive: true })).toHaveLength(before);
+    expect(await recover()).toMatchObject({ runs: { open: 1 }, rows_waiting: 60 });
+    expect((await world.run(['budget', 'set', 'all', '--usd', '1', '--json'])).code).toBe(0);
+  });
+
   it('is noticed when an older append-only file was put back', { timeout: 120_000 }, async () => {
     world = await openWorld({}, small);
     await world.leave();
