@@ -254,7 +254,10 @@ class Box {
   /** A defect that a stage reports is a breach, whoever survives it. */
   #noteLog(line: { readonly event: string; readonly detail?: Readonly<Record<string, unknown>> }): void {
     if (line.event !== 'stage.fault' || line.detail?.['code'] !== 'defect') return;
-    if (!String(line.detail['message']).startsWith('WorkerDied')) this.#breaches.push(`a stage has a defect: ${String(line.detail['stage'])}: ${String(line.detail['message'])}`);
+    if (String(line.detail['message']).startsWith('WorkerDied')) return;
+    // A stage tries again and again: the same defect is one breach.
+    const breach = `a stage has a defect: ${String(line.detail['stage'])}: ${String(line.detail['message'])}`;
+    if (!this.#breaches.includes(breach)) this.#breaches.push(breach);
   }
 
   /** What the sweeper of a process does, and a look at the run. */

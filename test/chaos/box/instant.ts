@@ -24,9 +24,12 @@ class InstantFile {
     this.fd = fs.openSync(path, flags);
   }
 
-  async appendFile(bytes: Buffer): Promise<void> {
-    fs.writeSync(this.fd, bytes);
+  async write(bytes: Uint8Array, from = 0): Promise<{ bytesWritten: number }> {
+    return { bytesWritten: fs.writeSync(this.fd, bytes, from) };
   }
+
+  /** Nobody takes the power from a schedule of this tier. */
+  async datasync(): Promise<void> {}
 
   async close(): Promise<void> {
     fs.closeSync(this.fd);
