@@ -27,13 +27,15 @@ export interface FaultyProxy {
   readonly seen: readonly SeenRequest[];
   /** Decides for each request from now on; undefined: it passes. */
   rule: (request: SeenRequest) => Mishap | undefined;
+  /** Is told what the server has answered, whatever becomes of the answer. */
+  heard: (request: SeenRequest, status: number) => void;
   stop(): Promise<void>;
 }
 
 /** Starts a proxy to `target`. */
 export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
   const seen: SeenRequest[] = [];
-  const proxy = { rule: (_request: SeenRequest): Mishap | undefined => undefined };
+  const proxy = { rule: (_request: SeenRequest): Mishap | undefined => undefined, heard: (_request: SeenRequest, _status: number): void => undefined };
   const { hostname, port } = new URL(target);
   const handle = (incoming: IncomingMessage, reply: ServerResponse): void => {
     const request: SeenRequest = { method: incoming.method ?? '', path: incoming.url ?? '', headers: incoming.headers };
@@ -47,6 +49,7 @@ export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
     const headers = { ...incoming.headers };
     if (mishap?.kind === 'strip') delete headers[mishap.header];
     const onward = send({ hostname, port, method: incoming.method, path: incoming.url, headers }, (answer) => {
+      proxy.heard(request, answer.statusCode ?? 502);
       if (mishap?.kind === 'lose') return void answer.resume().once('end', () => reply.socket?.destroy());
       reply.writeHead(answer.statusCode ?? 502, answer.headers);
       if (mishap?.kind !== 'cut') return void answer.pipe(reply);

@@ -42,6 +42,7 @@ export const motoCredentials = { AWS_ACCESS_KEY_ID: 'test-key', AWS_SECRET_ACCES
 
 export interface Moto {
   readonly url: string;
+  readonly process: ChildProcess;
   readonly s3: S3Client;
   readonly sqs: SQSClient;
   /** Settings of a store on this server, perhaps through a proxy in front of it. */
@@ -71,7 +72,7 @@ export async function startMoto(more: Readonly<Record<string, string>> = {}): Pr
   const s3 = new S3Client({ endpoint: url, region, forcePathStyle: true });
   const sqs = new SQSClient({ endpoint: url, region });
   return {
-    url, s3, sqs,
+    url, s3, sqs, process: child,
     settings: (endpoint = url) => ({ region, endpoint, isPathStyle: true, isChecksumMinimal: false, kmsKeyId: undefined, bucketOwner: undefined, timeoutMs: 10_000 }),
     async bucket() {
       const name = `b-${randomUUID()}`;

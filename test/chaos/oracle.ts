@@ -64,10 +64,10 @@ export interface LakeView {
   read(key: string): Buffer;
 }
 
-/** The view of a lake in a folder. */
-export function folderView(lake: string): LakeView {
+/** The view of a lake in a folder, or of the copy of one in a folder: its own urls then begin with `uri`. */
+export function folderView(lake: string, uri = `file://${lake}`): LakeView {
   return {
-    uri: `file://${lake}`,
+    uri,
     keys: () => ['results', 'errors', 'runs'].flatMap((folder) => filesBelow(join(lake, folder))).map((file) => relative(lake, file)),
     read: (key) => readFileSync(join(lake, key)),
   };
@@ -113,9 +113,9 @@ export function breaches(lake: string, run: string, ids: readonly string[], trut
   return found;
 }
 
-/** I10 of a lake in a folder. */
-export function manifestBreaches(lake: string, run: string): string[] {
-  return listingBreaches(folderView(lake), run);
+/** I10 of a lake in a folder, or of a copy of the lake `uri`. */
+export function manifestBreaches(lake: string, run: string, uri?: string): string[] {
+  return listingBreaches(folderView(lake, uri), run);
 }
 
 /** I10: every exported file is listed once, with its size, digest and rows; `_SUCCESS` is there. */

@@ -1,9 +1,10 @@
 /** I11: the files of a run are taken away and exported once more, and must come back byte for byte. */
 import { createHash } from 'node:crypto';
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { filesBelow } from '../oracle.ts';
 import type { Exit } from './players.ts';
+import type { Stage } from './stage.ts';
 
 /** Files that an export makes; what a producer has rejected is not its own. */
 function filesOf(lake: string, run: string): string[] {
@@ -16,10 +17,12 @@ function digestsOf(lake: string, run: string): ReadonlyMap<string, string> {
 }
 
 /** Exports a run again. `replay` runs the product's own command for it. Returns what is broken. */
-export async function exportAgain(lake: string, run: string, replay: () => Promise<Exit>): Promise<string[]> {
+export async function exportAgain(stage: Stage, run: string, replay: () => Promise<Exit>): Promise<string[]> {
+  const { lake } = stage;
   const before = digestsOf(lake, run);
-  for (const key of before.keys()) rmSync(join(lake, key));
+  await stage.removeFromLake([...before.keys()]);
   const exit = await replay();
+  await stage.readLake();
   const after = digestsOf(lake, run);
   return [
     ...(exit.code === 0 ? [] : [`I11: ${run} cannot be exported again: ${exit.stderr.slice(-300)}`]),

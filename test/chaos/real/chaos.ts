@@ -3,17 +3,19 @@
  * schedule and the first broken invariant of what fails, and shrinks it. With a log, a seed that is in it is not played
  * again, every line says on which version and commit it was played (`--commit NAME` for a copy of a checkout), and every
  * second seed is aimed at the crash point that was hit least (`--aim POINT` by hand). `--summary --log FILE` sums a log
- * up. `--trials` plays the schedules of `trials.ts`; `--power-cuts N` and `--recovery N` measure what their names say.
+ * up. `--lake s3` plays the same schedules with the lake in a bucket, and faults of the bucket beside the others. `--trials` plays the schedules of `trials.ts`; `--power-cuts N` and `--recovery N` measure what their names say.
  */
 import { parseArgs } from 'node:util';
 import { appendFileSync } from 'node:fs';
 import { buildProduct, type Product } from './product.ts';
-import { describeFault, drawSchedule, type Schedule } from './schedule.ts';
+import { describeFault, drawSchedule, type LakePlace, type Schedule } from './schedule.ts';
 import { provenance } from '../provenance.ts';
 import { add, rarestPoint, readLog, summaryOf, tallyOf } from './summary.ts';
+import type { Moto } from '../../moto.ts';
+import { tied } from './children.ts';
 import { playPowerCuts } from './power-cuts.ts';
 import { playRecoveries, recoveryText } from './recovery.ts';
-import { onceBroken, repliesLost } from './trials.ts';
+import { inBucket, onceBroken, repliesLost } from './trials.ts';
 import { play, type Verdict } from './trial.ts';
 
 const { values } = parseArgs({
@@ -21,9 +23,15 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '20' }, seed: { type: 'string', default: '1' }, jobs: { type: 'string', default: '2' }, log: { type: 'string' },
     trials: { type: 'boolean', default: false }, 'power-cuts': { type: 'string' }, appendfsync: { type: 'string' }, recovery: { type: 'string' },
     summary: { type: 'boolean', default: false }, 'no-shrink': { type: 'boolean', default: false }, 'until-broken': { type: 'boolean', default: false },
-    commit: { type: 'string' }, aim: { type: 'string' },
+    commit: { type: 'string' }, aim: { type: 'string' }, lake: { type: 'string', default: 'folder' },
   },
 });
+
+if (values.lake !== 'folder' && values.lake !== 's3') {
+  process.stderr.write(`--lake is folder or s3, not ${values.lake}\n`);
+  process.exit(2);
+}
+const lake: LakePlace = values.lake;
 
 /** Plays the schedule without one fault after the other, while it still fails. */
 async function shrink(schedule: Schedule, product: Product): Promise<Schedule> {
@@ -66,7 +74,7 @@ async function playAll(product: Product): Promise<number> {
       const aim = values.aim ?? (seed % 2 === 0 ? (tally && rarestPoint(tally)) : undefined);
       // Seeds that are played side by side aim at different points.
       if (tally && aim !== undefined) add(tally.aims, aim);
-      const schedule = drawSchedule(seed, aim);
+      const schedule = drawSchedule(seed, aim, lake);
       const verdict = await play(schedule, product).catch((error: unknown): Verdict => unplayed(schedule, error));
       played += 1;
       if (tally) for (const [point, times] of Object.entries(verdict.points)) add(tally.hits, point, times);
@@ -77,7 +85,7 @@ async function playAll(product: Product): Promise<number> {
       }
       broken.push(seed);
       tellBroken(verdict, schedule);
-      if (aim !== undefined) process.stdout.write(`  played again with --seed ${seed} --seeds 1 --aim ${aim}\n`);
+      if (aim !== undefined) process.stdout.write(`  played again with --seed ${seed} --seeds 1 --aim ${aim}${lake === 's3' ? ' --lake s3' : ''}\n`);
       if (values['until-broken']) queue.length = 0;
       if (values['no-shrink']) continue;
       const smallest = await shrink(schedule, product);
@@ -97,9 +105,9 @@ function isAdopted({ edges, creates, batches }: Verdict): boolean {
 
 async function playTrials(product: Product): Promise<number> {
   let broken = 0;
-  for (const [name, schedule] of Object.entries({ ...repliesLost, ...onceBroken })) {
+  for (const [name, schedule] of Object.entries({ ...repliesLost, ...onceBroken, ...(product.buckets ? inBucket : {}) })) {
     const verdict = await play(schedule, product);
-    const isWhole = verdict.breaches.length === 0 && verdict.struck.length === schedule.faults.length && (name in onceBroken || isAdopted(verdict));
+    const isWhole = verdict.breaches.length === 0 && verdict.struck.length === schedule.faults.length && (!(name in repliesLost) || isAdopted(verdict));
     process.stdout.write(`${isWhole ? 'ok    ' : 'BROKEN'} ${name}: ${verdict.batches} batches of ${verdict.creates} creates, ${verdict.seconds.toFixed(1)} s; ${verdict.struck.join('; ')}\n`);
     if (isWhole) continue;
     broken += 1;
@@ -123,13 +131,32 @@ async function playMode(product: Product): Promise<number> {
   return values.trials ? await playTrials(product) : await playAll(product);
 }
 
-if (values.summary) {
-  process.stdout.write(summaryOf(readLog(values.log ?? '')));
-} else {
+/** A server of buckets, where the lake is to stand in one; undefined: there is none here. */
+async function startBuckets(): Promise<Moto | undefined> {
+  const { isMotoThere, startMoto } = await import('../../moto.ts');
+  if (!isMotoThere) return undefined;
+  const moto = await startMoto();
+  tied(moto.process);
+  return moto;
+}
+
+async function main(): Promise<number> {
+  if (values.summary) {
+    process.stdout.write(summaryOf(readLog(values.log ?? '')));
+    return 0;
+  }
+  const buckets = lake === 's3' ? await startBuckets() : undefined;
+  if (lake === 's3' && buckets === undefined) {
+    process.stderr.write('--lake s3 needs moto_server: pip install "moto[server]", or name it in PLIMSOLL_TEST_MOTO\n');
+    return 2;
+  }
   const product = await buildProduct();
   try {
-    process.exitCode = (await playMode(product)) > 0 ? 1 : 0;
+    return (await playMode(buckets === undefined ? product : { ...product, buckets })) > 0 ? 1 : 0;
   } finally {
     product.remove();
+    await buckets?.stop();
   }
 }
+
+process.exitCode = await main();

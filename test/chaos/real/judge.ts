@@ -13,7 +13,10 @@ import { readHistory, type History } from './history.ts';
 
 /** What a seed left behind. */
 export interface Remains {
+  /** Folder of the lake, or of a copy of it. */
   readonly lake: string;
+  /** Address of the lake where the folder is a copy. */
+  readonly uri?: string | undefined;
   readonly provider: string;
   readonly truthFile: string;
   /** Ids of every run that was acknowledged or at least begun, by run key. */
@@ -83,7 +86,7 @@ export function judge(remains: Remains): Findings {
     ...judgeEvents(histories, manifests, remains), ...judgeHygiene(remains, histories, truth),
     ...histories.flatMap((history) => history.breaches),
   );
-  for (const [run, { isAcknowledged }] of remains.runs) if (isAcknowledged) breaches.push(...manifestBreaches(remains.lake, run));
+  for (const [run, { isAcknowledged }] of remains.runs) if (isAcknowledged) breaches.push(...manifestBreaches(remains.lake, run, remains.uri));
   const deadLetters: Record<string, number> = {};
   for (const { status, reason } of rows) if (status === 'dead_lettered' && reason !== null) deadLetters[reason] = (deadLetters[reason] ?? 0) + 1;
   return { breaches: [...new Set(breaches)], edges: sumOf(histories.map((history) => history.edges)), deadLetters, outcomes: outcomesOf(remains.said), injected: truth.injected, batches: truth.batches.length, creates: truth.creates - remains.strangersCreates, rows: rows.length };

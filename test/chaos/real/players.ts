@@ -19,6 +19,8 @@ export interface PlayersSettings {
   readonly product: Product;
   readonly folder: string;
   readonly lake: string;
+  /** As in `Plan`. */
+  readonly bucket?: string | undefined;
   readonly env: Readonly<Record<string, string>>;
   readonly strikes: readonly { readonly slot: Slot; readonly strike: Strike }[];
   readonly onStruck: (struck: Struck, child: ChildProcess) => void;
@@ -62,9 +64,9 @@ export class Players {
 
   /** Starts `plimsoll` in a slot. */
   start(slot: Slot, args: readonly string[]): Player {
-    const { product, folder, lake, env, strikes, onStruck } = this.#settings;
+    const { product, folder, lake, bucket, env, strikes, onStruck } = this.#settings;
     const own = this.isCalm ? [] : strikes.filter((each) => (each.slot === slot || (each.slot === 'worker' && slot.startsWith('worker-'))) && !this.#struck.has(each.strike.id)).map((each) => each.strike);
-    const plan: Plan = { strikes: own, lake, scripts: product.scripts };
+    const plan: Plan = { strikes: own, lake, bucket, scripts: product.scripts };
     const isPlain = own.length === 0;
     const child = tied(spawn(process.execPath, [product.entry, ...args], {
       cwd: folder,

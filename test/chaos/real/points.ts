@@ -24,6 +24,8 @@ export interface Plan {
   readonly strikes: readonly Strike[];
   /** Folder of the lake. */
   readonly lake: string;
+  /** What the paths of its objects begin with where it stands in a bucket: `/bucket/prefix/`. */
+  readonly bucket?: string | undefined;
   /** Name of each script by its sha1. */
   readonly scripts: Readonly<Record<string, string>>;
 }

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { luaOf, scriptNames } from '../../../segments/ledger/scripts.ts';
 import { bundleProduct } from '../../product.ts';
+import type { Moto } from '../../moto.ts';
 import { findRedisProgram, type RedisProgram } from './fragile-redis.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -21,6 +22,8 @@ export interface Product {
   readonly scripts: Readonly<Record<string, string>>;
   readonly shaOf: Readonly<Record<string, string>>;
   readonly redis: RedisProgram;
+  /** The server of buckets, where schedules with a lake in one are played. */
+  readonly buckets?: Moto;
   remove(): void;
 }
 

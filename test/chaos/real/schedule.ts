@@ -3,6 +3,7 @@
  * drawing of one is random, and that is a function of the seed.
  */
 import { operatorActs, operatorPoints, producerPoints, rarePoints, recoverPoints, workerPoints, type OperatorAct, type Strike, type StrikeKind } from './points.ts';
+import type { BucketFault, BucketMishap } from './bucket.ts';
 import type { RedisMishap } from './redis-proxy.ts';
 import { seeded, type Random } from '../box/random.ts';
 
@@ -14,6 +15,8 @@ export type Fault =
   | { readonly id: string; readonly kind: 'strike'; readonly slot: Slot; readonly strike: Strike }
   | { readonly id: string; readonly kind: 'redis_network'; readonly script: string; readonly mishap: RedisMishap }
   | { readonly id: string; readonly kind: 'redis'; readonly what: RedisFault; readonly atMs: number; readonly forMs: number; readonly whenStruck?: string }
+  /** The bucket that the lake stands in. */
+  | { readonly id: string; readonly kind: 'bucket'; readonly mishap: BucketMishap }
   | { readonly id: string; readonly kind: 'provider'; readonly rule: Readonly<Record<string, string | number | boolean>> }
   /** A batch of somebody else in the same workspace, with this many requests; `same`: as many as the archive that is being submitted. */
   | { readonly id: string; readonly kind: 'stranger'; readonly atMs: number; readonly rows: number | 'same'; readonly whenStruck?: string }
@@ -24,6 +27,8 @@ export type Fault =
   | { readonly id: string; readonly kind: 'twin'; readonly atMs: number }
   /** The cable between the product and Redis. */
   | { readonly id: string; readonly kind: 'silence'; readonly atMs: number; readonly forMs: number };
+
+export type LakePlace = 'folder' | 's3';
 
 export type RedisFault = 'restart' | 'power_cut' | 'roll_back' | 'flush' | 'full';
 
@@ -45,6 +50,8 @@ export interface Schedule {
   readonly isRetried?: boolean;
   /** Whether the files of the first run are taken away in the end and exported again (I11). */
   readonly isExportedAgain?: boolean;
+  /** Where the lake is; a folder by default. */
+  readonly lake?: LakePlace;
   readonly faults: readonly Fault[];
 }
 
@@ -109,8 +116,8 @@ const aimedScripts = [
   'end-archive', 'settle', 'export-archive', 'complete-run', 'claim', 'release', 'flush-archives', 'doubt-intent', 'refuse-intent',
 ] as const;
 
-/** Draws the schedule of a seed. With `aim` it strikes at that point, too, where it can. */
-export function drawSchedule(seed: number, aim?: string): Schedule {
+/** Draws the schedule of a seed. With `aim` it strikes at that point, too, where it can. In a bucket the same happens, and the bucket has its faults beside it. */
+export function drawSchedule(seed: number, aim?: string, lake: LakePlace = 'folder'): Schedule {
   const drawn = drawFaults(seed);
   // A generator of its own, so that what is drawn here changes nothing there.
   const random = seeded(seed * 37 + 11);
@@ -120,8 +127,23 @@ export function drawSchedule(seed: number, aim?: string): Schedule {
     ...(random.chance(0.08) ? { deadlineMs: 1_000 + random.int(3_000) } : {}),
     isRetried: random.chance(0.15),
     isExportedAgain: random.chance(0.2),
-    faults: [...drawn.faults, ...company, ...(aim === undefined ? [] : drawAimed(aim, random))],
+    ...(lake === 'folder' ? {} : { lake }),
+    faults: [...drawn.faults, ...company, ...(aim === undefined ? [] : drawAimed(aim, random)), ...(lake === 's3' ? drawBucketFaults(seed) : [])],
   };
+}
+
+const bucketFaults: readonly BucketFault[] = ['lost_write', 'lost_write', 'contested', 'slow_down', 'slow_down', 'cut_read', 'cut_read', 'silent', 'denied'];
+
+/** What the bucket of a seed does. A generator of its own, so that the rest is what it is with a folder. */
+function drawBucketFaults(seed: number): Fault[] {
+  const random = seeded(seed * 41 + 5);
+  return Array.from({ length: 1 + random.int(3) }, (_, index): Fault => {
+    const id = `b${index + 1}`;
+    const what = random.pick(bucketFaults);
+    // The client tries three times, the store six times as often.
+    const times = { lost_write: 1, contested: 1 + random.int(3), slow_down: 1 + random.int(20), cut_read: 1 + random.int(3), silent: 1, denied: 1 + random.int(3) }[what];
+    return { id, kind: 'bucket', mishap: { id, what, nth: 1 + random.int(what === 'cut_read' ? 40 : 90), times, afterBytes: random.int(300) } };
+  });
 }
 
 /** An act, and often a strike at a point that it passes. */
@@ -230,6 +252,8 @@ export function describeFault(fault: Fault): string {
       return `redis ${fault.what} ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}`;
     case 'provider':
       return `provider ${Object.entries(fault.rule).map(([key, value]) => (key === 'fault' ? String(value) : `${key}=${value}`)).join(',')}`;
+    case 'bucket':
+      return `bucket ${fault.mishap.what} at ${fault.mishap.nth}, ${fault.mishap.times} times`;
     case 'stranger':
       return `a stranger's batch of ${fault.rows} ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}`;
     case 'operator':

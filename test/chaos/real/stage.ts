@@ -5,9 +5,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { startSimulator, type Simulator } from '../../../local/simulator/simulator.ts';
+import type { BucketLake } from './bucket.ts';
 import { FragileRedis } from './fragile-redis.ts';
+import { filesBelow } from '../oracle.ts';
 import type { Product } from './product.ts';
 import { RedisProxy } from './redis-proxy.ts';
 
@@ -31,6 +33,8 @@ export interface StageSettings {
   readonly budgetTokens: number | undefined;
   /** Environment variables of every process beside those that name the stage. */
   readonly env: Readonly<Record<string, string>>;
+  /** Where the lake is; a folder in the home by default. */
+  readonly lake?: 'folder' | 's3' | undefined;
   /** Further arguments of Redis, which replace shipped ones. */
   readonly redis?: readonly string[];
   readonly onMishap: (id: string) => void;
@@ -38,7 +42,9 @@ export interface StageSettings {
 
 export class Stage {
   readonly #settings: StageSettings;
+  readonly #product: Product;
   readonly folder: string;
+  /** Folder of the lake; where it stands in a bucket, of its copy, as it was at the last `readLake`. */
   readonly lake: string;
   readonly truthFile: string;
   readonly redis: FragileRedis;
@@ -49,13 +55,15 @@ export class Stage {
   readonly strangers = new Set<string>();
   /** How often somebody else tried to make one. */
   strangersCreates = 0;
+  #bucket: BucketLake | undefined;
   #simulator: Simulator | undefined;
   #webhook: Server | undefined;
 
   constructor(settings: StageSettings, product: Product) {
     this.#settings = settings;
+    this.#product = product;
     this.folder = mkdtempSync(join(tmpdir(), 'plimsoll-seed-'));
-    this.lake = join(this.folder, 'home', 'lake');
+    this.lake = settings.lake === 's3' ? join(this.folder, 'copy') : join(this.folder, 'home', 'lake');
     this.truthFile = join(this.folder, 'truth.jsonl');
     mkdirSync(join(this.folder, 'home'));
     this.redis = new FragileRedis(product.redis, this.folder, settings.redis ?? []);
@@ -70,6 +78,7 @@ export class Stage {
     const { seed, batchMs, budgetTokens } = this.#settings;
     await this.redis.start();
     await this.proxy.start();
+    if (this.#settings.lake === 's3') this.#bucket = await this.#openBucket();
     this.#simulator = await startSimulator({ stateDir: this.provider, truthFile: this.truthFile, seed: seed % 4_294_967_296, batchMs, tier: 'unlimited', retryAfterSeconds: 0 });
     this.#webhook = createServer((request, reply) => {
       let body = '';
@@ -82,13 +91,42 @@ export class Stage {
     this.limitBudget(budgetTokens);
   }
 
+  /** The lake as a bucket, where it is one. */
+  get bucket(): BucketLake | undefined {
+    return this.#bucket;
+  }
+
+  async #openBucket(): Promise<BucketLake> {
+    const { buckets } = this.#product;
+    if (buckets === undefined) throw new Error('there is no server for the bucket of this schedule');
+    // Only where it is needed: it loads the client of S3.
+    const { BucketLake: Bucket } = await import('./bucket.ts');
+    return await Bucket.open(buckets, basename(this.folder).toLowerCase(), this.lake, this.#settings.onMishap);
+  }
+
+  /** Runs whose end stands in the lake. */
+  get successes(): ReadonlySet<string> {
+    return this.#bucket?.successes ?? new Set(filesBelow(join(this.lake, 'runs')).flatMap((file) => /\/([^/]+)\/_SUCCESS$/.exec(file)?.[1] ?? []));
+  }
+
+  /** Makes what stands in the lake readable in its folder. */
+  async readLake(): Promise<void> {
+    await this.#bucket?.fetch();
+  }
+
+  /** Takes objects out of the lake, as nobody but a person with the rights for it could. */
+  async removeFromLake(keys: readonly string[]): Promise<void> {
+    if (this.#bucket) await this.#bucket.remove(keys);
+    else for (const key of keys) rmSync(join(this.lake, key));
+  }
+
   /** The environment of every process. */
   get env(): Readonly<Record<string, string>> {
     const { archiveBytes, chunkBytes, env } = this.#settings;
     return {
       PATH: process.env['PATH'] ?? '', HOME: this.folder, PLIMSOLL_HOME: join(this.folder, 'home'), REDIS_URL: this.proxy.url, PLIMSOLL_REDIS__TAG: tag,
       ANTHROPIC_API_KEY: apiKey, ANTHROPIC_BASE_URL: this.#simulator?.url ?? '', PLIMSOLL_EVENTS__WEBHOOK_SECRET: `whsec_${randomBytes(32).toString('base64')}`,
-      PLIMSOLL_ARCHIVE__BYTES_MAX: String(archiveBytes), PLIMSOLL_CHUNK__BYTES_MAX: String(chunkBytes), ...env,
+      PLIMSOLL_ARCHIVE__BYTES_MAX: String(archiveBytes), PLIMSOLL_CHUNK__BYTES_MAX: String(chunkBytes), ...this.#bucket?.env, ...env,
     };
   }
 
@@ -149,6 +187,7 @@ export class Stage {
     await this.proxy.stop().catch(() => undefined);
     await this.redis.stop();
     await this.#simulator?.stop();
+    await this.#bucket?.close();
     this.#webhook?.closeAllConnections();
     this.#webhook?.close();
     if (process.env['CHAOS_KEEP'] === undefined) rmSync(this.folder, { recursive: true, force: true });

@@ -5,10 +5,10 @@
  *   V1  Faults come only in the first part; then the world is calm, and everything must come to its end within a bound (I14).
  *   V2  Whatever the outcome, no process, server or folder is left.
  */
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pollUntil } from '../../../local/poll.ts';
-import { filesBelow, readRows } from '../oracle.ts';
+import { readRows } from '../oracle.ts';
 import { judge, type Findings } from './judge.ts';
 import { Agenda } from './agenda.ts';
 import { corpusOf } from './corpus.ts';
@@ -94,9 +94,10 @@ class Trial {
     if (!isDone) this.#breaches.push(`I14: not at its end ${calmBoundMs / 1000} s after the last fault: ${this.#missing()}`);
     if (isDone) await this.#after();
     await this.#end(loops, isDone);
+    await this.#stage.readLake();
     const seen = new Set(readRows(this.#stage.lake).map(({ id }) => id));
     const findings = judge({
-      lake: this.#stage.lake, provider: this.#stage.provider, truthFile: this.#stage.truthFile,
+      lake: this.#stage.lake, uri: this.#stage.bucket?.uri, provider: this.#stage.provider, truthFile: this.#stage.truthFile,
       runs: new Map([
         // Of a run that was canceled on its way in, what had come in ends; how much that was nobody was told.
         ...[...this.#sources].map(([run, { ids, badLines }]) => [run, this.#supervisor.refused.has(run) ? { ids: ids.filter((id) => seen.has(id)), badLines: 0, isAcknowledged: isDone } : { ids, badLines, isAcknowledged: isDone && this.#supervisor.acknowledged.has(run) }] as const),
@@ -131,12 +132,13 @@ class Trial {
     await this.#stage.open();
     await this.#stage.armProvider(faults.flatMap((fault) => (fault.kind === 'provider' ? [fault.rule] : [])));
     this.#players = new Players({
-      product: this.#product, folder: this.#stage.folder, lake: this.#stage.lake, env: this.#stage.env,
+      product: this.#product, folder: this.#stage.folder, lake: this.#stage.lake, bucket: this.#stage.bucket?.path, env: this.#stage.env,
       strikes: faults.flatMap((fault) => (fault.kind === 'strike' ? [{ slot: fault.slot, strike: fault.strike }] : [])),
       onStruck: (struck, child) => this.#noteStrike(struck, child),
     });
     this.#started = new Supervisor({ players: this.#players, sources: this.#sources, onBreach: (breach) => this.#breaches.push(breach) });
     this.#stage.proxy.arm(faults.flatMap((fault) => (fault.kind === 'redis_network' ? [{ ...fault.mishap, aim: this.#product.shaOf[fault.script] ?? '' }] : [])));
+    this.#stage.bucket?.arm(faults.flatMap((fault) => (fault.kind === 'bucket' ? [fault.mishap] : [])));
   }
 
   get #supervisor(): Supervisor {
@@ -165,6 +167,7 @@ class Trial {
     switch (fault.kind) {
       case 'strike':
       case 'redis_network':
+      case 'bucket':
       case 'provider':
         return;
       case 'kill':
@@ -209,6 +212,7 @@ class Trial {
   async #calm(): Promise<void> {
     await this.#stage.disarmProvider();
     this.#stage.proxy.arm([]);
+    this.#stage.bucket?.arm([]);
     this.#stage.proxy.thaw();
     await this.#agenda.settled();
     await this.#stage.redis.fill(false);
@@ -224,6 +228,7 @@ class Trial {
   async #after(): Promise<void> {
     const run = 'run-0';
     const { lake } = this.#stage;
+    await this.#stage.readLake();
     const dead = readRows(lake).filter((row) => row.run_key === run && row.status === 'dead_lettered').map(({ id }) => id);
     if (this.#schedule.isRetried === true && dead.length > 0) {
       const exit = await this.#supervisor.command('operator', ['retry', run, '--quiet']);
@@ -231,11 +236,7 @@ class Trial {
       else this.#breaches.push(`I14: the retry of ${run} ended with ${exit.code ?? exit.signal ?? ''}: ${exit.stderr.slice(-300)}`);
     }
     if (this.#schedule.isExportedAgain !== true) return;
-    this.#breaches.push(...(await exportAgain(lake, run, async () => await this.#supervisor.command('operator', ['replay', run]))));
-  }
-
-  #successes(): ReadonlySet<string> {
-    return new Set(filesBelow(join(this.#stage.lake, 'runs')).flatMap((file) => /\/([^/]+)\/_SUCCESS$/.exec(file)?.[1] ?? []));
+    this.#breaches.push(...(await exportAgain(this.#stage, run, async () => await this.#supervisor.command('operator', ['replay', run]))));
   }
 
   /**
@@ -243,8 +244,8 @@ class Trial {
    * asked to end, so nobody could tell what was left. A rebuild forgets events that nobody had read.
    */
   #isDone(): boolean {
-    if (this.#supervisor.acknowledged.size + this.#supervisor.refused.size < this.#sources.size || !existsSync(this.#stage.lake)) return false;
-    const successes = this.#successes();
+    if (this.#supervisor.acknowledged.size + this.#supervisor.refused.size < this.#sources.size) return false;
+    const { successes } = this.#stage;
     return [...this.#sources.keys()].every((run) => successes.has(run) && (this.#supervisor.rebuilds > 0 || this.#isTold(run)));
   }
 
@@ -253,7 +254,7 @@ class Trial {
   }
 
   #missing(): string {
-    const successes = this.#successes();
+    const { successes } = this.#stage;
     return [...this.#sources.keys()].map((run) => `${run} ${this.#supervisor.acknowledged.has(run) || this.#supervisor.refused.has(run) ? (successes.has(run) ? `ended and ${this.#isTold(run) ? '' : 'not '}told` : 'acknowledged') : 'not acknowledged'}`).join(', ');
   }
 

@@ -1,8 +1,9 @@
-/** The lost reply in each of its company, and seeds that were broken once, with real processes. */
+/** The lost reply in each of its company, a lake in a bucket, and seeds that were broken once, with real processes. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildProduct, type Product } from './product.ts';
 import { play } from './trial.ts';
-import { onceBroken, repliesLost } from './trials.ts';
+import { isMotoThere, startMoto, type Moto } from '../../moto.ts';
+import { inBucket, onceBroken, repliesLost } from './trials.ts';
 
 let product: Product;
 beforeAll(async () => {
@@ -17,6 +18,21 @@ describe('a batch that is accepted and whose reply is lost is adopted and never 
     expect(verdict.struck).toHaveLength(schedule.faults.length);
     expect(verdict.creates).toBe(verdict.batches);
     expect(verdict.edges['intent: in_doubt -> adopted']).toBeGreaterThan(0);
+  });
+});
+
+describe.skipIf(!isMotoThere)('every prompt is there once, in a bucket', () => {
+  let buckets: Moto;
+  beforeAll(async () => {
+    buckets = await startMoto();
+  });
+  afterAll(async () => await buckets.stop());
+
+  it.each(Object.entries(inBucket))('%s', { timeout: 120_000 }, async (_, schedule) => {
+    const verdict = await play(schedule, { ...product, buckets });
+    expect(verdict.breaches).toEqual([]);
+    expect(verdict.struck).toHaveLength(schedule.faults.length);
+    expect(verdict.rows).toBe(schedule.prompts);
   });
 });
 

@@ -1,4 +1,5 @@
-/** Schedules that are not drawn: what must hold for one fault in each of its company, and seeds that were once broken. */
+/** Schedules that are not drawn: what must hold for one fault in each of its company, what a lake in a bucket adds, and seeds that were once broken. */
+import type { BucketMishap } from './bucket.ts';
 import type { Fault, Schedule } from './schedule.ts';
 
 const plain = { seed: 1, prompts: 60, runs: 1, workers: 1, batchMs: 150, budgetTokens: undefined, badLines: 0, archiveBytes: 16_000, chunkBytes: 3_000 };
@@ -15,6 +16,19 @@ export const repliesLost: Readonly<Record<string, Schedule>> = {
   'and Redis loses its power': { ...plain, faults: [replyLost, sent, { id: 'cut', kind: 'redis', what: 'power_cut', atMs: 100, forMs: 0, whenStruck: 'sent' }] },
   'and the list lags behind': { ...plain, faults: [replyLost, { id: 'lag', kind: 'provider', rule: { fault: 'list_lag', seconds: 1 } }] },
   "and a stranger's batch has the same count": { ...plain, faults: [replyLost, sent, { id: 'same', kind: 'stranger', atMs: 100, rows: 'same', whenStruck: 'sent' }] },
+};
+
+const bucket = (what: BucketMishap['what'], nth: number, times = 1): Fault => ({ id: what, kind: 'bucket', mishap: { id: what, what, nth, times, afterBytes: 40 } });
+const kill = (point: string): Fault => ({ id: point, kind: 'strike', slot: 'worker-1', strike: { id: point, point, nth: 1, kind: 'kill', ms: 0 } });
+
+/** A lake in a bucket: what the store does, and processes that die at its writes. */
+export const inBucket: Readonly<Record<string, Schedule>> = {
+  'that loses the reply of a write, has two writers, is busy, breaks reads off, is silent and denies': {
+    ...plain, lake: 's3', faults: [bucket('lost_write', 6), bucket('contested', 12, 2), bucket('slow_down', 40, 12), bucket('cut_read', 3, 2), bucket('silent', 70), bucket('denied', 90, 2)],
+  },
+  'whose workers die before and behind the write of an intent, an outcome and a manifest': {
+    ...plain, lake: 's3', faults: [kill('lake.intent:before'), kill('lake.intent:after'), kill('lake.outcome:after'), kill('lake.archive-manifest:before')],
+  },
 };
 
 /** Seeds that were broken once, shrunk. */
