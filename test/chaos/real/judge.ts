@@ -5,36 +5,10 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { deadLetterReasons } from '../../../segments/outcome.ts';
-import { parseCustomId } from '../../../segments/pack.ts';
 import { filesBelow, manifestBreaches } from '../oracle.ts';
 import { readHistory, type History } from './history.ts';
-
-/** What a seed left behind. */
-export interface Remains {
-  /** Folder of the lake, or of a copy of it. */
-  readonly lake: string;
-  /** Address of the lake where the folder is a copy. */
-  readonly uri?: string | undefined;
-  readonly provider: string;
-  readonly truthFile: string;
-  /** Ids of every run that was acknowledged or at least begun, by run key. */
-  readonly runs: ReadonlyMap<string, { readonly ids: readonly string[]; readonly isAcknowledged: boolean; readonly badLines: number }>;
-  /** Whether every run has come to its end, so that nothing more can follow. A run that was canceled before it was acknowledged ends, too. */
-  readonly isEnded: boolean;
-  readonly strangers: ReadonlySet<string>;
-  readonly strangersCreates: number;
-  readonly historyFiles: readonly string[];
-  readonly said: readonly string[];
-  readonly deaths: readonly string[];
-  /** Events as the webhook got them. */
-  readonly delivered: readonly { readonly id: string; readonly body: string }[];
-  /** How often the ledger was rebuilt. */
-  readonly rebuilds: number;
-  readonly secrets: readonly string[];
-  readonly prefix: string;
-}
+import { archiveOf, forgoneOf, rowsOf, truthOf, type ArchiveManifest, type Forgone, type Remains, type Row, type Truth } from './remains.ts';
 
 /** What the oracle found. */
 export interface Findings {
@@ -51,38 +25,17 @@ export interface Findings {
   readonly rows: number;
 }
 
-interface Row {
-  readonly id: string;
-  readonly run_key: string;
-  readonly status: string;
-  readonly reason: string | null;
-  readonly error_type: string | null;
-  readonly batch_id: string | null;
-  readonly result: unknown;
-}
-
-interface ArchiveManifest {
-  readonly archive: string;
-  readonly batch_id: string | null;
-  readonly usage: { readonly input_tokens: number; readonly output_tokens: number; readonly cache_read_input_tokens: number; readonly cache_write_input_tokens: number };
-  readonly micro_usd: number;
-}
-
-interface Batch {
-  readonly id: string;
-  readonly customIds: readonly string[];
-  readonly results: ReadonlyMap<string, unknown>;
-}
-
 /** Judges a seed. */
 export function judge(remains: Remains): Findings {
   const breaches: string[] = [];
   const histories = remains.historyFiles.map((file) => readHistory(file, remains.prefix));
   const rows = rowsOf(remains.lake);
   const truth = truthOf(remains);
+  const forgone = forgoneOf(remains.lake);
   const manifests = filesBelow(join(remains.lake, 'runs')).filter((file) => /\/archives\/[^/]+\.json$/.test(file)).map((file) => JSON.parse(readFileSync(file, 'utf8')) as ArchiveManifest);
   breaches.push(
-    ...judgeRows(remains, rows), ...judgeBatches(truth, manifests, remains), ...judgeContent(rows, truth), ...judgeMoney(truth, manifests, rows, histories, remains),
+    ...judgeRows(remains, rows), ...judgeBatches(truth, manifests, forgone, remains), ...judgeContent(rows, truth), ...judgeMoney(truth, manifests, rows, forgone, histories, remains),
+    ...judgeForgone(forgone, rows),
     ...judgeEvents(histories, manifests, remains), ...judgeHygiene(remains, histories, truth),
     ...histories.flatMap((history) => history.breaches),
   );
@@ -97,51 +50,6 @@ function sumOf(maps: readonly ReadonlyMap<string, number>[]): Record<string, num
   // A file of the history begins with what the one before it held.
   for (const map of maps) for (const [name, times] of map) sum[name] = Math.max(sum[name] ?? 0, times);
   return sum;
-}
-
-function rowsOf(lake: string): readonly Row[] {
-  return ['results', 'errors'].flatMap((folder) => filesBelow(join(lake, folder)).flatMap((file) => gunzipSync(readFileSync(file)).toString('utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as Row)));
-}
-
-interface Truth {
-  readonly batches: readonly Batch[];
-  readonly billed: ReadonlyMap<string, { times: number; tokens: number; picoUsd: number }>;
-  readonly creates: number;
-  readonly retriedRequests: number;
-  readonly injected: Readonly<Record<string, number>>;
-}
-
-function truthOf({ truthFile, provider, strangers }: Remains): Truth {
-  const batches: Batch[] = [];
-  const billed = new Map<string, { times: number; tokens: number; picoUsd: number }>();
-  let [creates, retriedRequests] = [0, 0];
-  const injected: Record<string, number> = {};
-  for (const line of readFileSync(truthFile, 'utf8').split('\n')) {
-    if (line === '') continue;
-    const record = JSON.parse(line) as { kind: string; batch_id?: string; fault?: string; custom_id?: string; operation?: string; retry_count?: string; usage?: Record<string, number>; cost_pico_usd?: number | string };
-    if (record.kind === 'fault_injected') injected[record.fault ?? ''] = (injected[record.fault ?? ''] ?? 0) + 1;
-    if (strangers.has(record.batch_id ?? '')) continue;
-    if (record.kind === 'request_received' && record.operation === 'batches.create') creates += 1;
-    if (record.kind === 'request_received' && Number(record.retry_count ?? 0) > 0) retriedRequests += 1;
-    if (record.kind === 'batch_accepted') batches.push(batchOf(join(provider, 'batches', record.batch_id ?? ''), record.batch_id ?? ''));
-    if (record.kind === 'row_billed' && record.usage) {
-      const one = billed.get(record.custom_id ?? '') ?? { times: 0, tokens: 0, picoUsd: 0 };
-      one.times += 1;
-      one.tokens += Object.values(record.usage).reduce((sum, tokens) => sum + (typeof tokens === 'number' ? tokens : 0), 0);
-      one.picoUsd += Number(record.cost_pico_usd ?? 0);
-      billed.set(record.custom_id ?? '', one);
-    }
-  }
-  return { batches, billed, creates, retriedRequests, injected };
-}
-
-function batchOf(folder: string, id: string): Batch {
-  const lines = (name: string): string[] => (existsSync(join(folder, name)) ? readFileSync(join(folder, name), 'utf8').trimEnd().split('\n').filter((line) => line !== '') : []);
-  const results = new Map(lines('results.jsonl').map((line) => {
-    const { custom_id, result } = JSON.parse(line) as { custom_id: string; result: unknown };
-    return [custom_id, result] as const;
-  }));
-  return { id, customIds: lines('custom_ids.txt'), results };
 }
 
 /** I1, I2, I3, I13: every acknowledged prompt once, nothing invented, every reason from the list. */
@@ -171,11 +79,11 @@ function judgeRows(remains: Remains, rows: readonly Row[]): string[] {
 }
 
 /** I4, I5: one batch per archive, every batch bound to exactly one archive. */
-function judgeBatches(truth: Truth, manifests: readonly ArchiveManifest[], remains: Remains): string[] {
+function judgeBatches(truth: Truth, manifests: readonly ArchiveManifest[], forgone: ReadonlyMap<string, Forgone>, remains: Remains): string[] {
   const found: string[] = [];
   const byArchive = new Map<string, string[]>();
   for (const batch of truth.batches) {
-    const archives = new Set(batch.customIds.map((id) => parseCustomId(id)?.archive ?? 'foreign'));
+    const archives = new Set(batch.customIds.map((id) => archiveOf(id)));
     if (archives.size !== 1) found.push(`I4: batch ${batch.id} holds rows of ${archives.size} archives`);
     for (const archive of archives) byArchive.set(archive, [...(byArchive.get(archive) ?? []), batch.id]);
   }
@@ -186,7 +94,8 @@ function judgeBatches(truth: Truth, manifests: readonly ArchiveManifest[], remai
   const bound = manifests.flatMap(({ batch_id: id }) => (id === null ? [] : [id]));
   if (new Set(bound).size !== bound.length) found.push('I5: two archives are bound to one batch');
   if (remains.isEnded) {
-    const orphans = truth.batches.filter(({ id }) => !bound.includes(id));
+    // A batch of what was given up is wanted no more.
+    const orphans = truth.batches.filter(({ id, customIds }) => !bound.includes(id) && !forgone.has(archiveOf(customIds[0] ?? '')));
     if (orphans.length > 0) found.push(`I5: ${orphans.length} accepted batches belong to no archive, first ${orphans[0]?.id}`);
   }
   for (const id of bound) if (!truth.batches.some((batch) => batch.id === id)) found.push(`I5: a manifest names ${id}, which is not a batch of ours`);
@@ -212,15 +121,27 @@ function judgeContent(rows: readonly Row[], truth: Truth): string[] {
   return found.slice(0, 5);
 }
 
-/** I6, I8: the ledger equals the bill, and nothing stays reserved. */
-function judgeMoney(truth: Truth, manifests: readonly ArchiveManifest[], rows: readonly Row[], histories: readonly History[], remains: Remains): string[] {
+/** I4, I13: what was given up was given up by somebody, and was never sent again. */
+function judgeForgone(forgone: ReadonlyMap<string, Forgone>, rows: readonly Row[]): string[] {
+  const found = [...forgone.values()].flatMap(({ archive, isDecided, isSentAgain }) => [
+    ...(isDecided ? [] : [`I13: ${archive} was given up and nobody said so`]),
+    ...(isSentAgain ? [`I4: ${archive} was sent again after it was given up`] : []),
+  ]);
+  const told = rows.filter(({ reason }) => reason === 'submission_in_doubt').length;
+  const decided = [...forgone.values()].reduce((sum, each) => sum + each.rows, 0);
+  return told > decided ? [...found, `I13: ${told} rows are dead letters of a doubt, ${decided} were given up`] : found;
+}
+
+/** I6, I8: the ledger equals the bill, where an archive that was given up counts with its bounds in the place of its batch, and nothing stays reserved. */
+function judgeMoney(truth: Truth, manifests: readonly ArchiveManifest[], rows: readonly Row[], forgone: ReadonlyMap<string, Forgone>, histories: readonly History[], remains: Remains): string[] {
   const found: string[] = [];
   if (!remains.isEnded) return found;
   const last = histories.at(-1);
   const all = [...(last?.hashes ?? [])].find(([key]) => key.startsWith('account:all@'))?.[1];
-  const billed = [...truth.billed.values()];
-  const tokens = billed.reduce((sum, each) => sum + each.tokens, 0);
-  const microUsd = billed.reduce((sum, each) => sum + each.picoUsd, 0) / 1e6;
+  const billed = [...truth.billed].filter(([customId]) => !forgone.has(archiveOf(customId))).map(([, bill]) => bill);
+  const bounds = [...forgone.values()];
+  const tokens = billed.reduce((sum, each) => sum + each.tokens, 0) + bounds.reduce((sum, each) => sum + each.tokensMax, 0);
+  const microUsd = billed.reduce((sum, each) => sum + each.picoUsd, 0) / 1e6 + bounds.reduce((sum, each) => sum + each.microUsdMax, 0);
   // Rows without a trustworthy answer are booked at their bound: the bill is then a floor.
   const isFloor = rows.some(({ reason }) => reason === 'result_missing' || reason === 'result_conflict');
   const exported = manifests.reduce((sum, { usage }) => sum + usage.input_tokens + usage.output_tokens + usage.cache_read_input_tokens + usage.cache_write_input_tokens, 0);

@@ -1,5 +1,5 @@
 /**
- * What a person does in a seed: cancels, holds and lets go again, replans, raises a budget. A command that was killed, or
+ * What a person does in a seed: cancels, holds and lets go again, replans, raises a budget, gives up what is in doubt. A command that was killed, or
  * that found no Redis, is given again, as a person would.
  *
  * Invariant O1: whatever was held is let go, or the seed could not come to its end.
@@ -14,9 +14,14 @@ export interface OperatorContext {
   readonly isOver: () => boolean;
   /** Tokens that the budget may hold from now on; never less than it holds. */
   readonly budgetTokens: number;
+  /** An archive that is in doubt now. */
+  readonly doubt: () => Promise<string | undefined>;
 }
 
 const triesMax = 12;
+/** So long a person waits for a doubt, ms, and looks this often. */
+const doubtWaitMs = 6_000;
+const doubtLookMs = 40;
 /** A segment that most seeds have prompts for. */
 const segment = 'invoices.8k.normal';
 const run = 'run-0';
@@ -40,6 +45,14 @@ export async function operate(act: OperatorAct, forMs: number, context: Operator
       return await give(['cancel', run, '--no-wait', '--json'], context);
     case 'budget':
       return await give(['budget', 'set', 'topic:invoices', '--tokens', String(context.budgetTokens), '--json'], context);
+    case 'forgo':
+      return await forgo(context, async () => true);
+    case 'forgo_held':
+      return await forgo(context, async (archive) => {
+        const isHeld = await give(['doubts', 'hold', archive, '--json'], context);
+        await context.pause(forMs);
+        return isHeld;
+      });
     case 'hold_run':
       return await held(`run:${run}`, forMs, context, async () => true);
     case 'hold_segment':
@@ -56,4 +69,14 @@ async function held(target: string, forMs: number, context: OperatorContext, mea
   // O1
   await give(['resume', target, '--json'], context);
   return isDone;
+}
+
+/** Waits for a doubt and gives it up; `before` is what is done to it first. What was held for a person is decided here, too (O1). */
+async function forgo(context: OperatorContext, before: (archive: string) => Promise<boolean>): Promise<boolean> {
+  for (let waitedMs = 0; waitedMs < doubtWaitMs && !context.isOver(); waitedMs += doubtLookMs) {
+    const archive = await context.doubt();
+    if (archive !== undefined) return (await before(archive)) && (await give(['doubts', 'forgo', archive, '--yes', '--by', 'ada', '--reason', 'a seed', '--json'], context));
+    await context.pause(doubtLookMs);
+  }
+  return false;
 }

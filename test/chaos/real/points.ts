@@ -48,6 +48,7 @@ const lakeKinds: readonly (readonly [pattern: RegExp, kind: string])[] = [
   [/^journal\/holds\//, 'hold'],
   [/^journal\/archives\/.*\.halved\.json$/, 'halved'],
   [/^journal\/archives\/.*\.rejected\.json$/, 'rejected'],
+  [/^journal\/archives\/.*\.forgone\.json$/, 'forgone'],
   [/^journal\/archives\//, 'sealed'],
   [/^journal\/intents\//, 'intent'],
   [/^journal\/accepted\//, 'accepted'],
@@ -111,7 +112,7 @@ export const recoverPoints: readonly string[] = [
 ];
 
 /** What a person does in a seed; each act is a command, or a few in a row. */
-export const operatorActs = ['cancel', 'hold_run', 'hold_segment', 'replan', 'budget'] as const;
+export const operatorActs = ['cancel', 'hold_run', 'hold_segment', 'replan', 'budget', 'forgo', 'forgo_held'] as const;
 export type OperatorAct = (typeof operatorActs)[number];
 
 /** Points that a person's commands pass, by act. */
@@ -121,6 +122,8 @@ export const operatorPoints: Readonly<Record<OperatorAct, readonly string[]>> = 
   hold_segment: around('ledger.resume'),
   replan: [...around('ledger.replan-chunks'), ...around('lake.replan')],
   budget: [...around('ledger.set-budget'), ...around('lake.budget')],
+  forgo: [...around('ledger.forgo-intent'), ...around('lake.forgone')],
+  forgo_held: around('ledger.hold-intent'),
 };
 
 /** Every point that a summary counts. */

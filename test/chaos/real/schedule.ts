@@ -46,6 +46,8 @@ export interface Schedule {
   readonly chunkBytes: number;
   /** How long after its start a part of the prompts is still wanted; undefined: for ever. */
   readonly deadlineMs?: number | undefined;
+  /** How late a batch may come into the list, by the settings of the processes; undefined: as short as a seed likes it. */
+  readonly landingWaitMs?: number | undefined;
   /** Whether the dead letters of the first run are sent once more in the end. */
   readonly isRetried?: boolean;
   /** Whether the files of the first run are taken away in the end and exported again (I11). */
@@ -121,15 +123,31 @@ export function drawSchedule(seed: number, aim?: string, lake: LakePlace = 'fold
   const drawn = drawFaults(seed);
   // A generator of its own, so that what is drawn here changes nothing there.
   const random = seeded(seed * 37 + 11);
-  const company: Fault[] = random.chance(0.3) ? drawOperator('o1', random.pick(operatorActs), random) : [];
+  const company: Fault[] = random.chance(0.3) ? drawOperator('o1', random.pick(usualActs), random) : [];
+  const forgoing = seeded(seed * 43 + 3);
+  const settings = { ...(random.chance(0.08) ? { deadlineMs: 1_000 + random.int(3_000) } : {}), isRetried: random.chance(0.15), isExportedAgain: random.chance(0.2) };
+  const faults = [
+    ...drawn.faults, ...company, ...(aim === undefined ? [] : drawAimed(aim, random)), ...(forgoing.chance(0.1) ? drawForgoing('g', forgoing.pick(forgoingActs), forgoing) : []),
+    ...(lake === 's3' ? drawBucketFaults(seed) : []),
+  ];
   return {
     ...drawn,
-    ...(random.chance(0.08) ? { deadlineMs: 1_000 + random.int(3_000) } : {}),
-    isRetried: random.chance(0.15),
-    isExportedAgain: random.chance(0.2),
+    ...settings,
     ...(lake === 'folder' ? {} : { lake }),
-    faults: [...drawn.faults, ...company, ...(aim === undefined ? [] : drawAimed(aim, random)), ...(lake === 's3' ? drawBucketFaults(seed) : [])],
+    ...(faults.some((fault) => fault.kind === 'operator' && isForgoing(fault.act)) ? { landingWaitMs: 6_000 } : {}),
+    faults,
   };
+}
+
+const isForgoing = (act: OperatorAct): boolean => act === 'forgo' || act === 'forgo_held';
+const usualActs = operatorActs.filter((act) => !isForgoing(act));
+const forgoingActs = operatorActs.filter(isForgoing);
+
+/** A doubt that lasts long enough for a person to see it, and the person who gives it up. There is no batch, or one that is listed late. */
+function drawForgoing(id: string, act: OperatorAct, random: Random, at?: string): Fault[] {
+  const nth = 1 + random.int(2);
+  const rules = random.chance(0.5) ? [{ fault: 'drop_after', nth }] : [{ fault: 'reply_lost', nth }, { fault: 'list_lag', seconds: 4 }];
+  return [...rules.map((rule, index): Fault => ({ id: `${id}p${index}`, kind: 'provider', rule })), ...drawOperator(id, act, random, at)];
 }
 
 const bucketFaults: readonly BucketFault[] = ['lost_write', 'lost_write', 'contested', 'slow_down', 'slow_down', 'cut_read', 'cut_read', 'silent', 'denied'];
@@ -156,7 +174,7 @@ function drawOperator(id: string, act: OperatorAct, random: Random, at?: string)
 /** A strike at a named point, with what it takes for anybody to come by there. */
 function drawAimed(point: string, random: Random): Fault[] {
   const act = operatorActs.find((each) => operatorPoints[each].includes(point));
-  if (act !== undefined) return drawOperator('a', act, random, point);
+  if (act !== undefined) return isForgoing(act) ? drawForgoing('a', act, random, point) : drawOperator('a', act, random, point);
   const slot: Slot = recoverPoints.includes(point) ? 'recover' : producerPoints.includes(point) && !workerPoints.includes(point) && !rarePoints.includes(point) ? 'producer' : 'worker';
   const strike: Fault = { id: 'a', kind: 'strike', slot, strike: { id: 'a', point, nth: 1, kind: random.pick(['kill', 'kill', 'fail', 'delay'] as const), ms: 0 } };
   if (slot === 'recover') return [{ id: 'ac', kind: 'redis', what: 'flush', atMs: moment(random), forMs: 200 }, strike];

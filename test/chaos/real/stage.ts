@@ -183,6 +183,15 @@ export class Stage {
     throw new Error('nothing is being submitted');
   }
 
+  /** An archive that the ledger has in doubt; undefined: none, or Redis is away. */
+  async archiveInDoubt(): Promise<string | undefined> {
+    try {
+      return (await this.redis.admin.smembers(`${prefix}doubts`))[0];
+    } catch {
+      return undefined;
+    }
+  }
+
   async close(): Promise<void> {
     await this.proxy.stop().catch(() => undefined);
     await this.redis.stop();

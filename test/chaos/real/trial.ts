@@ -73,7 +73,7 @@ class Trial {
   constructor(schedule: Schedule, product: Product) {
     this.#schedule = schedule;
     this.#product = product;
-    this.#stage = new Stage({ ...schedule, env: impatient, onMishap: (id) => this.#struck.add(id) }, product);
+    this.#stage = new Stage({ ...schedule, env: { ...impatient, ...(schedule.landingWaitMs === undefined ? {} : { PLIMSOLL_SUBMIT__LANDING_WAIT: `${schedule.landingWaitMs}ms` }) }, onMishap: (id) => this.#struck.add(id) }, product);
     this.#sources = corpusOf(schedule, this.#stage.folder, canary);
   }
 
@@ -185,6 +185,7 @@ class Trial {
             pause: async (ms) => await this.#agenda.pause(ms),
             isOver: () => this.#supervisor.isOver,
             budgetTokens: (this.#schedule.budgetTokens ?? 500_000) * 2,
+            doubt: async () => await this.#stage.archiveInDoubt(),
           });
           if (isTaken) this.#struck.add(fault.id);
         }));

@@ -1,9 +1,9 @@
-/** The lost reply in each of its company, a lake in a bucket, and seeds that were broken once, with real processes. */
+/** The lost reply in each of its company, doubts that are given up, a lake in a bucket, and seeds that were broken once, with real processes. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildProduct, type Product } from './product.ts';
 import { play } from './trial.ts';
 import { isMotoThere, startMoto, type Moto } from '../../moto.ts';
-import { inBucket, onceBroken, repliesLost } from './trials.ts';
+import { forgone, inBucket, onceBroken, repliesLost } from './trials.ts';
 
 let product: Product;
 beforeAll(async () => {
@@ -18,6 +18,16 @@ describe('a batch that is accepted and whose reply is lost is adopted and never 
     expect(verdict.struck).toHaveLength(schedule.faults.length);
     expect(verdict.creates).toBe(verdict.batches);
     expect(verdict.edges['intent: in_doubt -> adopted']).toBeGreaterThan(0);
+  });
+});
+
+describe('a create without a reply is given up', () => {
+  it.each(Object.entries(forgone))('%s', { timeout: 120_000 }, async (_, schedule) => {
+    const verdict = await play(schedule, product);
+    expect(verdict.breaches).toEqual([]);
+    expect(verdict.struck).toHaveLength(schedule.faults.length);
+    expect(verdict.deadLetters['submission_in_doubt']).toBeGreaterThan(0);
+    expect((verdict.edges['intent: in_doubt -> forgone'] ?? 0) + (verdict.edges['intent: held -> forgone'] ?? 0)).toBe(1);
   });
 });
 

@@ -18,6 +18,20 @@ export const repliesLost: Readonly<Record<string, Schedule>> = {
   "and a stranger's batch has the same count": { ...plain, faults: [replyLost, sent, { id: 'same', kind: 'stranger', atMs: 100, rows: 'same', whenStruck: 'sent' }] },
 };
 
+const givenUp = (act: 'forgo' | 'forgo_held', kill?: string): readonly Fault[] => [
+  { id: 'forgo', kind: 'operator', act, atMs: 0, forMs: 200 },
+  ...(kill === undefined ? [] : [{ id: 'kill', kind: 'strike', slot: 'operator', strike: { id: 'kill', point: kill, nth: 1, kind: 'kill', ms: 0 } } as const]),
+];
+const listedLate: Fault = { id: 'lag', kind: 'provider', rule: { fault: 'list_lag', seconds: 4 } };
+const neverMade: Fault = { id: 'none', kind: 'provider', rule: { fault: 'drop_after', nth: 2 } };
+
+/** A create without a reply that a person gives up: its rows are dead letters at their bounds, and it is never sent again. */
+export const forgone: Readonly<Record<string, Schedule>> = {
+  'whose batch turns up later': { ...plain, landingWaitMs: 10_000, faults: [{ ...replyLost, rule: { fault: 'reply_lost', nth: 2 } }, listedLate, ...givenUp('forgo')] },
+  'that was left to a person before': { ...plain, landingWaitMs: 10_000, faults: [neverMade, ...givenUp('forgo_held')] },
+  'by a command that is killed behind its word': { ...plain, landingWaitMs: 10_000, faults: [neverMade, ...givenUp('forgo', 'lake.forgone:after')] },
+};
+
 const bucket = (what: BucketMishap['what'], nth: number, times = 1): Fault => ({ id: what, kind: 'bucket', mishap: { id: what, what, nth, times, afterBytes: 40 } });
 const kill = (point: string): Fault => ({ id: point, kind: 'strike', slot: 'worker-1', strike: { id: point, point, nth: 1, kind: 'kill', ms: 0 } });
 
