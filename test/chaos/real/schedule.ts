@@ -4,6 +4,7 @@
  */
 import { operatorActs, operatorPoints, producerPoints, rarePoints, recoverPoints, workerPoints, type OperatorAct, type Strike, type StrikeKind } from './points.ts';
 import type { BucketFault, BucketMishap } from './bucket.ts';
+import { companions, lastingRules, providerRules, type ProviderRule } from './provider-rules.ts';
 import type { RedisMishap } from './redis-proxy.ts';
 import { seeded, type Random } from '../box/random.ts';
 
@@ -17,7 +18,7 @@ export type Fault =
   | { readonly id: string; readonly kind: 'redis'; readonly what: RedisFault; readonly atMs: number; readonly forMs: number; readonly whenStruck?: string }
   /** The bucket that the lake stands in. */
   | { readonly id: string; readonly kind: 'bucket'; readonly mishap: BucketMishap }
-  | { readonly id: string; readonly kind: 'provider'; readonly rule: Readonly<Record<string, string | number | boolean>> }
+  | { readonly id: string; readonly kind: 'provider'; readonly rule: ProviderRule }
   /** A batch of somebody else in the same workspace, with this many requests; `same`: as many as the archive that is being submitted. */
   | { readonly id: string; readonly kind: 'stranger'; readonly atMs: number; readonly rows: number | 'same'; readonly whenStruck?: string }
   | { readonly id: string; readonly kind: 'kill'; readonly slot: Slot; readonly atMs: number }
@@ -58,60 +59,12 @@ export interface Schedule {
 }
 
 const strikeKinds: readonly (readonly [StrikeKind, weight: number])[] = [['kill', 10], ['fail', 5], ['stop', 2], ['delay', 3], ['full', 1], ['clock', 1], ['term', 1]];
-const creates = 'batches.create';
 
-/** Faults of the provider that a schedule may hold; each is armed once. */
-const providerRules: readonly ((random: Random) => Readonly<Record<string, string | number | boolean>>)[] = [
-  (random) => ({ fault: 'reply_lost', nth: 1 + random.int(3) }),
-  (random) => ({ fault: 'reply_lost', nth: 1 + random.int(2) }),
-  (random) => ({ fault: 'reply_cut', nth: 1 + random.int(3) }),
-  (random) => ({ fault: 'reply_hang', nth: 1 + random.int(3), seconds: 2 }),
-  (random) => ({ fault: 'accept_late', nth: 1 + random.int(3), seconds: 0.6 }),
-  (random) => ({ fault: 'drop_before', nth: 1 + random.int(3) }),
-  (random) => ({ fault: 'drop_mid', nth: 1 + random.int(3) }),
-  (random) => ({ fault: 'drop_after', nth: 1 + random.int(3) }),
-  (random) => ({ fault: 'hang', nth: 1 + random.int(3), seconds: 1 }),
-  (random) => ({ fault: 'status', status: random.pick([500, 502, 503, 504, 408, 409]), nth: 1 + random.int(3), ...(random.chance(0.5) ? { accept: true } : {}) }),
-  (random) => ({ fault: 'status', status: 529, nth: 1 + random.int(3) }),
-  (random) => ({ fault: 'status', status: random.pick([401, 402, 403, 404, 422]), nth: 1 + random.int(2), retry_after: 1 }),
-  (random) => ({ fault: 'rate_limit', on: creates, nth: 1 + random.int(3), retry_after: 1 }),
-  (random) => ({ fault: 'refuse_batch', nth: 1 + random.int(3), message: 'a request of it is not valid' }),
-  () => ({ fault: 'refuse_batch', message: 'a request of it is not valid', body_contains: 'Document 7 ' }),
-  (random) => ({ fault: 'too_large', nth: 1 + random.int(2) }),
-  () => ({ fault: 'errored', rate: 0.1, error_type: 'invalid_request_error', message: 'this request is not valid' }),
-  () => ({ fault: 'errored', rate: 0.15, error_type: 'api_error', message: 'the model stumbled' }),
-  () => ({ fault: 'expired', rate: 0.15 }),
-  () => ({ fault: 'expired', rate: 0.8 }),
-  () => ({ fault: 'canceled', rate: 0.1 }),
-  (random) => ({ fault: 'account_fault', nth: 1 + random.int(2), error_type: 'billing_error', message: 'your credit balance is too low' }),
-  () => ({ fault: 'results_truncated', count: 2 }),
-  () => ({ fault: 'results_cut', count: 2 }),
-  () => ({ fault: 'results_duplicated', count: 1 }),
-  () => ({ fault: 'results_missing', count: 2 }),
-  () => ({ fault: 'results_missing', rows: 1 }),
-  () => ({ fault: 'results_foreign', count: 1 }),
-  () => ({ fault: 'results_crlf', count: 2 }),
-  () => ({ fault: 'results_unready', count: 2 }),
-  (random) => ({ fault: 'vanish', nth: 1 + random.int(4) }),
-  () => ({ fault: 'counts_wrong', count: 2 }),
-  () => ({ fault: 'list_lag', seconds: 0.8 }),
-  (random) => ({ fault: 'date_skew', seconds: random.pick([-3, -1, 1, 3]) }),
-  () => ({ fault: 'status', on: 'batches.results', status: 503, count: 2 }),
-  () => ({ fault: 'status', on: 'batches.list', status: 529, count: 3 }),
-  () => ({ fault: 'reply_lost', on: 'batches.retrieve', count: 2 }),
+/** What a rare point needs beside the provider's fault: a batch of a stranger with as many requests, which is bound in the place of one's own that was never made. */
+const strangerBound = (id: string): readonly Fault[] => [
+  { id: `${id}w`, kind: 'strike', slot: 'worker', strike: { id: `${id}w`, point: 'claude.create:sent', nth: 1, kind: 'delay', ms: 1 } },
+  { id: `${id}b`, kind: 'stranger', atMs: 50, rows: 'same', whenStruck: `${id}w` },
 ];
-
-const doubt = (random: Random): Readonly<Record<string, string | number | boolean>> => ({ fault: random.pick(['reply_lost', 'drop_after', 'drop_after']), nth: 1 + random.int(2) });
-
-/** What the provider has to do for a rare point to be passed at all. */
-const companions: Readonly<Record<string, (random: Random) => Readonly<Record<string, string | number | boolean>>>> = {
-  'ledger.doubt-intent': doubt, 'ledger.fence-intent': doubt, 'ledger.note-look': doubt, 'ledger.watch-batch': doubt, 'claude.list': doubt,
-  'ledger.absolve-intent': () => ({ fault: 'drop_after', nth: 1 }),
-  'ledger.refuse-intent': () => ({ fault: 'rate_limit', on: creates, nth: 1, retry_after: 1 }),
-  'ledger.halve-archive': () => ({ fault: 'refuse_batch', nth: 1 }), 'ledger.split': () => ({ fault: 'refuse_batch', count: 2 }), 'lake.halved': () => ({ fault: 'refuse_batch', nth: 1 }),
-  'ledger.reject-archive': () => ({ fault: 'refuse_batch', body_contains: 'Document 7 ' }), 'lake.rejected': () => ({ fault: 'refuse_batch', body_contains: 'Document 7 ' }),
-  'lake.errors': () => ({ fault: 'errored', rate: 0.1, error_type: 'invalid_request_error', message: 'this request is not valid' }),
-};
 
 const aimedScripts = [
   'add-chunk', 'flush-run', 'admit', 'close-archive', 'seal-archive', 'prepare-intent', 'arm-intent', 'send-intent', 'send-intent', 'accept-intent', 'accept-intent',
@@ -126,8 +79,9 @@ export function drawSchedule(seed: number, aim?: string, lake: LakePlace = 'fold
   const company: Fault[] = random.chance(0.3) ? drawOperator('o1', random.pick(usualActs), random) : [];
   const forgoing = seeded(seed * 43 + 3);
   const settings = { ...(random.chance(0.08) ? { deadlineMs: 1_000 + random.int(3_000) } : {}), isRetried: random.chance(0.15), isExportedAgain: random.chance(0.2) };
+  const rare = seeded(seed * 47 + 9);
   const faults = [
-    ...drawn.faults, ...company, ...(aim === undefined ? [] : drawAimed(aim, random)), ...(forgoing.chance(0.1) ? drawForgoing('g', forgoing.pick(forgoingActs), forgoing) : []),
+    ...drawn.faults, ...(rare.chance(0.06) ? [{ id: 'r1', kind: 'provider', rule: rare.pick(lastingRules) } as const] : []), ...company, ...(aim === undefined ? [] : drawAimed(aim, random)), ...(forgoing.chance(0.1) ? drawForgoing('g', forgoing.pick(forgoingActs), forgoing) : []),
     ...(lake === 's3' ? drawBucketFaults(seed) : []),
   ];
   return {
@@ -179,7 +133,8 @@ function drawAimed(point: string, random: Random): Fault[] {
   const strike: Fault = { id: 'a', kind: 'strike', slot, strike: { id: 'a', point, nth: 1, kind: random.pick(['kill', 'kill', 'fail', 'delay'] as const), ms: 0 } };
   if (slot === 'recover') return [{ id: 'ac', kind: 'redis', what: 'flush', atMs: moment(random), forMs: 200 }, strike];
   const company = companions[point.replace(/:.*/, '')];
-  return company === undefined ? [strike] : [{ id: 'ac', kind: 'provider', rule: company(random) }, strike];
+  const strangers = point.startsWith('ledger.disown-batch') ? strangerBound('a') : [];
+  return company === undefined ? [strike] : [{ id: 'ac', kind: 'provider', rule: company(random) }, ...strangers, strike];
 }
 
 function drawFaults(seed: number): Schedule {

@@ -15,7 +15,7 @@ import { syncBuiltinESMExports } from 'node:module';
 import { sep } from 'node:path';
 import './http-seams.ts';
 import { claudeOperation, lakeKind } from './points.ts';
-import { errnoError, isFull, isStruck, plan, through } from './strikes.ts';
+import { errnoError, isFull, isStruck, plan, through, wanted } from './strikes.ts';
 
 /** A package as the program has it: the product is built with doors to these (`test/product.ts`), and this file lies beside it. */
 const packageOf = async <Door>(name: string): Promise<Door> => ((await import(new URL(`../dist/packages/${name}.js`, import.meta.url).href)) as { default: Door }).default;
@@ -57,12 +57,14 @@ fsPromises.open = (async (path: fs.PathLike, flags?: string | number, mode?: fs.
 }) as typeof open;
 syncBuiltinESMExports();
 
-// The provider's transport.
-const undici = await packageOf<{ fetch(input: string | URL, init?: { method?: string; body?: unknown }): Promise<unknown> }>('undici');
-const fetched = undici.fetch;
-undici.fetch = async (input, init = {}) => {
-  const url = new URL(String(input));
-  const operation = claudeOperation(init.method?.toUpperCase() ?? 'GET', url.pathname, url.searchParams);
-  const fault = (): Error => new TypeError('fetch failed', { cause: errnoError('ECONNRESET', 'the connection was reset') });
-  return await through(`claude.${operation}`, url.pathname, async () => await fetched(input, init), fault);
-};
+// The provider's transport. Only where it is struck: most processes never load it themselves.
+if ([...wanted].some((point) => point.startsWith('claude.'))) {
+  const undici = await packageOf<{ fetch(input: string | URL, init?: { method?: string; body?: unknown }): Promise<unknown> }>('undici');
+  const fetched = undici.fetch;
+  undici.fetch = async (input, init = {}) => {
+    const url = new URL(String(input));
+    const operation = claudeOperation(init.method?.toUpperCase() ?? 'GET', url.pathname, url.searchParams);
+    const fault = (): Error => new TypeError('fetch failed', { cause: errnoError('ECONNRESET', 'the connection was reset') });
+    return await through(`claude.${operation}`, url.pathname, async () => await fetched(input, init), fault);
+  };
+}
