@@ -87,6 +87,8 @@ export function drawSchedule(seed: number, aim?: string, lake: LakePlace = 'fold
   return {
     ...drawn,
     ...settings,
+    // A batch that has ended shows whose it is before anybody binds it by its count.
+    ...(aim?.startsWith('ledger.disown-batch') === true ? { batchMs: 2_000 } : {}),
     ...(lake === 'folder' ? {} : { lake }),
     ...(faults.some((fault) => fault.kind === 'operator' && isForgoing(fault.act)) ? { landingWaitMs: 6_000 } : {}),
     faults,
