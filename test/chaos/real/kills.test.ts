@@ -84,7 +84,7 @@ async function openWorld(rows: number, textBytes: number, settings: { readonly c
       await opened.redis.stop();
       return judge({
         lake: opened.lake, provider: opened.provider, truthFile: opened.truthFile, runs: new Map([[run, { ids, isAcknowledged: true, badLines: 0 }]]), isEnded: true,
-        strangers: opened.strangers, strangersCreates: 0, historyFiles: opened.redis.history, said, deaths, delivered: opened.delivered, rebuilds: 0, secrets: [canary, apiKey], prefix,
+        strangersCreates: 0, historyFiles: opened.redis.history, said, deaths, delivered: opened.delivered, rebuilds: 0, secrets: [canary, apiKey], prefix,
       }).breaches;
     },
   };

@@ -78,7 +78,7 @@ export async function playPowerCuts(cuts: number, seed: number, product: Product
     const lost = acknowledged.flatMap(ids).filter((id) => !seen.has(id));
     const { breaches } = judge({
       lake: stage.lake, provider: stage.provider, truthFile: stage.truthFile, runs: new Map(acknowledged.map((run) => [run, { ids: ids(run), isAcknowledged: true, badLines: 0 }])), isEnded: true,
-      strangers: stage.strangers, strangersCreates: 0, historyFiles: stage.redis.history.slice(-1), said: players.said, deaths: players.deaths, delivered: stage.delivered,
+      strangersCreates: 0, historyFiles: stage.redis.history.slice(-1), said: players.said, deaths: players.deaths, delivered: stage.delivered,
       rebuilds: 0, secrets: [canary, apiKey], prefix,
     });
     return {

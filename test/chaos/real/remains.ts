@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { parseCustomId } from '../../../segments/pack.ts';
 import { filesBelow } from '../oracle.ts';
+import { strangersIds } from './stage.ts';
 
 /** What a seed left behind. */
 export interface Remains {
@@ -17,7 +18,7 @@ export interface Remains {
   readonly runs: ReadonlyMap<string, { readonly ids: readonly string[]; readonly isAcknowledged: boolean; readonly badLines: number }>;
   /** Whether every run has come to its end, so that nothing more can follow. A run that was canceled before it was acknowledged ends, too. */
   readonly isEnded: boolean;
-  readonly strangers: ReadonlySet<string>;
+  /** How often somebody else tried to make a batch; their ids begin with `strangersIds`. */
   readonly strangersCreates: number;
   readonly historyFiles: readonly string[];
   readonly said: readonly string[];
@@ -71,7 +72,7 @@ export interface Truth {
 }
 
 /** Reads the truth log and the provider's books. */
-export function truthOf({ truthFile, provider, strangers }: Remains): Truth {
+export function truthOf({ truthFile, provider }: Remains): Truth {
   const batches: Batch[] = [];
   const billed = new Map<string, { times: number; tokens: number; picoUsd: number }>();
   let [creates, retriedRequests] = [0, 0];
@@ -80,11 +81,13 @@ export function truthOf({ truthFile, provider, strangers }: Remains): Truth {
     if (line === '') continue;
     const record = JSON.parse(line) as { kind: string; batch_id?: string; fault?: string; custom_id?: string; operation?: string; retry_count?: string; usage?: Record<string, number>; cost_pico_usd?: number | string };
     if (record.kind === 'fault_injected') injected[record.fault ?? ''] = (injected[record.fault ?? ''] ?? 0) + 1;
-    if (strangers.has(record.batch_id ?? '')) continue;
     if (record.kind === 'request_received' && record.operation === 'batches.create') creates += 1;
     if (record.kind === 'request_received' && Number(record.retry_count ?? 0) > 0) retriedRequests += 1;
-    if (record.kind === 'batch_accepted') batches.push(batchOf(join(provider, 'batches', record.batch_id ?? ''), record.batch_id ?? ''));
-    if (record.kind === 'row_billed' && record.usage) {
+    if (record.kind === 'batch_accepted') {
+      const batch = batchOf(join(provider, 'batches', record.batch_id ?? ''), record.batch_id ?? '');
+      if (batch.customIds[0]?.startsWith(strangersIds) !== true) batches.push(batch);
+    }
+    if (record.kind === 'row_billed' && record.usage && record.custom_id?.startsWith(strangersIds) !== true) {
       const one = billed.get(record.custom_id ?? '') ?? { times: 0, tokens: 0, picoUsd: 0 };
       one.times += 1;
       one.tokens += Object.values(record.usage).reduce((sum, tokens) => sum + (typeof tokens === 'number' ? tokens : 0), 0);

@@ -17,6 +17,8 @@ import { RedisProxy } from './redis-proxy.ts';
 export const canary = 'canary-text-4711';
 export const apiKey = 'sk-ant-canary-7781';
 export const tag = 'chaos';
+/** What the ids of a stranger's requests begin with. */
+export const strangersIds = 'theirs-';
 export const prefix = `{${tag}}:`;
 
 /** Short waits, so that a seed takes seconds; the sweep is no shorter than lost wake-ups need, because every worker makes it all the time. */
@@ -51,8 +53,6 @@ export class Stage {
   readonly proxy: RedisProxy;
   /** What the webhook got. */
   readonly delivered: { id: string; body: string }[] = [];
-  /** Batches of somebody else. */
-  readonly strangers = new Set<string>();
   /** How often somebody else tried to make one. */
   strangersCreates = 0;
   #bucket: BucketLake | undefined;
@@ -164,23 +164,22 @@ export class Stage {
 
   /** Somebody else makes a batch in the same workspace. */
   async postStranger(rows: number): Promise<void> {
-    const requests = Array.from({ length: rows }, (_, index) => ({ custom_id: `theirs-${index}`, params: { model: 'claude-haiku-4-5', max_tokens: 8, messages: [{ role: 'user', content: 'not ours' }] } }));
+    const requests = Array.from({ length: rows }, (_, index) => ({ custom_id: `${strangersIds}${index}`, params: { model: 'claude-haiku-4-5', max_tokens: 8, messages: [{ role: 'user', content: 'not ours' }] } }));
     this.strangersCreates += 1;
     const headers = { 'x-api-key': apiKey, 'anthropic-version': '2023-06-01', 'content-type': 'application/json' };
-    const reply = await fetch(`${this.#simulator?.url}/v1/messages/batches`, { method: 'POST', headers, body: JSON.stringify({ requests }) }).catch(() => undefined);
-    const id = reply?.ok ? ((await reply.json()) as { id: string }).id : undefined;
-    if (id !== undefined) this.strangers.add(id);
+    // What becomes of it is theirs: its reply may be lost as ours may.
+    await fetch(`${this.#simulator?.url}/v1/messages/batches`, { method: 'POST', headers, body: JSON.stringify({ requests }) }).then(async (reply) => await reply.text()).catch(() => undefined);
   }
 
-  /** Rows of the archive that is on its way to the provider. */
-  async rowsBeingSubmitted(): Promise<number> {
+  /** Rows of the archive that is on its way to the provider, or of which nobody knows whether it came there; undefined: there is none any more. */
+  async rowsBeingSubmitted(): Promise<number | undefined> {
     const { admin } = this.redis;
     for (const key of await admin.keys(`${prefix}archive:*`)) {
       if (key.endsWith(':chunks')) continue;
       const [state, rows] = await admin.hmget(key, 'state', 'rows');
-      if (state === 'submitting') return Number(rows);
+      if (state === 'submitting' || state === 'in_doubt') return Number(rows);
     }
-    throw new Error('nothing is being submitted');
+    return undefined;
   }
 
   /** An archive that the ledger has in doubt; undefined: none, or Redis is away. */

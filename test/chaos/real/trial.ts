@@ -104,7 +104,7 @@ class Trial {
         ...[...this.#retried].map(([run, ids]) => [run, { ids, badLines: 0, isAcknowledged: true }] as const),
       ]),
       isEnded: isDone,
-      strangers: this.#stage.strangers, strangersCreates: this.#stage.strangersCreates, historyFiles: this.#stage.redis.history, said: this.#players?.said ?? [], deaths: this.#players?.deaths ?? [],
+      strangersCreates: this.#stage.strangersCreates, historyFiles: this.#stage.redis.history, said: this.#players?.said ?? [], deaths: this.#players?.deaths ?? [],
       delivered: this.#stage.delivered, rebuilds: this.#supervisor.rebuilds, secrets: [canary, apiKey], prefix,
     });
     if (process.env['CHAOS_KEEP'] !== undefined) writeFileSync(join(this.#stage.folder, 'said.log'), (this.#players?.said ?? []).join('\n'));
@@ -195,7 +195,12 @@ class Trial {
         this.#agenda.later(fault.atMs + fault.forMs, () => this.#stage.proxy.thaw());
         return;
       case 'stranger':
-        this.#at(fault, async () => await this.#stage.postStranger(fault.rows === 'same' ? await this.#stage.rowsBeingSubmitted() : fault.rows));
+        this.#agenda.later(fault.atMs, () => this.#agenda.begin(async () => {
+          const rows = fault.rows === 'same' ? await this.#stage.rowsBeingSubmitted().catch(() => undefined) : fault.rows;
+          if (rows === undefined) return;
+          this.#struck.add(fault.id);
+          await this.#stage.postStranger(rows);
+        }));
         return;
       case 'redis':
         armRedisFault(fault, {

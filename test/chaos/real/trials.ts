@@ -47,6 +47,9 @@ export const inBucket: Readonly<Record<string, Schedule>> = {
 
 /** Seeds that were broken once, shrunk. */
 export const onceBroken: Readonly<Record<string, Schedule>> = {
+  "a stranger's batch whose reply is lost is not taken for one of ours": {
+    ...plain, faults: [{ id: 'theirs', kind: 'stranger', atMs: 0, rows: 5 }, { id: 'lost', kind: 'provider', rule: { fault: 'reply_lost', nth: 1 } }],
+  },
   'a scratch disk without room stops no archive for longer than there is none': {
     ...plain, workers: 1, faults: [{ id: 'full', kind: 'strike', slot: 'worker-1', strike: { id: 'full', point: 'ledger.settle:after', nth: 1, kind: 'full', ms: 900 } }],
   },
