@@ -15,8 +15,8 @@
  *   O4  No outline is made where the inside of a string counts: base64, whose length is priced, and `\u`, which can spell
  *       any other character and half of a pair.
  */
+import { ByteFinder } from '../segments/byte-finder.ts';
 import { isPlainCharacter, mayBeginUnplain } from '../segments/normalization.ts';
-import { ByteFinder } from './byte-finder.ts';
 
 /** A line and the latin1 reading of it that is judged. */
 export interface LineText {

@@ -98,7 +98,7 @@ export function markPrefix(params: Uint8Array, { mark }: PrefixCut): Buffer {
 /** Where the parts stand in the params; empty lists and null are no parts. */
 function rangesOf(params: Buffer, isFirstWanted: boolean): { readonly tools?: Range; readonly system?: Range; readonly first?: Range } {
   const found: { tools?: Range; system?: Range; first?: Range } = {};
-  scanner.start(params, 0, true);
+  scanner.start(params, 0, params.length, true);
   scanner.entersObject();
   for (let hasKey = scanner.firstKey(); hasKey; hasKey = scanner.nextKey()) {
     const { key } = scanner;

@@ -3,13 +3,13 @@
 /** Thrown where a text is not JSON; built once, because a stack per bad line would be the dearest part of a bad file. */
 export const malformed = new Error('the text is not JSON');
 
-const quote = 0x22;
-const backslash = 0x5c;
-
 /** 1 for blanks, tabs and carriage returns. A newline ends the text, so it is none. */
 export const isWhitespace = byteSet(' \t\r');
 const isEscapable = byteSet('"\\/bfnrt');
 const isHex = byteSet('0123456789abcdefABCDEF');
+
+/** 1 for what ends a plain stretch of a string: control characters, the quote and the backslash. */
+export const endsPlain = byteSet('"\\').fill(1, 0, 0x20);
 
 function byteSet(characters: string): Uint8Array {
   const set = new Uint8Array(256);
@@ -18,9 +18,8 @@ function byteSet(characters: string): Uint8Array {
 }
 
 /**
- * Whether none of a word's four bytes ends a plain stretch of a string: below 0x20, a quote or a backslash. Flipping bit 1
- * puts the quote (0x22) next to the control characters, so one comparison with 0x21 finds both (the usual carry trick,
- * exact as a test for any).
+ * Whether none of a word's four bytes is one of {@link endsPlain}. Flipping bit 1 puts the quote (0x22) next to
+ * the control characters, so one comparison with 0x21 finds both (the usual carry trick, exact as a test for any).
  */
 export function isPlain(word: number): boolean {
   const low = word ^ 0x02020202;
@@ -40,16 +39,6 @@ export function afterEscape(bytes: Buffer, at: number): number {
   if (escaped !== 0x75) throw malformed;
   for (let i = 2; i < 6; i++) if (isHex[bytes[at + i] ?? 0] !== 1) throw malformed;
   return at + 6;
-}
-
-/** The place of the quote that ends a sound string, from a byte of the string that is not escaped. @throws malformed */
-export function stringEnd(bytes: Buffer, from: number): number {
-  for (let at = bytes.indexOf(quote, from); at >= 0; at = bytes.indexOf(quote, at + 1)) {
-    let backslashes = 0;
-    while (bytes[at - 1 - backslashes] === backslash) backslashes++;
-    if (backslashes % 2 === 0) return at;
-  }
-  throw malformed;
 }
 
 /** The number in `bytes[from, to)`, which is one; most are short and whole. */

@@ -2,29 +2,28 @@
  * A strict JSON reader that works in place on bytes: it walks the structure, hands out strings as byte ranges and skips
  * whatever its caller does not ask for. It accepts exactly what `JSON.parse` accepts.
  *
- * Strings are most of a document, so they are skipped four bytes at a time: a word is passed over when none of its bytes
- * is a quote, a backslash or a control character. That is more than twice as fast as decoding and `JSON.parse`, makes no
- * garbage, and its cost is linear in the length.
+ * Strings are most of a document, so they are skipped four bytes at a time, and what is long sixteen at a time: bytes are
+ * passed over when none of them is a quote, a backslash or a control character. That is several times as fast as decoding
+ * and `JSON.parse`, makes no garbage, and its cost is linear in the length.
  *
  * Invariants
  *   J1  A walk that reaches `isAtEnd` without throwing `malformed` has read one JSON value, and nothing else.
  *   J2  The byte after the text is a newline; it ends every scan, so no scan needs another bound. A newline is therefore
  *       no whitespace here: a line never holds one.
  */
-import { afterEscape, isDigit, isPlain, isWhitespace, malformed, numberOf, stringEnd } from './json-bytes.ts';
+import { afterEscape, isDigit, isPlain, isWhitespace, malformed, numberOf } from './json-bytes.ts';
 import { KeyTable } from './json-keys.ts';
 import { clearSpan, noSpan, type Span } from './json-span.ts';
+import { LongStrings } from './json-string.ts';
 
 const newline = 0x0a;
 const quote = 0x22;
 const backslash = 0x5c;
-const openingBrace = 0x7b;
-const closingBrace = 0x7d;
-const openingBracket = 0x5b;
-const closingBracket = 0x5d;
+const [openingBrace, closingBrace] = [0x7b, 0x7d];
+const [openingBracket, closingBracket] = [0x5b, 0x5d];
 const comma = 0x2c;
 const colon = 0x3a;
-const nearWords = 16; // Looked at before the end of a known string is searched for; most strings are shorter.
+const nearWords = 16; // Looked at before the end of a string is searched for; most strings are shorter.
 
 /** Reads one text after the other. The caller walks objects with `enters…`, `firstKey`, `nextKey`, and must take or skip
  *  the value of every key. UTF-8 is not checked here. Every method throws {@link malformed} where the text is not JSON. */
@@ -39,7 +38,7 @@ export class JsonScanner {
   #bytes: Buffer = Buffer.alloc(0);
   #words: Int32Array = new Int32Array(0);
   #at = 0;
-  #isKnownSound = false;
+  readonly #longStrings = new LongStrings();
   #nesting = new Uint8Array(64);
 
   constructor(keys: readonly string[]) {
@@ -47,9 +46,9 @@ export class JsonScanner {
     this.#followers = new Int8Array(keys.length + 1).fill(-1);
   }
 
-  /** Begins a text at `from`; a newline must follow it (J2). `isKnownSound`: it was walked before, so long strings are not read. */
-  start(bytes: Buffer, from: number, isKnownSound = false): void {
-    this.#isKnownSound = isKnownSound;
+  /** Begins the text `bytes[from, to)`; a newline must follow it (J2). `isKnownSound`: it was walked before, so long strings are not read. */
+  start(bytes: Buffer, from: number, to: number, isKnownSound = false): void {
+    this.#longStrings.start(bytes, to, isKnownSound);
     if (bytes.buffer !== this.#bytes.buffer || this.#words.length === 0) {
       this.#words = new Int32Array(bytes.buffer, 0, bytes.buffer.byteLength >> 2);
     }
@@ -276,11 +275,11 @@ export class JsonScanner {
     for (;;) {
       if (((base + at) & 3) === 0) {
         let index = (base + at) >> 2;
-        const far = this.#isKnownSound ? index + nearWords : Infinity;
+        const far = index + nearWords;
         while (index < far && isPlain(words[index] ?? 0)) index++;
         at = (index << 2) - base;
         if (index === far) {
-          at = stringEnd(bytes, at);
+          at = this.#longStrings.endFrom(at);
           isEscaped = true; // Perhaps; it is right in any case, and only costs whoever reads the text.
         }
       }

@@ -25,7 +25,7 @@ export function editParams(params: Buffer, edit: ParamsEdit): Buffer {
   const pieces: Buffer[] = [];
   let copied = 0;
   let replaced = 0;
-  scanner.start(params, 0);
+  scanner.start(params, 0, params.length);
   invariant(scanner.entersObject(), 'params that are edited are an object');
   for (let hasKey = scanner.firstKey(); hasKey; hasKey = scanner.nextKey()) {
     const text = scanner.key < 0 ? undefined : texts[scanner.key];

@@ -80,7 +80,7 @@ export class ResultLine {
    */
   read(bytes: Buffer, from: number, to: number, isKnownUtf8: boolean, isKnownSound = false): boolean {
     if (!isKnownUtf8 && !isUtf8(bytes.subarray(from, to))) return false;
-    this.#scan.start(bytes, from, isKnownSound);
+    this.#scan.start(bytes, from, to, isKnownSound);
     clearSpan(this.customId);
     this.#resetResult();
     try {

@@ -1,7 +1,7 @@
 /** Finding bytes sixteen at a time, and one by one: both say the same (F1 to F3). */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ByteFinder } from '../../producers/byte-finder.ts';
+import { ByteFinder } from '../../segments/byte-finder.ts';
 
 const setOf = (...bytes: readonly number[]): Uint8Array => {
   const set = new Uint8Array(256);
@@ -50,6 +50,22 @@ describe('a byte finder', () => {
     expect(allIn(single, text)).toEqual(places);
     expect(allIn(sixteen, new Uint8Array(65_536).fill(0x61))).toEqual([]);
     expect(allIn(sixteen, new Uint8Array(0))).toEqual([]);
+  });
+
+  test('finds nothing behind the end that it was given, in memory of one thread or of several', () => {
+    for (const memory of [new ArrayBuffer(100), new SharedArrayBuffer(100)]) {
+      const text = new Uint8Array(memory).fill(0x61);
+      text[59] = 0x22;
+      text[60] = 0x22;
+      for (const finder of [sixteen, single]) {
+        finder.begin(text, 60);
+        expect([finder.next(0), finder.next(60)]).toEqual([59, 60]);
+        finder.begin(text, 59);
+        expect(finder.next(3)).toBe(59);
+        finder.begin(text, 1_000);
+        expect([finder.next(60), finder.next(61)]).toEqual([60, 100]);
+      }
+    }
   });
 
   test('a set that eight bits cannot tell is a defect of whoever names it', () => {

@@ -270,6 +270,17 @@ describe('the reader of a result line', () => {
     }), { numRuns: 5000 });
   });
 
+  it('agrees about what stands anywhere in a long string', () => {
+    const pieces = fc.array(fc.constantFrom('\\n', '\\"', '\\\\', '\\u00e9', '\\u00g9', '\\x', '\t', '\r', '"', 'é', '\u0001', '\\'), { maxLength: 3 });
+    // Around the length from which strings are searched, and the one that is searched at once.
+    const lengths = fc.array(fc.oneof(fc.integer({ min: 50, max: 90 }), fc.integer({ min: 32_600, max: 32_900 })), { minLength: 1, maxLength: 4 });
+    fc.assert(fc.property(lengths, pieces, fc.nat(7), (plain, between, shift) => {
+      const text = plain.map((length, place) => 'a'.repeat(length) + (between[place] ?? '')).join('');
+      const bytes = Buffer.from(`{"custom_id":"a","x":"${text}","result":{"type":"expired"},"y":"${text}"}`);
+      expect(seen(bytes, shift)).toEqual(oracle(bytes));
+    }), { seed: 11, numRuns: 1_000 });
+  });
+
   it.each([
     ['the last of two equal keys', '{"custom_id":"a","custom_id":"b","result":{"type":"expired","type":"canceled"},"result":{"type":"succeeded","message":{"model":"m","usage":{"input_tokens":1,"output_tokens":2}},"message":{"model":"n","usage":{"input_tokens":3,"output_tokens":4,"output_tokens":5}}}}'],
     ['keys that are written with escapes', '{"custom\\u005fid":"a","res\\u0075lt":{"\\u0074ype":"expired"}}'],

@@ -12,7 +12,7 @@
  *   F2  Behind the window stands a byte of the set, so the loop ends inside its memory whatever the text holds.
  *   F3  Memory does not grow with the text.
  */
-import { invariant } from '../segments/errors.ts';
+import { invariant } from './errors.ts';
 
 /** What is used of the global of this name: the types of the runtime know only its names. */
 declare const WebAssembly: {
@@ -67,12 +67,12 @@ const program = Uint8Array.from([
 ]);
 
 /** The function on a memory of its own, or undefined where the processor cannot run it. */
-function instantiate(): { readonly memory: Uint8Array; find(from: number): number } | undefined {
+function instantiate(): { readonly memory: Buffer; find(from: number): number } | undefined {
   if (!WebAssembly.validate(program)) return undefined;
   const memory = new WebAssembly.Memory({ initial: 1 });
   const { find } = new WebAssembly.Instance(new WebAssembly.Module(program), { in: { memory } }).exports;
   invariant(typeof find === 'function', 'the module exports its function');
-  return { memory: new Uint8Array(memory.buffer), find: (from) => Number(find(from)) };
+  return { memory: Buffer.from(memory.buffer), find: (from) => Number(find(from)) };
 }
 
 /** Finds bytes of one set, in one text after the other. */
@@ -81,6 +81,8 @@ export class ByteFinder {
   readonly #wanted: number;
   readonly #window: ReturnType<typeof instantiate>;
   #text: Uint8Array = new Uint8Array(0);
+  /** Where the search ends. */
+  #end = 0;
   /** The part of the text that stands in the window. */
   #from = 0;
   #to = 0;
@@ -96,34 +98,36 @@ export class ByteFinder {
     this.#window?.memory.set(tablesOf(isWanted), lowAt);
   }
 
-  /** Takes up another text, which must not change while it is searched. */
-  begin(text: Uint8Array): void {
+  /** Takes up another text, which must not change while it is searched. Nothing behind `end` is copied. */
+  begin(text: Uint8Array, end = text.length): void {
     this.#text = text;
+    this.#end = Math.min(end, text.length);
     this.#from = 0;
     this.#to = 0;
   }
 
-  /** Offset of the first byte of the set at `from` or behind it; the length of the text when there is none. */
+  /** Offset of the first byte of the set at `from` or behind it; the end of the text when there is none. */
   next(from: number): number {
     const text = this.#text;
+    const end = this.#end;
     const window = this.#window;
     if (!window) {
       let at = from;
-      while (at < text.length && this.#isWanted[text[at] ?? 0] === 0) at += 1;
+      while (at < end && this.#isWanted[text[at] ?? 0] === 0) at += 1;
       return at;
     }
-    for (let at = from; at < text.length; at = this.#to) {
+    for (let at = from; at < end; at = this.#to) {
       if (at < this.#from || at >= this.#to) this.#load(window.memory, at);
       const found = window.find(at - this.#from + windowAt) - windowAt + this.#from;
       if (found < this.#to) return found;
     }
-    return text.length;
+    return end;
   }
 
-  #load(memory: Uint8Array, from: number): void {
-    const text = this.#text;
-    const to = Math.min(from + windowBytes, text.length);
-    memory.set(from === 0 && to === text.length ? text : text.subarray(from, to), windowAt);
+  #load(memory: Buffer, from: number): void {
+    const to = Math.min(from + windowBytes, this.#end);
+    // Memory that is shared between threads is set word by word; filled with, it is copied at once.
+    memory.fill(this.#text.subarray(from, to), windowAt, windowAt + to - from);
     memory[windowAt + to - from] = this.#wanted;
     this.#from = from;
     this.#to = to;
