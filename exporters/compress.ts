@@ -4,7 +4,8 @@
  * single gzip stream would keep one core busy and let the other wait (performance.md, Results).
  *
  * Header and trailer are written here, so nothing in the file depends on a clock, a file name or an operating system: the
- * same blocks give the same bytes. Only another build of zlib may compress the same content to other bytes.
+ * same blocks give the same bytes. Only another build of zlib, or a release with other settings for it, may compress the same
+ * content to other bytes.
  *
  * Invariants
  *   Z1  Pieces reach the file in the order of their blocks.
