@@ -172,3 +172,17 @@ export async function openDoubtWorld(faults: readonly FaultRule[] = []): Promise
   };
   return self;
 }
+
+/** Seals two rows, whose owner opens the gate and is lost before any byte of the provider's: its lease ends, and they are in doubt. */
+export async function loseOwner(world: DoubtWorld): Promise<ArchiveId> {
+  const archive = await world.seal(2);
+  const nowMs = world.now();
+  const prepared = await world.ledger.prepareIntent({ account, owner: 'host/1/aa', leaseMs: 3_000, queueRowsMax: 100, nowMs });
+  if (prepared.kind !== 'prepared') throw new Error(prepared.kind);
+  await world.ledger.armIntent(prepared.intent, 'host/1/aa', nowMs, nowMs);
+  await world.ledger.sendIntent(prepared.intent, 'host/1/aa', nowMs);
+  world.advance(3_001);
+  const expired = await world.ledger.expireLane(account, world.now());
+  if (expired.kind !== 'in_doubt') throw new Error(expired.kind);
+  return archive;
+}

@@ -4,8 +4,8 @@ import type { FaultRule } from '../../local/simulator/simulator.ts';
 import { forgoneKey, outcomeKey } from '../../segments/lake.ts';
 import type { ArchiveOutcome } from '../../segments/outcome.ts';
 import type { ArchiveId, BatchId, RunKey } from '../../segments/segment.ts';
-import { openDoubtWorld, type DoubtWorld } from '../doubt-world.ts';
-import { account, amounts } from '../ledger-world.ts';
+import { loseOwner, openDoubtWorld, type DoubtWorld } from '../doubt-world.ts';
+import { amounts } from '../ledger-world.ts';
 
 let world: DoubtWorld;
 afterEach(async () => await world.close());
@@ -140,15 +140,7 @@ describe('submit.unprovable: forgo', () => {
   /** The owner is lost after the gate, and nobody can see whether it still lives. */
   async function lostOwner(): Promise<ArchiveId> {
     world = await openDoubtWorld();
-    const archive = await world.seal(2);
-    const nowMs = world.now();
-    const prepared = await world.ledger.prepareIntent({ account, owner: 'host/1/aa', leaseMs: 3_000, queueRowsMax: 100, nowMs });
-    if (prepared.kind !== 'prepared') throw new Error(prepared.kind);
-    await world.ledger.armIntent(prepared.intent, 'host/1/aa', nowMs, nowMs);
-    await world.ledger.sendIntent(prepared.intent, 'host/1/aa', nowMs);
-    world.advance(3_001);
-    expect((await world.ledger.expireLane(account, world.now())).kind).toBe('in_doubt');
-    return archive;
+    return await loseOwner(world);
   }
   const forgoing = () => ({ ...world.other(undefined), unprovable: 'forgo' as const });
 

@@ -4,7 +4,7 @@ import type { FaultRule } from '../../local/simulator/simulator.ts';
 import { acceptedKey, outcomeKey } from '../../segments/lake.ts';
 import type { ArchiveId, BatchId } from '../../segments/segment.ts';
 import type { SettlerDependencies } from '../../workers/settler.ts';
-import { landingWaitMs, openDoubtWorld, type DoubtWorld } from '../doubt-world.ts';
+import { landingWaitMs, loseOwner, openDoubtWorld, type DoubtWorld } from '../doubt-world.ts';
 import { account, amounts } from '../ledger-world.ts';
 
 let world: DoubtWorld;
@@ -251,15 +251,7 @@ describe('a create that never became a batch', () => {
   /** The owner is lost after the gate and before any byte of the provider's: its lease ends with the intent `sent`. */
   async function lostOwner(): Promise<ArchiveId> {
     world = await openDoubtWorld();
-    const archive = await world.seal(2);
-    const nowMs = world.now();
-    const prepared = await world.ledger.prepareIntent({ account, owner: 'host/1/aa', leaseMs: 3_000, queueRowsMax: 100, nowMs });
-    if (prepared.kind !== 'prepared') throw new Error(prepared.kind);
-    await world.ledger.armIntent(prepared.intent, 'host/1/aa', nowMs, nowMs);
-    await world.ledger.sendIntent(prepared.intent, 'host/1/aa', nowMs);
-    world.advance(3_001);
-    expect((await world.ledger.expireLane(account, world.now())).kind).toBe('in_doubt');
-    return archive;
+    return await loseOwner(world);
   }
 });
 

@@ -1,31 +1,14 @@
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { asBatchId } from '../../segments/segment.ts';
 import { openClaude } from '../../workers/anthropic.ts';
 import { Reception } from '../../workers/reception.ts';
+import { serve } from '../own-server.ts';
 
 const blocks = Array.from({ length: 24 }, (_, place) => Buffer.alloc(256 * 1024, 97 + place));
 const whole = Buffer.concat(blocks);
 const batch = asBatchId('msgbatch_reception');
-
-const servers: Server[] = [];
-afterEach(() => {
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections();
-    server.close();
-  }
-});
-
-async function serve(handle: (incoming: IncomingMessage, response: ServerResponse) => void): Promise<string> {
-  const server = createServer(handle);
-  servers.push(server);
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  return `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`;
-}
 
 /** Everything that is received, and the error that it ends with. */
 async function receive(url: string, signal = new AbortController().signal, onBlock: () => void = () => undefined): Promise<{ readonly bytes: Buffer; readonly error: unknown }> {

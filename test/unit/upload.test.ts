@@ -1,31 +1,18 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { afterEach, describe, expect, it } from 'vitest';
+import type { IncomingMessage } from 'node:http';
+import { describe, expect, it } from 'vitest';
 import { gateBody, GateShut } from '../../workers/gate.ts';
 import { fetchWith } from '../../workers/upload.ts';
+import { closeServers, serve } from '../own-server.ts';
 
 const blockBytes = 256 * 1024;
 const blocks = Array.from({ length: 40 }, (_, place) => Uint8Array.from(Buffer.alloc(blockBytes, place)));
 const whole = Buffer.concat(blocks);
 const sealed = { sizeBytes: whole.length, sha256: createHash('sha256').update(whole).digest('hex') };
 
-const servers: Server[] = [];
-afterEach(() => {
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections();
-    server.close();
-  }
-});
-
-async function serve(handle: (incoming: IncomingMessage, response: ServerResponse) => void): Promise<string> {
-  const server = createServer(handle);
-  servers.push(server);
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  return `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}/v1/messages/batches`;
-}
+/** The address to which batches are posted on a server of its own. */
+const serveBatches = async (handle: Parameters<typeof serve>[0]): Promise<string> => `${await serve(handle)}/v1/messages/batches`;
 
 async function* inOrder(made: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
   yield* made;
@@ -52,7 +39,7 @@ describe('an upload', () => {
   it('is one request of the announced length, whose blocks come back once each (H1)', async () => {
     let received: Buffer | undefined;
     let headers: IncomingMessage['headers'] = {};
-    const url = await serve((incoming, response) => {
+    const url = await serveBatches((incoming, response) => {
       headers = incoming.headers;
       void read(incoming).then((body) => {
         received = body;
@@ -73,7 +60,7 @@ describe('an upload', () => {
 
   it('asks for the last byte only when the other side has all the others or the kernel holds them (H2)', async () => {
     const opened = withResolvers<IncomingMessage>();
-    const url = await serve((incoming) => opened.resolve(incoming));
+    const url = await serveBatches((incoming) => opened.resolve(incoming));
     const asked = withResolvers<void>();
     const answer = withResolvers<boolean>();
     const body = gateBody(inOrder(blocks), sealed, async () => {
@@ -100,7 +87,7 @@ describe('an upload', () => {
   it('sends nothing more once a reply has come, and never asks for the last byte (H3)', async () => {
     let asked = 0;
     const replied = withResolvers<void>();
-    const url = await serve((incoming, response) => {
+    const url = await serveBatches((incoming, response) => {
       incoming.once('data', () => response.writeHead(413).end('too large', () => replied.resolve()));
     });
     const slow = async function* (): AsyncGenerator<Uint8Array> {
@@ -122,15 +109,15 @@ describe('an upload', () => {
   });
 
   it('fails when the connection dies, and stays unreleased', async () => {
-    const url = await serve((incoming) => incoming.once('data', () => incoming.destroy()));
+    const url = await serveBatches((incoming) => incoming.once('data', () => incoming.destroy()));
     const body = gateBody(inOrder(blocks), sealed, async () => true);
     await expect(fetchWith(body)(url, init)).rejects.toBeInstanceOf(Error);
     expect(body.isReleased()).toBe(false);
   });
 
   it('fails when nobody listens', async () => {
-    const url = await serve(() => undefined);
-    servers.at(-1)?.close();
+    const url = await serveBatches(() => undefined);
+    closeServers();
     const body = gateBody(inOrder(blocks), sealed, async () => true);
     await expect(fetchWith(body)(url, init)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
     expect(body.isReleased()).toBe(false);
@@ -138,7 +125,7 @@ describe('an upload', () => {
 
   it('ends with its signal, also while it waits for the reply', async () => {
     const abort = new AbortController();
-    const url = await serve((incoming) => void read(incoming).then(() => abort.abort()));
+    const url = await serveBatches((incoming) => void read(incoming).then(() => abort.abort()));
     const body = gateBody(inOrder(blocks), sealed, async () => true);
     await expect(fetchWith(body)(url, { ...init, signal: abort.signal })).rejects.toMatchObject({ name: 'AbortError' });
     expect(body.isReleased()).toBe(true);
@@ -148,7 +135,7 @@ describe('an upload', () => {
     [200, 'fails'],
     [429, 'is a reply without all of its words'],
   ])('when the reply %i breaks off, %s', async (status) => {
-    const url = await serve((incoming, response) => {
+    const url = await serveBatches((incoming, response) => {
       void read(incoming).then(() => {
         response.writeHead(status, { 'content-length': '100' });
         response.write('{"id":', () => response.destroy());
