@@ -18,6 +18,8 @@ export const longSuites = [
   'test/flow/doubt-operator.test.ts',
   'test/flow/verbs.test.ts',
   'test/flow/operator-disk.test.ts',
+  'test/flow/s3.test.ts',
+  'test/flow/readme-s3.test.ts',
   'test/flow/s3-machines.test.ts',
   'test/flow/s3-faults.test.ts',
   'test/unit/submit-model.test.ts',
