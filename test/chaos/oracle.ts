@@ -14,7 +14,10 @@ export interface Truth {
   readonly billed: { readonly rows: number; readonly inputTokens: number; readonly outputTokens: number };
   /** How often each custom_id was billed. */
   readonly billedTimes: ReadonlyMap<string, number>;
+  /** Creates whose first bytes have come; their bodies may still be on the way. */
   readonly creates: number;
+  /** How often each fault has struck, by its name. */
+  readonly struck: ReadonlyMap<string, number>;
   /** Requests that a client library sent again by itself. */
   readonly retriedRequests: number;
 }
@@ -23,13 +26,15 @@ export interface Truth {
 export function readTruth(path: string): Truth {
   const batches = new Map<string, number>();
   const billedTimes = new Map<string, number>();
+  const struck = new Map<string, number>();
   let [rows, inputTokens, outputTokens, creates, retriedRequests] = [0, 0, 0, 0, 0];
   for (const line of readFileSync(path, 'utf8').split('\n')) {
     if (line === '') continue;
-    const record = JSON.parse(line) as { kind: string; batch_id?: string; requests?: number; custom_id?: string; operation?: string; retry_count?: string; usage?: { input_tokens: number; output_tokens: number } };
+    const record = JSON.parse(line) as { kind: string; batch_id?: string; requests?: number; custom_id?: string; operation?: string; fault?: string; retry_count?: string; usage?: { input_tokens: number; output_tokens: number } };
     if (record.kind === 'batch_accepted') batches.set(record.batch_id ?? '', record.requests ?? 0);
     if (record.kind === 'request_received' && record.operation === 'batches.create') creates += 1;
     if (record.kind === 'request_received' && Number(record.retry_count ?? 0) > 0) retriedRequests += 1;
+    if (record.kind === 'fault_injected') struck.set(record.fault ?? '', (struck.get(record.fault ?? '') ?? 0) + 1);
     if (record.kind === 'row_billed' && record.usage) {
       rows += 1;
       inputTokens += record.usage.input_tokens;
@@ -37,7 +42,7 @@ export function readTruth(path: string): Truth {
       billedTimes.set(record.custom_id ?? '', (billedTimes.get(record.custom_id ?? '') ?? 0) + 1);
     }
   }
-  return { batches, billed: { rows, inputTokens, outputTokens }, billedTimes, creates, retriedRequests };
+  return { batches, billed: { rows, inputTokens, outputTokens }, billedTimes, creates, struck, retriedRequests };
 }
 
 /** Every file below a folder; none when it does not exist. */

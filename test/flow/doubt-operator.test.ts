@@ -36,7 +36,8 @@ it('a stopped sender is never taken for finished; when it is killed, the archive
   world = await openWorld({ faults: { faults: [{ fault: 'hang', nth: 1 }] } }, { PLIMSOLL_SUBMIT__LANDING_WAIT: '1s' });
   const source = world.write('in.jsonl', tenRows());
   const sender = world.start(['run', source, '--run-key', 'stopped', '--json']);
-  await expect.poll(() => readTruth(world.truthFile).creates, { timeout: 30_000, interval: 20 }).toBe(1);
+  // Whole, not only begun: a sender that stops before its last byte has sent nothing, and another posts at once.
+  await expect.poll(() => readTruth(world.truthFile).struck.get('hang'), { timeout: 30_000, interval: 20 }).toBe(1);
   sender.process.kill('SIGSTOP');
   const worker = world.start(['work']);
   await worker.said('doubt.search_began');
