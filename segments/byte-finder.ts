@@ -10,7 +10,9 @@
  * Invariants
  *   F1  `next` answers as a loop over the bytes would, also where the processor has no such instructions.
  *   F2  Behind the window stands a byte of the set, so the loop ends inside its memory whatever the text holds.
- *   F3  Memory does not grow with the text.
+ *   F3  Memory does not grow with the text, nor with the number of finders: a set has one window in a thread, because the
+ *       runtime reserves gigabytes of addresses for the memory of each. Finders take turns in it, and each sees that
+ *       another one has loaded it since.
  */
 import { invariant } from './errors.ts';
 
@@ -66,20 +68,47 @@ const program = Uint8Array.from([
   ...section(10, [1, ...size(body.length), ...body]),
 ]);
 
-/** The function on a memory of its own, or undefined where the processor cannot run it. */
-function instantiate(): { readonly memory: Buffer; find(from: number): number } | undefined {
+/** The function with the tables of one set in its memory. */
+interface Window {
+  readonly memory: Buffer;
+  find(from: number): number;
+  /** How often it was loaded: who has not loaded it last must load it again (F3). */
+  loads: number;
+}
+
+const windows = new WeakMap<Uint8Array, Window | 'none'>();
+
+function windowOf(isWanted: Uint8Array): Window | undefined {
+  const known = windows.get(isWanted) ?? instantiate(isWanted) ?? 'none';
+  windows.set(isWanted, known);
+  return known === 'none' ? undefined : known;
+}
+
+/** Undefined where the processor cannot run the function, or the process may not reserve the addresses of its memory. */
+function instantiate(isWanted: Uint8Array): Window | undefined {
+  const tables = tablesOf(isWanted);
   if (!WebAssembly.validate(program)) return undefined;
-  const memory = new WebAssembly.Memory({ initial: 1 });
-  const { find } = new WebAssembly.Instance(new WebAssembly.Module(program), { in: { memory } }).exports;
-  invariant(typeof find === 'function', 'the module exports its function');
-  return { memory: Buffer.from(memory.buffer), find: (from) => Number(find(from)) };
+  try {
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    const { find } = new WebAssembly.Instance(new WebAssembly.Module(program), { in: { memory } }).exports;
+    invariant(typeof find === 'function', 'the module exports its function');
+    const bytes = Buffer.from(memory.buffer);
+    bytes.set(tables, lowAt);
+    return { memory: bytes, find: (from) => Number(find(from)), loads: 0 };
+  } catch (error) {
+    // As under `ulimit -v`.
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }
 
 /** Finds bytes of one set, in one text after the other. */
 export class ByteFinder {
   readonly #isWanted: Uint8Array;
   readonly #wanted: number;
-  readonly #window: ReturnType<typeof instantiate>;
+  readonly #window: Window | undefined;
+  /** The load of the window that is this finder's. */
+  #load = 0;
   #text: Uint8Array = new Uint8Array(0);
   /** Where the search ends. */
   #end = 0;
@@ -88,14 +117,13 @@ export class ByteFinder {
   #to = 0;
 
   /**
-   * @param isWanted per byte, 0 when it is not in the set; the set may have eight different rows at most
+   * @param isWanted per byte, 0 when it is not in the set; the set may have eight different rows at most, and never changes
    * @param canVector false walks byte by byte, as it does where the processor has no other way
    */
   constructor(isWanted: Uint8Array, canVector = true) {
     this.#isWanted = isWanted;
     this.#wanted = isWanted.findIndex((kind) => kind !== 0);
-    this.#window = canVector ? instantiate() : undefined;
-    this.#window?.memory.set(tablesOf(isWanted), lowAt);
+    this.#window = canVector ? windowOf(isWanted) : undefined;
   }
 
   /** Takes up another text, which must not change while it is searched. Nothing behind `end` is copied. */
@@ -117,14 +145,17 @@ export class ByteFinder {
       return at;
     }
     for (let at = from; at < end; at = this.#to) {
-      if (at < this.#from || at >= this.#to) this.#load(window.memory, at);
+      if (at < this.#from || at >= this.#to || window.loads !== this.#load) this.#fill(window, at);
       const found = window.find(at - this.#from + windowAt) - windowAt + this.#from;
       if (found < this.#to) return found;
     }
     return end;
   }
 
-  #load(memory: Buffer, from: number): void {
+  #fill(window: Window, from: number): void {
+    const { memory } = window;
+    window.loads += 1;
+    this.#load = window.loads;
     const to = Math.min(from + windowBytes, this.#end);
     // Memory that is shared between threads is set word by word; filled with, it is copied at once.
     memory.fill(this.#text.subarray(from, to), windowAt, windowAt + to - from);

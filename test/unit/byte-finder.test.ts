@@ -1,6 +1,7 @@
 /** Finding bytes sixteen at a time, and one by one: both say the same (F1 to F3). */
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ByteFinder } from '../../segments/byte-finder.ts';
 
 const setOf = (...bytes: readonly number[]): Uint8Array => {
@@ -66,6 +67,29 @@ describe('a byte finder', () => {
         expect([finder.next(60), finder.next(61)]).toEqual([60, 100]);
       }
     }
+  });
+
+  test('two finders of one set, asked in turn, see each its own text (F3)', () => {
+    const [one, other] = [new ByteFinder(set), new ByteFinder(set)];
+    const text = (place: number): Uint8Array => new Uint8Array(100).fill(0x61).fill(0x22, place, place + 1);
+    one.begin(text(70));
+    other.begin(text(40));
+    expect([one.next(0), other.next(0), one.next(50), other.next(41), one.next(71)]).toEqual([70, 40, 70, 100, 100]);
+  });
+
+  test('a thousand finders of a set reserve the addresses of one (F3)', () => {
+    const finders = Array.from({ length: 1_000 }, () => new ByteFinder(set));
+    expect(finders.map((finder) => allIn(finder, Uint8Array.of(0x61, 0x22)))).toEqual(finders.map(() => [1]));
+    const reservedGiB = Number(/VmSize:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) / 1024 ** 2;
+    expect(reservedGiB).toBeLessThan(500);
+  });
+
+  test('where no addresses can be reserved, it walks byte by byte (F1)', () => {
+    const refused = class { constructor() { throw new RangeError('could not allocate memory'); } };
+    vi.stubGlobal('WebAssembly', Object.assign(Object.create(Reflect.get(globalThis, 'WebAssembly') as object) as object, { Memory: refused }));
+    const finder = new ByteFinder(setOf(0x22));
+    vi.unstubAllGlobals();
+    expect(allIn(finder, Buffer.from('a"bc"'))).toEqual([1, 4]);
   });
 
   test('a set that eight bits cannot tell is a defect of whoever names it', () => {
