@@ -1,6 +1,6 @@
 /** Proves that the ledger knows what the lake knows, before this process posts or takes prompts in, and while it works. */
 import type { Redis } from 'ioredis';
-import { behind } from '../segments/ledger/behind.ts';
+import { behind, standingFault } from '../segments/ledger/behind.ts';
 import { newestGeneration, openLedgerGuard, type LedgerGuard } from '../segments/ledger/guard.ts';
 import { openStanding } from '../segments/ledger/standing.ts';
 import { PlimsollError } from '../segments/errors.ts';
@@ -11,7 +11,6 @@ export interface Watch {
   stop(): void;
 }
 
-const underWay = 'a rebuild of the ledger is under way or was interrupted';
 /** How often an idle process looks whether the ledger is still the one that it started on. */
 const lookEveryMs = 2_000;
 /** Redis may be away for long; then the error at hand is told and not the ledger's. */
@@ -53,7 +52,7 @@ export async function explainByLedger(guard: LedgerGuard, error: unknown): Promi
 export async function enterDecision(installation: Installation): Promise<void> {
   const redis = installation.connect();
   const found = await openStanding(redis, installation.keys).read().finally(() => redis.disconnect());
-  const reason = found.behind ?? (found.isRecovering ? underWay : undefined);
+  const reason = standingFault(found);
   if (reason !== undefined) throw behind(reason, 'standing');
 }
 
@@ -63,7 +62,7 @@ export async function enterIngest(installation: Installation): Promise<Redis> {
   await redis.ping();
   const newest = await newestGeneration(installation.store);
   const found = await openStanding(redis, installation.keys).read();
-  const reason = found.behind ?? (found.isRecovering ? underWay : found.generation < newest ? `the lake has seen generation ${newest}, the ledger is at ${found.generation}` : undefined);
+  const reason = standingFault(found) ?? (found.generation < newest ? `the lake has seen generation ${newest}, the ledger is at ${found.generation}` : undefined);
   if (reason === undefined) return redis;
   redis.disconnect();
   throw behind(reason, 'standing');

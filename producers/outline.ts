@@ -16,6 +16,7 @@
  *       any other character and half of a pair.
  */
 import { ByteFinder } from '../segments/byte-finder.ts';
+import { endsPlain } from '../segments/json-bytes.ts';
 import { isPlainCharacter, mayBeginUnplain } from '../segments/normalization.ts';
 
 /** A line and the latin1 reading of it that is judged. */
@@ -48,10 +49,7 @@ const headBytes = 32;
 /** What the walk stops at in a string: a byte that decides something, or the beginning of a character that normalising may
  *  lengthen. Everything else is 0. */
 const [decisive, perhapsUnplain] = [1, 2];
-const byteKinds = new Uint8Array(256);
-byteKinds.fill(decisive, 0, 0x20);
-byteKinds[quote] = decisive;
-byteKinds[backslash] = decisive;
+const byteKinds = endsPlain.map((ends) => (ends === 1 ? decisive : 0));
 for (let lead = 0x80; lead <= 0xff; lead += 1) if (mayBeginUnplain(lead)) byteKinds[lead] = perhapsUnplain;
 
 /** What may follow a backslash, `u` excepted. */

@@ -19,7 +19,7 @@ import { asRunKey, type IntentId, type RunKey } from '../segment.ts';
 import type { Log, Now } from '../stage.ts';
 import { putDocument, readDocument } from '../store/document.ts';
 import type { Store } from '../store/store.ts';
-import { behind, rebuildHint, rebuilt } from './behind.ts';
+import { behind, rebuildHint, rebuilt, standingFault } from './behind.ts';
 import type { Ledger, LedgerProof } from './ledger.ts';
 import type { StandingPort } from './standing.ts';
 
@@ -146,9 +146,4 @@ export async function openedRuns(store: Store): Promise<readonly RunKey[]> {
     if (known) runs.push(known);
   }
   return runs;
-}
-
-function standingFault(found: { readonly behind: string | undefined; readonly isRecovering: boolean }): string | undefined {
-  if (found.behind !== undefined) return found.behind;
-  return found.isRecovering ? 'a rebuild of the ledger is under way or was interrupted' : undefined;
 }
