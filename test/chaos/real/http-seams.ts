@@ -2,7 +2,7 @@
  * The seams in Node's own HTTP client, in which the create call of the provider, the read of its results and
  * every write of a lake in a bucket leave.
  *
- * Invariants: K1 to K3 of `seams.ts`.
+ * Invariants: K1 to K4 of `seams.ts`.
  */
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import type { Readable } from 'node:stream';

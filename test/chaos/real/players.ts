@@ -93,7 +93,7 @@ export class Players {
       const exit = { code: code as number | null, signal: signal as NodeJS.Signals | null, isOurs, stdout, stderr };
       this.said.push(stdout, stderr);
       // A program that ends by an error of ours says so in its own words; anything else is a crash.
-      if ((!isOurs && signal !== null) || /\nNode\.js v\d+\.\d+\.\d+\n*$/.test(stderr)) this.deaths.push(`${args[0] ?? ''}: ${signal ?? ''} ${stderr.slice(-600)}`);
+      if ((!isOurs && signal !== null) || /\nNode\.js v\d+\.\d+\.\d+\n*$/.test(stderr)) this.deaths.push(`${args[0] ?? ''}: ${signal ?? ''} ${stderr.slice(-1_200)}`);
       return exit;
     });
     const player: Player = {

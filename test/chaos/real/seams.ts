@@ -7,6 +7,8 @@
  *   K1  `before`: nothing of the effect has happened. `after`: all of it has, and the program does not know it yet.
  *   K2  A strike is told before it strikes, so no death goes unnoticed.
  *   K3  A strike strikes once in the life of a process.
+ *   K4  A command is struck at its first passing. The client hands it over again when its connection is back, to nobody who
+ *       waits: a promise of ours would then be rejected unseen and end the process.
  */
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
@@ -35,8 +37,10 @@ function subjectOf(argument: unknown): string {
   return typeof argument === 'string' ? (/"(?:archive|intent|entity|chunk)":"([^"]+)"/.exec(argument)?.[1] ?? '') : '';
 }
 
+const handedOver = new WeakSet<object>();
 Redis.prototype.sendCommand = function (command, stream) {
-  const name = effectOf(command);
+  const name = handedOver.has(command) ? undefined : effectOf(command);
+  handedOver.add(command);
   if (name === undefined || !isStruck(name)) return sendCommand.call(this, command, stream);
   const fault = (): Error => Object.assign(new Error('the connection was lost'), { name: 'MaxRetriesPerRequestError' });
   return through(name, subjectOf(command.args[3]), async () => (await sendCommand.call(this, command, stream)) as unknown, fault);

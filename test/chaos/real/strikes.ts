@@ -2,7 +2,7 @@
  * What a process is told to suffer, and the suffering: shared by the seams of `seams.ts` and `http-seams.ts`, which call it
  * where the product meets the world.
  *
- * Invariants: K1 to K3 of `seams.ts`.
+ * Invariants: K1 to K4 of `seams.ts`.
  */
 import fs from 'node:fs';
 import type { Plan, Strike } from './points.ts';
