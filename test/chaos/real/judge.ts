@@ -34,7 +34,7 @@ export function judge(remains: Remains): Findings {
   const forgone = forgoneOf(remains.lake);
   const manifests = filesBelow(join(remains.lake, 'runs')).filter((file) => /\/archives\/[^/]+\.json$/.test(file)).map((file) => JSON.parse(readFileSync(file, 'utf8')) as ArchiveManifest);
   breaches.push(
-    ...judgeRows(remains, rows), ...judgeBatches(truth, manifests, forgone, remains), ...judgeContent(rows, truth), ...judgeMoney(truth, manifests, rows, forgone, histories, remains),
+    ...judgeRows(remains, rows), ...judgeBatches(truth, manifests, forgone, remains), ...judgeContent(rows, truth, remains.lake), ...judgeMoney(truth, manifests, rows, forgone, histories, remains),
     ...judgeForgone(forgone, rows),
     ...judgeEvents(histories, manifests, remains), ...judgeHygiene(remains, histories, truth),
     ...histories.flatMap((history) => history.breaches),
@@ -103,16 +103,20 @@ function judgeBatches(truth: Truth, manifests: readonly ArchiveManifest[], forgo
 }
 
 /** I9, I13: an exported row says what the provider said, and a dead letter's reason is true. */
-function judgeContent(rows: readonly Row[], truth: Truth): string[] {
+function judgeContent(rows: readonly Row[], truth: Truth, lake: string): string[] {
   const found: string[] = [];
+  const canceled = new Set(filesBelow(join(lake, 'journal/runs')).flatMap((file) => /\/([^/]+)\/canceled\.json$/.exec(file)?.[1] ?? []));
   const byBatch = new Map(truth.batches.map((batch) => [batch.id, new Set([...batch.results.values()].map((result) => JSON.stringify(result)))]));
   for (const row of rows) {
     if (row.status === 'rejected' || row.result === null || row.batch_id === null) continue;
     if (!byBatch.get(row.batch_id)?.has(JSON.stringify(row.result))) found.push(`I9: ${row.id} holds a result that batch ${row.batch_id} does not have`);
-    const type = (row.result as { type?: string }).type;
+    const { type, error } = row.result as { type?: string; error?: { error?: { type?: string } } };
+    const isPassing = type === 'expired' || (type === 'errored' && error?.error?.type !== 'invalid_request_error');
     const isTrue = row.status === 'succeeded' ? type === 'succeeded'
       : row.reason === 'expired' ? type === 'expired'
-      : row.reason === 'canceled_externally' || row.reason === 'canceled' ? type === 'canceled'
+      : row.reason === 'canceled_externally' ? type === 'canceled'
+      // What would go round again ends with its run, when that was canceled meanwhile.
+      : row.reason === 'canceled' ? type === 'canceled' || (isPassing && canceled.has(row.run_key))
       : row.reason === 'invalid_request' || row.reason === 'account_fault' ? type === 'errored'
       : row.reason === 'attempts_exhausted' ? type === 'errored' || type === 'expired'
       : true;
