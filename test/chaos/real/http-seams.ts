@@ -40,19 +40,23 @@ http.request = (address, ...rest) => {
 };
 syncBuiltinESMExports();
 
-/** Does what is due at a point of a request; a fault ends the request. */
-async function strikeAt(request: Outgoing, point: string, subject: string, fault: () => Error): Promise<void> {
+/**
+ * Does what is due at a point of a request; a fault ends the request. True: it did. A request whose reply has come whole is
+ * destroyed too once its connection is closed, so `destroyed` does not tell whether a reply was lost.
+ */
+async function strikeAt(request: Outgoing, point: string, subject: string, fault: () => Error): Promise<boolean> {
   const strike = dueAt(point);
   const broken = strike && (await suffer(strike, subject, fault));
   if (broken) request.destroy(broken);
+  return broken !== undefined;
 }
 
 function strikeCreate(request: Outgoing, subject: string): void {
   const { write, end, emit } = request;
   const fault = (): Error => errnoError('EPIPE', 'broken pipe');
-  const strike = async (point: string): Promise<void> => await strikeAt(request, `claude.create:${point}`, subject, fault);
+  const strike = async (point: string): Promise<boolean> => await strikeAt(request, `claude.create:${point}`, subject, fault);
   // In order: a block stands behind what struck before it.
-  let line = strike('before');
+  let line: Promise<unknown> = strike('before');
   request.write = (block, given) => {
     line = line.then(async () => {
       await strike('midway');
@@ -71,7 +75,7 @@ function strikeCreate(request: Outgoing, subject: string): void {
   };
   request.emit = (event, ...parts) => {
     if (event !== 'response' || !wanted.has('claude.create:after')) return emit.call(request, event, ...parts);
-    void strike('after').then(() => request.destroyed || emit.call(request, event, ...parts));
+    void strike('after').then((isLost) => isLost || emit.call(request, event, ...parts));
     return true;
   };
 }
@@ -80,15 +84,15 @@ function strikeCreate(request: Outgoing, subject: string): void {
 function strikeResults(request: Outgoing, subject: string): void {
   const { end, emit } = request;
   const fault = (): Error => errnoError('ECONNRESET', 'the connection was reset');
-  const strike = async (side: string): Promise<void> => await strikeAt(request, `claude.results:${side}`, subject, fault);
+  const strike = async (side: string): Promise<boolean> => await strikeAt(request, `claude.results:${side}`, subject, fault);
   request.end = () => {
     void strike('before').then(() => request.destroyed || end.call(request));
     return request;
   };
   request.emit = (event, ...parts) => {
     if (event !== 'response') return emit.call(request, event, ...parts);
-    void strike('after').then(() => {
-      if (request.destroyed) return;
+    void strike('after').then((isLost) => {
+      if (isLost) return;
       if (wanted.has('claude.results:midway')) halve(parts[0] as Readable, subject, fault);
       emit.call(request, event, ...parts);
     });
@@ -121,8 +125,8 @@ function halve(incoming: Readable, subject: string, fault: () => Error): void {
 function strikeWrite(request: Outgoing, key: string): void {
   const { write, end, emit } = request;
   const fault = (): Error => errnoError('ECONNRESET', 'the connection was reset');
-  const strike = async (side: string): Promise<void> => await strikeAt(request, `lake.${lakeKind(key)}:${side}`, key, fault);
-  let line = strike('before');
+  const strike = async (side: string): Promise<boolean> => await strikeAt(request, `lake.${lakeKind(key)}:${side}`, key, fault);
+  let line: Promise<unknown> = strike('before');
   request.write = (block, given) => {
     line = line.then(() => {
       if (request.destroyed) given?.(fault());
@@ -139,7 +143,7 @@ function strikeWrite(request: Outgoing, key: string): void {
   request.emit = (event, ...parts) => {
     // A refusal has no effect that anything could follow.
     if (event !== 'response' || (parts[0] as { statusCode: number }).statusCode !== 200) return emit.call(request, event, ...parts);
-    void strike('after').then(() => request.destroyed || emit.call(request, event, ...parts));
+    void strike('after').then((isLost) => isLost || emit.call(request, event, ...parts));
     return true;
   };
 }
