@@ -3,8 +3,10 @@ import type { Redis } from 'ioredis';
 import { behind, standingFault } from '../segments/ledger/behind.ts';
 import { newestGeneration, openLedgerGuard, type LedgerGuard } from '../segments/ledger/guard.ts';
 import { openStanding } from '../segments/ledger/standing.ts';
+import { carryOutWords } from '../segments/ledger/words.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { Installation } from './compose.ts';
+import { applyTiers } from './tiers.ts';
 
 export interface Watch {
   readonly guard: LedgerGuard;
@@ -22,7 +24,12 @@ export async function watchLedger(installation: Installation, owner: string, onB
   // The connection has its name before the ledger is looked at, so a rebuild that begins now sees this process.
   await redis.ping();
   const standing = openStanding(redis, installation.keys);
-  const guard = await openLedgerGuard({ ...installation, standing }, owner);
+  const carryOut = async (): Promise<void> => {
+    const { config, ledger, now } = installation;
+    const { movedClients } = await carryOutWords({ ...installation, archiveRowsMax: config.archive.rowsMax });
+    if (movedClients > 0) await applyTiers(config, ledger, now());
+  };
+  const guard = await openLedgerGuard({ ...installation, standing, carryOutWords: carryOut }, owner);
   let looking: Promise<void> | undefined;
   const look = async (): Promise<void> => {
     try {

@@ -46,8 +46,9 @@ export function resumeCommand(exit: (code: ExitCode) => void): Command {
           await enterDecision(installation);
           const { ledger, store, wake, now } = installation;
           const target = await findTarget(ledger, name, now());
-          const { queued, ended, left } = await ledger.resume(target, now());
+          // The journal first here too: whoever carries out the hold that it had must see that it is over.
           await journalHold(store, target, false, now());
+          const { queued, ended, left } = await ledger.resume(target, now());
           for (const chunk of queued) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
           await wake.wake({ stage: 'submit', entity: 'next', epoch: now() });
           if (options.json) printJson({ ...namesOf(target), state: left.length === 0 ? 'flowing' : 'stopped', ended, left, resumed_chunks: queued.length });

@@ -11,6 +11,8 @@
  *   U2  A generation or an epoch other than the one seen at the start shuts the gate of this process for good.
  *   U3  Once one process has found the ledger behind, no process posts on it until it was rebuilt.
  *   U4  The lake is listed before the ledger is asked: what is written in between can only be known to the ledger.
+ *   U5  What operators have said is carried out after each comparison and before the next intent: a word stands in the lake
+ *       before the ledger knows it, so one that is missing there is no proof of a set-back, and still it holds (words.ts).
  */
 import { PlimsollError } from '../errors.ts';
 import { decodeJournal } from '../journal.ts';
@@ -27,6 +29,8 @@ export interface GuardDependencies {
   readonly standing: StandingPort;
   readonly ledger: Pick<Ledger, 'readRun'>;
   readonly store: Store;
+  /** Carries out the words of operators that the ledger does not know (U5). */
+  readonly carryOutWords: () => Promise<void>;
   readonly now: Now;
   readonly log: Log;
 }
@@ -48,6 +52,7 @@ export async function openLedgerGuard(dependencies: GuardDependencies, owner: st
   const compare = async (): Promise<void> => {
     const gap = await findGap(dependencies);
     if (gap) throw await condemn(gap.reason, gap.where);
+    await dependencies.carryOutWords();
   };
   const server = (await standing.read()).server;
   await compare();
@@ -83,7 +88,7 @@ export interface LedgerGap {
 }
 
 /** Compares the ledger with the lake; undefined when the ledger knows everything that must be known (U1, U4). */
-export async function findGap({ standing, ledger, store }: Omit<GuardDependencies, 'now' | 'log'>): Promise<LedgerGap | undefined> {
+export async function findGap({ standing, ledger, store }: Omit<GuardDependencies, 'carryOutWords' | 'now' | 'log'>): Promise<LedgerGap | undefined> {
   const newest = await newestGeneration(store);
   const intents = await keysUnder(store, 'journal/intents/');
   const runs = await openedRuns(store);
@@ -101,7 +106,7 @@ export async function findGap({ standing, ledger, store }: Omit<GuardDependencie
   return undefined;
 }
 
-async function gapOfRun({ standing, ledger, store }: Omit<GuardDependencies, 'now' | 'log'>, run: RunKey): Promise<LedgerGap | undefined> {
+async function gapOfRun({ standing, ledger, store }: Omit<GuardDependencies, 'carryOutWords' | 'now' | 'log'>, run: RunKey): Promise<LedgerGap | undefined> {
   const record = (await standing.knowsRun(run)) ? await ledger.readRun(run) : undefined;
   if (record && record.state !== 'ingesting') return undefined;
   const ingested = await readDocument(store, runIngestedKey(run));

@@ -2,7 +2,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runIngestedKey, runOpenKey } from '../../segments/lake.ts';
 import { findGap, openLedgerGuard, type LedgerGuard } from '../../segments/ledger/guard.ts';
+import { carryOutWords } from '../../segments/ledger/words.ts';
 import { openStanding, type StandingPort } from '../../segments/ledger/standing.ts';
+import type { StageLog } from '../../segments/stage.ts';
+import { journalBudget, journalCancellation, journalHold, journalTier } from '../../segments/store/decisions.ts';
 import { putDocument } from '../../segments/store/document.ts';
 import { account, ledgerForTest, nowMs, runA, runB, type LedgerWorld } from '../ledger-world.ts';
 import { storeForTest } from '../spool-world.ts';
@@ -18,9 +21,14 @@ beforeEach(async () => {
 afterEach(async () => {
   await world.close();
   await lake.close();
+  said.length = 0;
 });
 
-const dependencies = () => ({ standing, ledger: world.ledger, store: lake.store, now: () => nowMs, log: () => undefined });
+const said: StageLog[] = [];
+const dependencies = () => {
+  const common = { ledger: world.ledger, store: lake.store, now: () => nowMs, log: (entry: StageLog) => void said.push(entry) };
+  return { ...common, standing, carryOutWords: async () => void (await carryOutWords({ ...common, archiveRowsMax: 100 })) };
+};
 const open = async (owner = 'worker-1'): Promise<LedgerGuard> => await openLedgerGuard(dependencies(), owner);
 const isBehind = expect.objectContaining({ code: 'ledger_behind' }) as Error;
 /** A sealed archive in line, as most tests need it. */
@@ -63,6 +71,66 @@ describe('a start', () => {
     expect(await findGap(dependencies())).toMatchObject({ reason: expect.stringContaining('0 of the 4') as string });
     await world.add(4);
     expect(await findGap(dependencies())).toBeUndefined();
+  });
+});
+
+describe('a ledger that knows less of what operators said than the lake (U5)', () => {
+  const held = { kind: 'run', run: runA } as const;
+  const stops = async (): Promise<readonly string[]> => (await world.ledger.listStops(nowMs)).map((stop) => `${stop.reason} ${stop.run ?? stop.segment ?? ''}`);
+
+  it('holds what is held and cancels what is canceled before anything of it can be prepared', async () => {
+    await inLine();
+    await world.open(runB);
+    await world.add(2, { run: runB });
+    await journalHold(lake.store, held, true, nowMs);
+    await journalCancellation(lake.store, runB);
+    const proof = await (await open()).prove();
+    expect(await prepare(proof)).toMatchObject({ kind: 'nothing' });
+    expect(await stops()).toEqual([`operator ${runA}`]);
+    expect((await world.ledger.readRun(runB))?.state).toBe('canceling');
+    expect(said.map((line) => `${line.event} ${line.subject} ${String(line.detail?.['word'])}`)).toEqual([`ledger.word_carried_out run:${runB} cancel`, `ledger.word_carried_out run:${runA} hold`]);
+    said.length = 0;
+    await open('again');
+    expect(said).toEqual([]);
+  });
+
+  it('lets flow what was let go again, and whatever is let go while it looks', async () => {
+    await inLine();
+    await journalHold(lake.store, held, true, nowMs);
+    await journalHold(lake.store, held, false, nowMs);
+    await open();
+    expect(await stops()).toEqual([]);
+    await journalHold(lake.store, held, true, nowMs);
+    const hold = async (...request: Parameters<typeof world.ledger.hold>): Promise<boolean> => {
+      await journalHold(lake.store, held, false, nowMs);
+      return await world.ledger.hold(...request);
+    };
+    await carryOutWords({ ...dependencies(), ledger: { ...world.ledger, hold }, archiveRowsMax: 100 });
+    expect(await stops()).toEqual([]);
+  });
+
+  it('has the newest limit and the newest tier, and an older word undoes neither', async () => {
+    const limit = { target: 'all', tokens: 100, microUsd: undefined, window: 'total' } as const;
+    await journalBudget(lake.store, limit, nowMs);
+    await journalTier(lake.store, { client: 'etl', tier: 'pilot', by: 'ada', reason: 'r', fromUnset: null, setAtMs: nowMs });
+    await open();
+    expect(await world.ledger.listBudgets()).toMatchObject([{ target: 'all', tokens: 100 }]);
+    expect(await world.ledger.readTiers()).toMatchObject([{ client: 'etl', tier: 'pilot' }]);
+    await world.ledger.setBudget({ ...limit, tokens: 50 }, 'operator', nowMs + 1);
+    await open('again');
+    expect(await world.ledger.listBudgets()).toMatchObject([{ target: 'all', tokens: 50 }]);
+  });
+
+  it('learns it too when another server answers while it is at work', async () => {
+    await inLine();
+    const guard = await open();
+    const moved = { ...standing, read: async () => ({ ...(await standing.read()), server: 'other' }) };
+    expect((await guard.prove()).server).not.toBe('other');
+    const watching = await openLedgerGuard({ ...dependencies(), standing: moved }, 'worker-2');
+    await journalHold(lake.store, held, true, nowMs);
+    moved.read = standing.read;
+    await watching.prove();
+    expect(await stops()).toEqual([`operator ${runA}`]);
   });
 });
 

@@ -229,7 +229,7 @@ describe('a rebuild', () => {
           throw error;
         });
         if (isDone) break;
-        const guard = openLedgerGuard({ standing, ledger, store, now, log: () => undefined }, 'worker');
+        const guard = openLedgerGuard({ standing, ledger, store, now, carryOutWords: async () => undefined, log: () => undefined }, 'worker');
         // Before its first step a rebuild has changed nothing.
         if (steps > 0) shut.push(await guard.then(() => 'open', (error: unknown) => (error instanceof PlimsollError ? error.code : 'another error')));
       }

@@ -1,4 +1,4 @@
--- Sets a budget. One that an operator has set is not undone by the configuration.
+-- Sets a budget. One that an operator has set is not undone by the configuration, nor by an older word of operators.
 -- request  {target, mode?, tokens?, microUsd?, runtimeMs?, onLate?, window, origin: "config" | "operator", nowMs}
 -- returns  {isSet}
 -- Atomic because limit and window belong together, and because what the unfinished runs have reserved and spent before has
@@ -6,6 +6,7 @@
 -- whose window becomes a run.
 local key = P .. 'budget:' .. q.target
 if q.origin == 'config' and get(key, 'origin') == 'operator' then return '{"isSet":false}' end
+if q.origin == 'operator' and get(key, 'origin') == 'operator' and num(key, 'setAtMs') > q.nowMs then return '{"isSet":false}' end
 
 -- Puts the chunks that a run has packed into its account of this budget, as if the budget had been there from its start.
 local function joinRun(run)
