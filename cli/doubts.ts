@@ -3,11 +3,13 @@ import { Command } from 'commander';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { microUsdToUsd } from '../segments/price.ts';
 import { asBatchId, type ArchiveId } from '../segments/segment.ts';
-import { readForgoing } from '../segments/store/decisions.ts';
+import { heldByOperator } from '../segments/ledger/doubts.ts';
+import { journalDoubtHold, readForgoing } from '../segments/store/decisions.ts';
 import { emptyScansMin } from '../workers/adopter.ts';
 import { forgo } from '../workers/forgo.ts';
 import { archiveOf } from '../workers/workspace.ts';
 import { type Installation } from './compose.ts';
+import { enterDecision } from './guard.ts';
 import { connectClaude } from './provider.ts';
 import { doubtDocument, doubtText, viewDoubts, type DoubtView } from './doubt-report.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
@@ -175,8 +177,12 @@ function holdCommand(exit: (code: ExitCode) => void): Command {
       const options = command.optsWithGlobals<CommonOptions>();
       exit(
         await withInstallation(options, 'words', async (installation) => {
+          await enterDecision(installation);
+          const { ledger, store, now } = installation;
           const view = await doubtOf(installation, archive);
-          if (!(await installation.ledger.holdIntent(view.intent.intent, 'operator', installation.now()))) throw resolved(view.archive.archive);
+          // The journal first: what a person keeps must not be sent by itself after the ledger was rebuilt.
+          await journalDoubtHold(store, view.intent.intent, now());
+          if (!(await ledger.holdIntent(view.intent.intent, heldByOperator, now()))) throw resolved(view.archive.archive);
           conclude(options, view, 'held', `${view.archive.archive} waits for a decision: plimsoll doubts`, {});
           return 0;
         }),

@@ -114,7 +114,7 @@ export interface BudgetDocument {
 
 /** `journal/holds/<scope>/<n>.json`. */
 export interface HoldDocument {
-  /** `segment:NAME` or `run:KEY`. */
+  /** `segment:NAME`, `run:KEY`, or `doubt:INTENT` for a doubt that is left to a person. */
   readonly scope: string;
   readonly isHeld: boolean;
 }
@@ -168,7 +168,7 @@ const schemas = {
   budget: z.looseObject({
     target: text, tokens: count.optional(), microUsd: count.optional(), runtimeMs: count.optional(), onLate: z.enum(['wait', 'cancel']).optional(), mode: z.enum(['strict', 'estimate']).optional(), window: text, timeZone: text.optional(), setAtMs: count,
   }),
-  hold: z.looseObject({ scope: z.string().regex(/^(segment|run):/), isHeld: z.boolean() }),
+  hold: z.looseObject({ scope: z.string().regex(/^(segment|run|doubt):/), isHeld: z.boolean() }),
   replan: z.looseObject({ v: z.literal(1), replan: text, segment: text, by: text, reason: text, decidedAtMs: count, option: z.looseObject({}), priceVersion: text, chunks: z.array(replanned) }),
   tier: z.looseObject({ v: z.literal(1), client: text, tier: text.nullable(), from: text.nullable(), by: text, reason: text, ordinal: z.int().min(1), setAtMs: count }),
   deferral: z.looseObject({

@@ -96,7 +96,7 @@ export function budgetKey(target: string, ordinal: number): string {
 
 export const holdPrefix = 'journal/holds/';
 
-/** The nth word of an operator on what is held, `segment:NAME` or `run:KEY`; the newest holds. */
+/** The nth word of an operator on what is held, `segment:NAME`, `run:KEY` or `doubt:INTENT`; the newest holds. */
 export function holdKey(scope: string, ordinal: number): string {
   return `${holdPrefix}${scope}/${String(ordinal).padStart(6, '0')}.json`;
 }

@@ -10,6 +10,9 @@ const strangersKeptMs = 30 * 86_400_000;
 /** A batch ends within a day (claude-batches.md 2.4); after that its results say whose it is, whatever its count. */
 export const forgoneMs = 26 * 3_600_000;
 
+/** The reason of a doubt that a person has left to a person. */
+export const heldByOperator = 'operator';
+
 type DoubtMethods = 'listDoubts' | 'fenceIntent' | 'noteLook' | 'absolveIntent' | 'holdIntent' | 'forgoIntent' | 'disownBatch' | 'readClaims' | 'noteStranger' | 'bookLeak';
 
 /** The methods of the ledger for doubts, on its connection. */

@@ -26,6 +26,7 @@ import { putDocument } from '../store/document.ts';
 import { fillSums, readBudgets, readDeferrals, readHolds, readIntentEvidence, readRunEvidence, readTiers } from '../store/evidence.ts';
 import type { Store } from '../store/store.ts';
 import { newestGeneration, openedRuns } from './guard.ts';
+import { heldByOperator } from './doubts.ts';
 import type { Budget, TierAssignment } from './ledger.ts';
 import type { Restore } from './restore.ts';
 
@@ -124,7 +125,8 @@ async function write({ restore, budgets, tierBudgets, archiveRowsMax, now }: Reb
   }
   // Nothing is measured here: only where the rows of a source that is still read have to go.
   for (const { run, deferrals: found } of deferrals) await ledger.measureClients({ run, clients: found.map((known) => ({ client: known.client, parts: [], floorRow: 0, tier: undefined, known })), nowMs: now() });
-  for (const target of holds) await ledger.hold(target, now());
+  for (const target of holds.targets) await ledger.hold(target, now());
+  for (const intent of holds.doubts) await ledger.holdIntent(intent, heldByOperator, now());
 }
 
 interface Lake {

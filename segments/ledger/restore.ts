@@ -22,7 +22,7 @@ import { openRedisLedger } from './redis.ts';
 import { scriptCaller, type ScriptName } from './scripts.ts';
 
 /** What a rebuild does as operators, producers and configuration do it. */
-export type RebuildLedger = Pick<Ledger, 'setBudget' | 'cancelRun' | 'replanChunks' | 'hold' | 'setTier' | 'measureClients'>;
+export type RebuildLedger = Pick<Ledger, 'setBudget' | 'cancelRun' | 'replanChunks' | 'hold' | 'holdIntent' | 'setTier' | 'measureClients'>;
 
 export interface Restore {
   /** The ledger for this rebuild itself: the gate is open for its calls, once `begin` has shut it for everybody else. */

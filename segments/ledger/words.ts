@@ -6,19 +6,20 @@
  * It owns no state. The lake says what was decided last, the ledger what it has done of that.
  *
  * Invariants
- *   W1  When this has returned, the newest word on every run, segment, limit and client that the lake had before is the ledger's.
+ *   W1  When this has returned, the newest word on every run, segment, doubt, limit and client that the lake had before is the ledger's.
  *   W2  A word that the ledger knows changes nothing, and an older one never undoes a newer one.
  */
 import { runCanceledKey } from '../lake.ts';
-import type { RunKey } from '../segment.ts';
+import type { IntentId, RunKey } from '../segment.ts';
 import type { Log, Now } from '../stage.ts';
 import { readBudgets, readHolds, readTiers } from '../store/evidence.ts';
 import type { Store } from '../store/store.ts';
+import { heldByOperator } from './doubts.ts';
 import type { HoldTarget, Ledger } from './ledger.ts';
 
 export interface WordDependencies {
   readonly store: Store;
-  readonly ledger: Pick<Ledger, 'readRun' | 'cancelRun' | 'hold' | 'resume' | 'setBudget' | 'setTier'>;
+  readonly ledger: Pick<Ledger, 'readRun' | 'cancelRun' | 'hold' | 'holdIntent' | 'readIntent' | 'resume' | 'setBudget' | 'setTier'>;
   /** Rows of one archive, for a cancellation. */
   readonly archiveRowsMax: number;
   readonly now: Now;
@@ -32,7 +33,9 @@ export interface WordDependencies {
 export async function carryOutWords(dependencies: WordDependencies): Promise<{ readonly movedClients: number }> {
   const { store, ledger } = dependencies;
   for (const run of await canceledRuns(store)) await cancel(dependencies, run);
-  for (const target of await readHolds(store)) await hold(dependencies, target);
+  const { targets, doubts } = await readHolds(store);
+  for (const target of targets) await hold(dependencies, target);
+  for (const intent of doubts) await leave(dependencies, intent);
   // The time of the word, not of now: a word that was said meanwhile is newer (W2).
   for (const { setAtMs, ...budget } of await readBudgets(store)) await ledger.setBudget({ ...budget, tokens: budget.tokens, microUsd: budget.microUsd }, 'operator', setAtMs);
   let movedClients = 0;
@@ -56,8 +59,14 @@ async function hold(dependencies: WordDependencies, target: HoldTarget): Promise
   const { store, ledger, now } = dependencies;
   if (!(await ledger.hold(target, now()))) return;
   // Somebody may have let it go between the look at the lake and this: they have written that down before they did it.
-  if (!(await readHolds(store)).some((each) => nameOf(each) === nameOf(target))) await ledger.resume(target, now());
+  if (!(await readHolds(store)).targets.some((each) => nameOf(each) === nameOf(target))) await ledger.resume(target, now());
   else tell(dependencies, nameOf(target), 'hold');
+}
+
+async function leave(dependencies: WordDependencies, intent: IntentId): Promise<void> {
+  const { ledger, now } = dependencies;
+  if ((await ledger.readIntent(intent))?.state !== 'in_doubt' || !(await ledger.holdIntent(intent, heldByOperator, now()))) return;
+  tell(dependencies, `doubt:${intent}`, 'hold');
 }
 
 function nameOf(target: HoldTarget): string {

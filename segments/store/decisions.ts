@@ -21,6 +21,12 @@ export async function journalHold(store: Store, target: HoldTarget, isHeld: bool
   await putNext(store, (ordinal) => holdKey(scope, ordinal), { v: 1, scope, isHeld, setAtMs: nowMs });
 }
 
+/** Writes down that a doubt is left to a person; what ends the doubt ends that too. @throws as `Store.put` */
+export async function journalDoubtHold(store: Store, intent: IntentId, nowMs: number): Promise<void> {
+  const scope = `doubt:${intent}`;
+  await putNext(store, (ordinal) => holdKey(scope, ordinal), { v: 1, scope, isHeld: true, setAtMs: nowMs });
+}
+
 /** Writes down that a run was canceled; twice is once. @throws as `Store.put` */
 export async function journalCancellation(store: Store, run: RunKey): Promise<void> {
   await putDocument(store, runCanceledKey(run), { v: 1, run });

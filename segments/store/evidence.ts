@@ -13,7 +13,7 @@ import { budgetPrefix, deferralPrefix, holdPrefix, runCanceledKey, runIngestedKe
 import { decodeOutcome, type ArchiveOutcome } from '../outcome.ts';
 import type { HoldTarget } from '../ledger/ledger.ts';
 import type { Deferral } from '../quota.ts';
-import type { ArchiveId, RunKey, SegmentName } from '../segment.ts';
+import type { ArchiveId, IntentId, RunKey, SegmentName } from '../segment.ts';
 import type { ReplanDocument } from '../replan-document.ts';
 import { readDocument } from './document.ts';
 import { readReplans } from './replans.ts';
@@ -96,13 +96,17 @@ export async function readDeferrals(store: Store, run: RunKey): Promise<readonly
   });
 }
 
-/** What operators hold at last. */
-export async function readHolds(store: Store): Promise<readonly HoldTarget[]> {
-  const held = (await readNewest(store, holdPrefix, 'hold')).filter((each) => each.isHeld);
-  return held.map(({ scope }): HoldTarget => {
+/** What operators hold at last: runs and segments, and the intents of doubts that are left to a person. */
+export async function readHolds(store: Store): Promise<{ readonly targets: readonly HoldTarget[]; readonly doubts: readonly IntentId[] }> {
+  const targets: HoldTarget[] = [];
+  const doubts: IntentId[] = [];
+  for (const { scope, isHeld } of await readNewest(store, holdPrefix, 'hold')) {
+    if (!isHeld) continue;
     const name = scope.slice(scope.indexOf(':') + 1);
-    return scope.startsWith('run:') ? { kind: 'run', run: name as RunKey } : { kind: 'segment', segment: name as SegmentName };
-  });
+    if (scope.startsWith('doubt:')) doubts.push(name as IntentId);
+    else targets.push(scope.startsWith('run:') ? { kind: 'run', run: name as RunKey } : { kind: 'segment', segment: name as SegmentName });
+  }
+  return { targets, doubts };
 }
 
 /** The newest document of each folder under a prefix: keys of one folder are listed in the order of their ordinals. */

@@ -5,7 +5,7 @@ import { findGap, openLedgerGuard, type LedgerGuard } from '../../segments/ledge
 import { carryOutWords } from '../../segments/ledger/words.ts';
 import { openStanding, type StandingPort } from '../../segments/ledger/standing.ts';
 import type { StageLog } from '../../segments/stage.ts';
-import { journalBudget, journalCancellation, journalHold, journalTier } from '../../segments/store/decisions.ts';
+import { journalBudget, journalCancellation, journalDoubtHold, journalHold, journalTier } from '../../segments/store/decisions.ts';
 import { putDocument } from '../../segments/store/document.ts';
 import { account, ledgerForTest, nowMs, runA, runB, type LedgerWorld } from '../ledger-world.ts';
 import { storeForTest } from '../spool-world.ts';
@@ -92,6 +92,20 @@ describe('a ledger that knows less of what operators said than the lake (U5)', (
     said.length = 0;
     await open('again');
     expect(said).toEqual([]);
+  });
+
+  it('leaves to a person the doubt that was left to one, and no other', async () => {
+    await inLine();
+    const prepared = await prepare(await (await open()).prove());
+    if (prepared.kind !== 'prepared') throw new Error('it is in line');
+    await world.ledger.armIntent(prepared.intent, 'me', nowMs, nowMs);
+    await world.ledger.sendIntent(prepared.intent, 'me', nowMs);
+    await world.ledger.doubtIntent(prepared.intent, 'connection_lost', nowMs, nowMs);
+    await open('before');
+    expect(await world.ledger.readIntent(prepared.intent)).toMatchObject({ state: 'in_doubt' });
+    await journalDoubtHold(lake.store, prepared.intent, nowMs);
+    await open('after');
+    expect(await world.ledger.readIntent(prepared.intent)).toMatchObject({ state: 'held', reason: 'operator' });
   });
 
   it('lets flow what was let go again, and whatever is let go while it looks', async () => {

@@ -81,6 +81,9 @@ it('a doubt shows its evidence and the cost of each choice, and a person can hol
   expect(held.stderr).toBe('');
   expect(JSON.parse(held.stdout)).toMatchObject({ archive: found.archive, state: 'held' });
   expect(await doubt()).toMatchObject({ state: 'held', absent_from: null });
+  // What a person keeps is still kept when the ledger is made anew from the lake.
+  expect((await world.run(['recover', '--json'])).code).toBe(0);
+  expect(await doubt()).toMatchObject({ state: 'held', absent_from: null });
   expect((await world.run(command, { PLIMSOLL_SUBMIT__LANDING_WAIT: '1s' })).code).toBe(6);
   expect(readTruth(world.truthFile).creates).toBe(1);
 

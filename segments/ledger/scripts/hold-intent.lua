@@ -3,7 +3,11 @@
 -- returns  {isHeld}
 -- Atomic because the adopter may be about to declare it absent.
 local key = P .. 'intent:' .. q.intent
-if get(key, 'state') == 'held' then return '{"isHeld":true}' end
+if get(key, 'state') == 'held' then
+  -- What waits because its sender cannot be seen may be given up by a setting; what a person keeps may not.
+  if q.reason == 'operator' then redis.call('HSET', key, 'reason', q.reason) end
+  return '{"isHeld":true}'
+end
 if not target('intent', key, 'hold') then return '{"isHeld":false}' end
 change('intent', key, 'hold', q.reason)
 redis.call('HSET', key, 'heldAtMs', int(q.nowMs))
