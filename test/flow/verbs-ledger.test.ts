@@ -243,6 +243,46 @@ describe('a runtime budget', () => {
     expect(await world.ledger.readArchive(archive)).toMatchObject({ state: 'accepted', cancelAskedAtMs: undefined, lateAtMs: nowMs + dayMs });
   });
 
+  it('of a run, or of a day, does not cancel what began later, while earlier work of the installation goes on', async () => {
+    await world.open(runB);
+    await budget({ target: 'all', runtimeMs: 2 * hourMs, onLate: 'cancel', window: 'run' });
+    await submitted(await world.add(2));
+    const second = await submitted(await world.add(2, { run: runB }), nowMs + 3 * hourMs);
+    expect(await world.ledger.watchBatch(second, nowMs + 5 * hourMs - 1)).toEqual({ isCancelDue: false, isNewlyLate: false, deadlineMs: nowMs + 5 * hourMs });
+    expect(await world.ledger.watchBatch(second, nowMs + 5 * hourMs)).toMatchObject({ isCancelDue: true, isNewlyLate: true });
+
+    const midnightMs = Math.ceil((nowMs + 5 * hourMs) / dayMs) * dayMs;
+    await budget({ target: 'all', runtimeMs: 8 * hourMs, onLate: 'cancel', window: '1d' });
+    await submitted(await world.add(2), midnightMs - 4 * hourMs);
+    const next = await submitted(await world.add(2, { run: runB }), midnightMs + hourMs);
+    expect(await world.ledger.watchBatch(next, midnightMs + 9 * hourMs - 1)).toMatchObject({ isCancelDue: false, isNewlyLate: false });
+    expect(await world.ledger.watchBatch(next, midnightMs + 9 * hourMs)).toMatchObject({ isCancelDue: true });
+  });
+
+  it('of a run that was set when a batch was under way reaches that batch', async () => {
+    const archive = await submitted(await world.add(2));
+    await budget({ runtimeMs: hourMs, onLate: 'cancel' });
+    expect(await world.ledger.watchBatch(archive, nowMs + hourMs - 1)).toMatchObject({ isCancelDue: false, deadlineMs: nowMs + hourMs });
+    expect(await world.ledger.watchBatch(archive, nowMs + hourMs)).toMatchObject({ isCancelDue: true, isNewlyLate: true });
+  });
+
+  it('says of a batch that holds rows of others, too, that it is late, and cancels it only when all of its rows are', async () => {
+    const [bills, mails] = [await world.add(2), await world.add(2, { segment: 'mails.8k.normal' as SegmentName })];
+    await world.pack(bills);
+    await world.pack(mails);
+    await world.flush(runA);
+    const [archive] = await world.seal(runA);
+    if (archive === undefined) throw new Error('nothing was sealed');
+    await world.accept(batch('shared'));
+    expect(await world.ledger.readArchiveChunks(archive)).toEqual([bills, mails]);
+    await budget({ target: 'topic:mails', runtimeMs: hourMs, onLate: 'cancel', window: 'total' });
+    expect(await world.ledger.watchBatch(archive, nowMs + hourMs)).toMatchObject({ isCancelDue: false, isNewlyLate: true });
+    expect(await world.ledger.readArchive(archive)).toMatchObject({ reason: 'budget_runtime', cancelAskedAtMs: undefined });
+    await budget({ runtimeMs: 2 * hourMs, onLate: 'cancel', window: 'total' });
+    expect(await world.ledger.watchBatch(archive, nowMs + 2 * hourMs - 1)).toMatchObject({ isCancelDue: false, deadlineMs: nowMs + 2 * hourMs });
+    expect(await world.ledger.watchBatch(archive, nowMs + 2 * hourMs)).toMatchObject({ isCancelDue: true, isNewlyLate: false });
+  });
+
   it('of a window without an end counts each stretch of work from its own beginning', async () => {
     await budget({ runtimeMs: dayMs, window: 'total' });
     const archive = await submitted(await world.add(1));
@@ -257,11 +297,12 @@ it('a ledger belongs to the first lake that claims it', async () => {
   expect(await twice(async () => await world.ledger.claimLake('lake-2'))).toEqual(['lake-1', 'lake-1']);
 });
 
-/** Packs a chunk into a full archive and has it accepted. */
-async function submitted(chunk: ChunkId): Promise<ArchiveId> {
+/** Packs a chunk at an instant into a full archive and has it accepted. */
+async function submitted(chunk: ChunkId, atMs = nowMs): Promise<ArchiveId> {
   const rows = (await world.ledger.readChunk(chunk))?.rows ?? 0;
-  const archive = await world.pack(chunk, { rowsMax: rows });
-  await world.sealOne(archive);
-  await world.accept(batch(`of-${archive}`));
-  return archive;
+  const admission = await world.ledger.admit(chunk, { ...limits, rowsMax: rows }, false, atMs);
+  if (admission.kind !== 'packed') throw new Error(`${chunk} was not packed but ${admission.kind}`);
+  await world.sealOne(admission.archive);
+  await world.accept(batch(`of-${admission.archive}`));
+  return admission.archive;
 }

@@ -1,5 +1,5 @@
--- Tells whether a batch that is not finished is to be canceled: because its run was, or because it outlives a runtime
--- budget whose policy says so. Being late is noted once, whatever the policy.
+-- Tells whether a batch that is not finished is to be canceled: because its run was, or because all of it outlives runtime
+-- budgets whose policy says so. Being late is noted once, whatever the policy.
 -- request  {archive, nowMs}
 -- returns  {isCancelDue, isNewlyLate, deadlineMs?}
 -- Atomic because the note that we asked decides what the canceled rows are called, so it is there before we ask.
@@ -7,28 +7,44 @@ local key = P .. 'archive:' .. q.archive
 if get(key, 'state') ~= 'accepted' then return '{"isCancelDue":false,"isNewlyLate":false}' end
 local run = get(key, 'run')
 if get(P .. 'run:' .. run, 'state') == 'canceling' then redis.call('HSETNX', key, 'cancelAskedAtMs', int(q.nowMs)) end
-local isNamed, deadlineMs, isNewlyLate = {}, nil, false
-for _, chunk in ipairs(redis.call('LRANGE', key .. ':chunks', 0, -1)) do
-  for _, name in ipairs(cjson.decode(get(P .. 'chunk:' .. chunk, 'accounts'))) do isNamed[name] = true end
-end
-for name in pairs(isNamed) do
-  local target = string.match(name, '^(.*)@[^@]*$')
-  local budget = P .. 'budget:' .. target
+
+-- When the runtime of an account ends and whose budget that is; nil where it bounds nothing. A chunk stands in accounts of
+-- other windows than the budget has now, such as the total that is always kept, and their work began at another time.
+local function runtimeOf(name)
+  local targetName, window = string.match(name, '^(.*)@([^@]*)$')
+  local budget, account = P .. 'budget:' .. targetName, P .. 'account:' .. name
   local runtimeMs = tonumber(get(budget, 'runtimeMs'))
-  local isWaived = get(P .. 'account:' .. name, 'runtimeWaived') == '1'
-  if runtimeMs and not isWaived then
-    local endsAt = num(P .. 'account:' .. name, 'startedAtMs') + runtimeMs
-    if endsAt > q.nowMs then
-      deadlineMs = math.min(deadlineMs or endsAt, endsAt)
-    else
-      if redis.call('HSETNX', key, 'lateAtMs', int(q.nowMs)) == 1 then
-        isNewlyLate = true
-        redis.call('HSET', key, 'reason', 'budget_runtime')
-        emit(q.archive .. ':late', 'batch.late', q.archive, q.nowMs,
-          { run_key = run, archive = q.archive, batch_id = get(key, 'batch'), target = target, runtime_ms = runtimeMs, policy = get(budget, 'onLate') })
-      end
-      if get(budget, 'onLate') == 'cancel' then redis.call('HSETNX', key, 'cancelAskedAtMs', int(q.nowMs)) end
+  if not runtimeMs or get(budget, 'window') ~= string.match(window, '^[^=]*') or get(account, 'runtimeWaived') == '1' then return nil end
+  return { endsAtMs = num(account, 'startedAtMs') + runtimeMs, target = targetName, runtimeMs = runtimeMs, policy = get(budget, 'onLate') }
+end
+
+local chunks = redis.call('LRANGE', key .. ':chunks', 0, -1)
+local runtimes, isCancelDue = {}, #chunks > 0
+for _, chunk in ipairs(chunks) do
+  local isOver = false
+  for _, field in ipairs({ 'accounts', 'joined' }) do
+    for _, name in ipairs(namesIn(P .. 'chunk:' .. chunk, field)) do
+      if runtimes[name] == nil then runtimes[name] = runtimeOf(name) or false end
+      local runtime = runtimes[name]
+      isOver = isOver or runtime and runtime.endsAtMs <= q.nowMs and runtime.policy == 'cancel'
     end
   end
+  -- A batch is canceled as a whole, and rows that are in time must not be lost with those that are late. Tails shared their
+  -- archive when the budget was set, or it was open while the window turned.
+  isCancelDue = isCancelDue and isOver
 end
+
+local deadlineMs, isNewlyLate = nil, false
+for _, name in ipairs(namesOf(runtimes)) do
+  local runtime = runtimes[name]
+  if runtime and runtime.endsAtMs > q.nowMs then
+    deadlineMs = math.min(deadlineMs or runtime.endsAtMs, runtime.endsAtMs)
+  elseif runtime and redis.call('HSETNX', key, 'lateAtMs', int(q.nowMs)) == 1 then
+    isNewlyLate = true
+    redis.call('HSET', key, 'reason', 'budget_runtime')
+    emit(q.archive .. ':late', 'batch.late', q.archive, q.nowMs,
+      { run_key = run, archive = q.archive, batch_id = get(key, 'batch'), target = runtime.target, runtime_ms = runtime.runtimeMs, policy = runtime.policy })
+  end
+end
+if isCancelDue then redis.call('HSETNX', key, 'cancelAskedAtMs', int(q.nowMs)) end
 return reply({ isCancelDue = get(key, 'cancelAskedAtMs') ~= '', isNewlyLate = isNewlyLate, deadlineMs = deadlineMs })
