@@ -39,7 +39,7 @@ export function resumeCommand(exit: (code: ExitCode) => void): Command {
   return withCommon(new Command('resume'))
     .description('Let a segment or a run go that an operator holds, or that waits for an operator.')
     .argument('<segment|run>', targetArgument)
-    .addHelpText('after', '\nIt also lets go a segment that was billed above its bound, and one that is likely to outlast its runtime budget; the\nruntime is then not looked at again within its window. A budget of tokens or dollars is not overruled: set a larger one.\n\nExamples:\n  plimsoll resume invoices.8k.low\n  plimsoll resume nightly-2026-11-21\n\nExit codes: 0 it flows (also when nothing held it), 2 no such segment or run, 5 a budget still holds it')
+    .addHelpText('after', '\nIt also lets go a segment that was billed above its bound, and one that is likely to outlast its runtime budget; the\nruntime is then not looked at again within its window, or, without a window, until that work is through. A budget of tokens\nor dollars is not overruled: set a larger one.\n\nExamples:\n  plimsoll resume invoices.8k.low\n  plimsoll resume nightly-2026-11-21\n\nExit codes: 0 it flows (also when nothing held it), 2 no such segment or run, 5 a budget still holds it')
     .action(async (name: string, options: CommonOptions) => {
       exit(
         await withInstallation(options, 'words', async (installation): Promise<ExitCode> => {

@@ -223,6 +223,26 @@ describe('a runtime budget', () => {
     expect(await place(await world.add(1), nowMs + 20 * hourMs)).toBe('packed');
   });
 
+  it('that an operator let go is looked at again in the next stretch of work, and after a new limit', async () => {
+    const waive = async (atMs: number): Promise<unknown> => (await world.ledger.resume({ kind: 'segment', segment: normal }, atMs)).ended;
+    await budget({ runtimeMs: hourMs, window: 'total' });
+    const chunk = await world.add(2);
+    expect(await place(chunk, nowMs)).toBe('stopped: budget_runtime');
+    expect(await waive(nowMs)).toEqual(['budget_runtime']);
+    // The word holds for what it let go and for what joins that while it is under way.
+    const archive = await submitted(chunk);
+    await submitted(await world.add(1), nowMs + hourMs);
+    expect(await world.ledger.watchBatch(archive, nowMs + dayMs)).toMatchObject({ isNewlyLate: false });
+    for (const each of await world.ledger.listArchives(runA)) await world.finish(each, 3);
+    await world.redis.del(world.keys.of(`turnaround:${normal}`), world.keys.of('turnaround:all'));
+    const next = await world.add(1);
+    expect(await place(next, nowMs + 2 * dayMs)).toBe('stopped: budget_runtime');
+    expect(await waive(nowMs + 2 * dayMs)).toEqual(['budget_runtime']);
+    expect(await place(next, nowMs + 2 * dayMs)).toBe('packed');
+    await budget({ runtimeMs: 2 * hourMs, window: 'total' });
+    expect(await place(await world.add(1), nowMs + 2 * dayMs)).toBe('stopped: budget_runtime');
+  });
+
   it('whose policy is cancel lets unknown work begin, in an archive of its own, and calls a late batch back', async () => {
     await budget({ runtimeMs: hourMs, onLate: 'cancel' });
     const archive = await submitted(await world.add(2));

@@ -96,6 +96,7 @@ for _, account in ipairs(accounts) do
   local accountKey = P .. 'account:' .. account.name
   local tokensTaken, microUsdTaken = reservedIn(account.name)
   redis.call('SADD', P .. 'accounts', account.name)
+  if account.runtimeMs then useWaiver(account) end
   redis.call('HSET', accountKey, 'startedAtMs', int(startedAt(account, q.nowMs)))
   add(accountKey, 'tokensReserved', tokensTaken)
   add(accountKey, 'microUsdReserved', microUsdTaken)

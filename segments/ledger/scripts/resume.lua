@@ -1,5 +1,6 @@
 -- Lets go what an operator holds, and what waits for an operator's word: a segment that was billed above its bound, and
--- one that is likely to be late, whose runtime is then not looked at again within its window.
+-- one that is likely to be late, whose runtime is then not looked at again within its window; in one that never ends, until
+-- nothing is reserved any more.
 -- request  {segment?, run?, windows, nowMs}; one of the two
 -- returns  {queued: [{chunk, segment, epoch}], ended: [reason], left: [reason]}
 -- Atomic because a stop that is taken away while its chunks stay held would strand them.
@@ -15,7 +16,7 @@ for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
     if held and reason == 'budget_runtime' then
       local key = P .. 'chunk:' .. held
       for _, account in ipairs(accountsOf(get(key, 'segment'), get(key, 'client'), get(key, 'run'), q.nowMs)) do
-        if account.target == get(stop, 'target') then redis.call('HSET', P .. 'account:' .. account.name, 'runtimeWaived', '1') end
+        if account.target == get(stop, 'target') and account.runtimeMs then redis.call('HSET', P .. 'account:' .. account.name, 'runtimeWaived', 'given') end
       end
     end
     for _, each in ipairs(endStop(scope)) do queued[#queued + 1] = each end

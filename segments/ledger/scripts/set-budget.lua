@@ -3,7 +3,7 @@
 -- returns  {isSet}
 -- Atomic because limit and window belong together, and because what the unfinished runs have reserved and spent before has
 -- to stand in their accounts before anything more is admitted. That costs O(chunks of those runs), once for each budget
--- whose window becomes a run.
+-- whose window becomes a run. Another runtime or window costs O(accounts), once.
 local key = P .. 'budget:' .. q.target
 if q.origin == 'config' and get(key, 'origin') == 'operator' then return '{"isSet":false}' end
 if q.origin == 'operator' and get(key, 'origin') == 'operator' and num(key, 'setAtMs') > q.nowMs then return '{"isSet":false}' end
@@ -47,8 +47,15 @@ if q.window == 'run' and get(key, 'window') ~= 'run' then
     if state ~= 'complete' and state ~= 'canceled' then joinRun(run) end
   end
 end
+-- An operator who let work go in spite of its runtime has said so of the limit that was in the way then.
+local runtimeText = q.runtimeMs and int(q.runtimeMs) or ''
+if get(key, 'runtimeMs') ~= runtimeText or get(key, 'window') ~= q.window then
+  for _, name in ipairs(redis.call('SMEMBERS', P .. 'accounts')) do
+    if string.match(name, '^(.*)@[^@]*$') == q.target then redis.call('HDEL', P .. 'account:' .. name, 'runtimeWaived') end
+  end
+end
 redis.call('HSET', key, 'tokens', q.tokens and int(q.tokens) or '', 'microUsd', q.microUsd and int(q.microUsd) or '',
-  'runtimeMs', q.runtimeMs and int(q.runtimeMs) or '', 'onLate', q.onLate or 'wait', 'window', q.window, 'mode', q.mode or 'strict', 'origin', q.origin, 'setAtMs', int(q.nowMs))
+  'runtimeMs', runtimeText, 'onLate', q.onLate or 'wait', 'window', q.window, 'mode', q.mode or 'strict', 'origin', q.origin, 'setAtMs', int(q.nowMs))
 redis.call('SADD', P .. 'budgets', q.target)
 -- A name that no budget uses any more costs a few bytes of each request.
 if string.find(q.window, '|', 1, true) then redis.call('SADD', P .. 'calendars', q.window) end

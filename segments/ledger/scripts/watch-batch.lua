@@ -14,7 +14,7 @@ local function runtimeOf(name)
   local targetName, window = string.match(name, '^(.*)@([^@]*)$')
   local budget, account = P .. 'budget:' .. targetName, P .. 'account:' .. name
   local runtimeMs = tonumber(get(budget, 'runtimeMs'))
-  if not runtimeMs or get(budget, 'window') ~= string.match(window, '^[^=]*') or get(account, 'runtimeWaived') == '1' then return nil end
+  if not runtimeMs or get(budget, 'window') ~= string.match(window, '^[^=]*') or get(account, 'runtimeWaived') ~= '' then return nil end
   return { endsAtMs = num(account, 'startedAtMs') + runtimeMs, target = targetName, runtimeMs = runtimeMs, policy = get(budget, 'onLate') }
 end
 

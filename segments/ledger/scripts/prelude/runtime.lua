@@ -14,14 +14,31 @@ local function turnaroundOf(segment)
   return nil, 0
 end
 
--- When the work of an account began within its window. An account whose window never ends begins anew whenever nothing
+-- Whether what is admitted now begins a new stretch of work. An account whose window never ends begins anew whenever nothing
 -- of it is reserved: its runtime is that of one stretch of work.
+local function isBeginning(account)
+  return string.sub(account.name, -6) == '@total' and num(P .. 'account:' .. account.name, 'tokensReserved') == 0
+end
+
+-- When the work of an account began within its window.
 local function startedAt(account, at)
+  local started = num(P .. 'account:' .. account.name, 'startedAtMs')
+  if isBeginning(account) or started == 0 then return at end
+  return started
+end
+
+-- Whether an operator let the work of an account go whatever its runtime says: `given` until something is admitted on that
+-- word, which may be into a stretch that only begins then, and `used` from there on, within the same stretch or window.
+local function isWaived(account)
+  local word = get(P .. 'account:' .. account.name, 'runtimeWaived')
+  return word == 'given' or (word == 'used' and not isBeginning(account))
+end
+
+-- Notes on an admission, before its reservation, that the operator's word is used; a stretch after that one needs another.
+local function useWaiver(account)
   local key = P .. 'account:' .. account.name
-  local isEndless = string.sub(account.name, -6) == '@total'
-  if isEndless and num(key, 'tokensReserved') == 0 then return at end
-  local started = num(key, 'startedAtMs')
-  return started > 0 and started or at
+  if get(key, 'runtimeWaived') == '' then return end
+  if isWaived(account) then redis.call('HSET', key, 'runtimeWaived', 'used') else redis.call('HDEL', key, 'runtimeWaived') end
 end
 
 -- How often the provider's queue has to be filled until a chunk that is admitted now has been processed: what is in the
@@ -49,7 +66,7 @@ end
 -- queue up to its own takes at most one turnaround. What was never seen is expected to take a day, which is as long as the
 -- provider may take; but where a late batch is canceled the work may begin, because then it ends in time whatever happens.
 local function isLate(account, key, at)
-  if not account.runtimeMs or get(P .. 'account:' .. account.name, 'runtimeWaived') == '1' then return false end
+  if not account.runtimeMs or isWaived(account) then return false end
   local expectedMs = turnaroundOf(get(key, 'segment')) or (account.onLate == 'cancel' and 0 or dayMs)
   return at + expectedMs * fillingsBefore(key) > startedAt(account, at) + account.runtimeMs
 end
