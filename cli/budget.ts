@@ -6,7 +6,7 @@ import type { ExitCode } from '../segments/errors.ts';
 import type { Budget } from '../segments/ledger/ledger.ts';
 import { journalBudget } from '../segments/store/decisions.ts';
 import { enterDecision } from './guard.ts';
-import { overrunOf, overrunsOf, overrunText } from './overrun.ts';
+import { budgetOf, overrunOf, overrunsOf, overrunText } from './overrun.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 import { microUsdToUsd } from '../segments/price.ts';
@@ -83,17 +83,17 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
               usd_reserved: microUsdToUsd(account.microUsdReserved),
               usd_spent: microUsdToUsd(account.microUsdSpent),
               over_bound_rows: account.overBound,
-              mode: budgets.find((each) => each.target === account.target)?.mode ?? null,
+              mode: budgetOf(account, budgets)?.mode ?? null,
               tokens_overrun: overrunOf(account, budgets).tokens,
               usd_overrun: microUsdToUsd(overrunOf(account, budgets).microUsd),
-              tokens_limit: budgets.find((each) => each.target === account.target)?.tokens ?? null,
-              usd_limit: usdLimit(budgets, account.target),
-              runtime_limit_ms: budgets.find((each) => each.target === account.target)?.runtimeMs ?? null,
+              tokens_limit: budgetOf(account, budgets)?.tokens ?? null,
+              usd_limit: usdLimit(budgetOf(account, budgets)),
+              runtime_limit_ms: budgetOf(account, budgets)?.runtimeMs ?? null,
             })));
             return 0;
           }
           print(tableText(['account', 'window', 'tokens reserved', 'spent', 'cost reserved', 'spent', 'limit'], accounts.map((account) => {
-            const limits = budgets.find((each) => each.target === account.target);
+            const limits = budgetOf(account, budgets);
             return [account.target, account.windowId, countText(account.tokensReserved), countText(account.tokensSpent), dollarText(account.microUsdReserved), dollarText(account.microUsdSpent), limits ? limitText(limits) : 'none'];
           })));
           for (const overrun of overrunsOf(accounts, budgets)) print(`\n${overrunText(overrun)}`);
@@ -104,9 +104,8 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
   return budget;
 }
 
-function usdLimit(budgets: readonly Budget[], target: string): number | null {
-  const microUsd = budgets.find((each) => each.target === target)?.microUsd;
-  return microUsd === undefined ? null : microUsdToUsd(microUsd);
+function usdLimit(budget: Budget | undefined): number | null {
+  return budget?.microUsd === undefined ? null : microUsdToUsd(budget.microUsd);
 }
 
 function limitText(budget: Budget): string {

@@ -63,7 +63,7 @@ async function show(installation: Installation, { view, production }: RunEnd, el
   const rowsIn = run.accepted + run.rejected;
   const rowsOut = run.succeeded + run.deadLettered + run.notSampled + run.rejected;
   const accounts = await installation.ledger.listAccounts();
-  const segments = accounts.filter((account) => account.target.startsWith('segment:'));
+  const segments = accounts.filter((account) => account.target.startsWith('segment:') && account.windowId === 'total');
   print(tableText(['segment', 'tokens in', 'tokens out', 'cost'], segments.map((each) => [
     each.target.slice('segment:'.length), countText(each.usage.inputTokens), countText(each.usage.outputTokens), dollarText(each.microUsdSpent),
   ])));

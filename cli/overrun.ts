@@ -11,11 +11,15 @@ export interface Overrun {
   readonly microUsd: number;
 }
 
-/** The overrun of an account; zeros where it has none. A window that the budget does not have any more is not judged. */
+/** The budget that limits an account; undefined: none. Accounts of windows that a budget does not have stand beside its own. */
+export function budgetOf({ target, windowId }: AccountRecord, budgets: readonly Budget[]): Budget | undefined {
+  return budgets.find((each) => each.target === target && windowId.split('=')[0] === windowName(each.window, each.timeZone));
+}
+
+/** The overrun of an account; zeros where it has none. */
 export function overrunOf(account: AccountRecord, budgets: readonly Budget[]): Overrun {
-  const budget = budgets.find((each) => each.target === account.target);
-  const isCurrent = budget !== undefined && account.windowId.split('=')[0] === windowName(budget.window, budget.timeZone);
-  const over = (spent: number, limit: number | undefined): number => (isCurrent && limit !== undefined ? Math.max(0, spent - limit) : 0);
+  const budget = budgetOf(account, budgets);
+  const over = (spent: number, limit: number | undefined): number => (limit === undefined ? 0 : Math.max(0, spent - limit));
   return { target: account.target, windowId: account.windowId, tokens: over(account.tokensSpent, budget?.tokens), microUsd: over(account.microUsdSpent, budget?.microUsd) };
 }
 

@@ -57,9 +57,9 @@ function accountNow(book: Book, target: string, run: RunKey): string {
   return bounds ? `${target}@${windowName(window, timeZone)}=${bounds.startMs}` : `${target}@total`;
 }
 
-/** Every account that a reservation of this chunk stands in; the total of the installation is always kept. */
+/** Every account that a reservation of this chunk stands in; the total of each target is always kept. */
 export function accountsNow(book: Book, chunk: BookChunk): readonly string[] {
-  return [...new Set(['all@total', ...targetsOf(chunk).map((target) => accountNow(book, target, chunk.run))])];
+  return [...new Set(targetsOf(chunk).flatMap((target) => [`${target}@total`, accountNow(book, target, chunk.run)]))];
 }
 
 /** `[tokens reserved, tokens spent, micro-USD reserved, micro-USD spent]`. */

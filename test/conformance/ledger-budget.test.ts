@@ -156,6 +156,18 @@ describe('a window', () => {
     expect(await other.admit(await world.add(1), limits, false, nowMs + 7_200_000)).toMatchObject({ kind: 'refused', target: 'topic:invoices' });
   });
 
+  it.each(['all', 'client:etl', 'topic:invoices', `segment:${normal}`])('of all time counts what %s spent while its budget had another window', async (target) => {
+    await budget(target, { tokens: 100, window: '1d' });
+    const archive = await world.pack(await world.add(10), { rowsMax: 10 });
+    await world.sealOne(archive);
+    await world.accept('msgbatch_1');
+    await world.finish(archive, 60);
+    expect((await world.admit(await world.add(4))).kind).toBe('packed');
+    await budget(target, { tokens: 105 });
+    expect(await amounts(world.ledger, target)).toEqual([40, 60, 80, 60]);
+    expect(await world.admit(await world.add(1))).toEqual({ kind: 'refused', target, reason: 'budget_tokens', tokensFree: 5 });
+  });
+
   it('is settled where it was reserved, however late the results come', async () => {
     await budget('all', { tokens: 50, window: '1h' });
     await world.pack(await world.add(5));

@@ -25,11 +25,12 @@ local function windowOf(window, run, at)
 end
 
 -- The accounts that a reservation of this chunk must pass, each with the limits of its budget (nil: none).
--- The total of the installation is always kept, with or without a budget on it.
+-- The total of each target is always kept, whatever window its budget has and whether it has one: a limit that is set later
+-- for all time counts all time.
 local function accountsOf(segment, client, run, at)
   local ofClient = 'client:' .. client
   local targets = { 'all', ofClient, 'topic:' .. topicOf(segment), 'segment:' .. segment }
-  local accounts = { { target = 'all', name = 'all@total' } }
+  local accounts = {}
   for _, name in ipairs(targets) do
     -- What a budget does not have is `false`; `tonumber` makes nil of that only by way of ''.
     local budget = redis.call('HMGET', P .. 'budget:' .. name, 'window', 'tokens', 'microUsd', 'runtimeMs', 'onLate', 'mode')
@@ -41,7 +42,9 @@ local function accountsOf(segment, client, run, at)
     account.runtimeMs = tonumber(budget[4] or '')
     account.onLate = budget[5] or ''
     account.isEstimate = budget[6] == 'estimate'
-    if account.name == 'all@total' then accounts[1] = account else accounts[#accounts + 1] = account end
+    local total = name .. '@total'
+    if account.name ~= total then accounts[#accounts + 1] = { target = name, name = total } end
+    accounts[#accounts + 1] = account
   end
   return accounts
 end
