@@ -13,8 +13,14 @@ export interface AccountSums {
   readonly microUsdSpent: number;
   readonly usage: Usage;
   readonly overBound: number;
-  /** When the work began whose reservations stand, Unix ms. */
-  readonly startedAtMs: number;
+  /** When the work began that the runtime of its budget bounds, Unix ms: of a window that ends, all of it; of one that never
+   *  ends, what has its reservations still, and undefined when nothing has. */
+  readonly startedAtMs: number | undefined;
+}
+
+/** The earlier of two instants, of which either may be unknown. */
+export function earlierOf(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
 }
 
 export interface RunSums {
@@ -53,7 +59,10 @@ export function sumsOf(drafts: readonly ArchiveDraft[], chunks: readonly Derived
 /** Adds up the accounts (B4). `joined`: as in {@link joinedBy}. */
 export function addAccounts(drafts: readonly ArchiveDraft[], joined: JoinedRun): ReadonlyMap<string, AccountSums> {
   const accounts = new Map<string, AccountSums>();
-  const add = (name: string, more: Partial<AccountSums>, startedAtMs: number): void => {
+  const add = (name: string, more: Partial<AccountSums>, openedAtMs: number): void => {
+    // A runtime budget without a window bounds one stretch of work. With what was settled long ago in front of it, what goes on
+    // would be late at once, and be canceled where the budget says so.
+    const startedAtMs = more.tokensReserved === undefined && name.endsWith('@total') ? undefined : openedAtMs;
     const known = accounts.get(name) ?? { tokensReserved: 0, tokensSpent: 0, microUsdReserved: 0, microUsdSpent: 0, usage: noUsage, overBound: 0, startedAtMs };
     accounts.set(name, {
       tokensReserved: known.tokensReserved + (more.tokensReserved ?? 0),
@@ -62,7 +71,7 @@ export function addAccounts(drafts: readonly ArchiveDraft[], joined: JoinedRun):
       microUsdSpent: known.microUsdSpent + (more.microUsdSpent ?? 0),
       usage: addUsage(known.usage, more.usage ?? noUsage),
       overBound: known.overBound + (more.overBound ?? 0),
-      startedAtMs: Math.min(known.startedAtMs, startedAtMs),
+      startedAtMs: earlierOf(known.startedAtMs, startedAtMs),
     });
   };
   for (const draft of drafts) {

@@ -15,7 +15,7 @@
  */
 import { createHash } from 'node:crypto';
 import { mergeSamples } from '../calibration.ts';
-import { addAccounts, type RunTargets } from '../derive-money.ts';
+import { addAccounts, earlierOf, type RunTargets } from '../derive-money.ts';
 import { deriveRun, type DerivedRun } from '../derive.ts';
 import { PlimsollError } from '../errors.ts';
 import { recoveryKey, recoveryPrefix } from '../lake.ts';
@@ -208,7 +208,7 @@ function mergeAccounts(runs: readonly DerivedRun[]): ReturnType<typeof addAccoun
           microUsdSpent: known.microUsdSpent + sums.microUsdSpent,
           usage: addUsage(known.usage, sums.usage),
           overBound: known.overBound + sums.overBound,
-          startedAtMs: Math.min(known.startedAtMs, sums.startedAtMs),
+          startedAtMs: earlierOf(known.startedAtMs, sums.startedAtMs),
         });
       }
     }

@@ -163,7 +163,7 @@ function spentText({ usage, microUsd, overBound }: NonNullable<DerivedChunk['spe
 function accountFields(sums: AccountSums): Fields {
   return {
     tokensReserved: String(sums.tokensReserved), tokensSpent: String(sums.tokensSpent), microUsdReserved: String(sums.microUsdReserved), microUsdSpent: String(sums.microUsdSpent),
-    overBound: String(sums.overBound), startedAtMs: String(sums.startedAtMs), ...usageFields(sums.usage),
+    overBound: String(sums.overBound), startedAtMs: optional(sums.startedAtMs), ...usageFields(sums.usage),
   };
 }
 

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { deriveRun, type DerivedRun, type RunEvidence } from '../../segments/derive.ts';
+import { earlierOf } from '../../segments/derive-money.ts';
 import { overlappingKeys } from '../../segments/derive-rows.ts';
 import { archiveId } from '../../segments/pack.ts';
 import { intentId, replannedChunkId } from '../../segments/segment.ts';
@@ -198,6 +199,15 @@ describe('the money (B4)', () => {
     expect(all(derived)).toMatchObject({ tokensReserved: 60, microUsdReserved: 120, tokensSpent: 12, microUsdSpent: 28 });
     expect([...derived.accounts.keys()]).toEqual(['all@total', 'topic:invoices@1d=0']);
     expect(derived.sums).toMatchObject({ succeeded: 4, microUsd: 28, chunksOpen: 2, archivesInDoubt: 1 });
+  });
+
+  it('begins a stretch of work without a window with what is still reserved, and a window that ends with all of it', () => {
+    const base = runEvidence({ rows: [4, 6] });
+    const [first, second] = [sealedOf(base, 1, [0]), sealedOf(base, 2, [1])];
+    const settled = deriveRun({ ...base, sealed: [first], outcomes: [outcomeOf(first)] });
+    expect([...settled.accounts].map(([name, sums]) => [name, sums.startedAtMs])).toEqual([['all@total', undefined], ['topic:invoices@1d=0', 1_000]]);
+    expect(all(deriveRun({ ...base, sealed: [first, second], outcomes: [outcomeOf(first)] }))?.startedAtMs).toBe(1_000);
+    expect([earlierOf(undefined, undefined), earlierOf(3, undefined), earlierOf(undefined, 4), earlierOf(4, 3)]).toEqual([undefined, 3, 4, 3]);
   });
 
   it('lets a budget whose window is a run count what was packed before it was set, in runs that go on', () => {
