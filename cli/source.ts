@@ -2,7 +2,7 @@
 import type { Config } from '../config/config.ts';
 import type { PriceTable } from '../config/models.ts';
 import { parseDuration } from '../config/quantity.ts';
-import { configuredTerms, tierBudget } from '../config/tier.ts';
+import { configuredTerms } from '../config/tier.ts';
 import { produce, type ProducerSettings, type ProduceRequest, type Production, type SourceLocation } from '../producers/producer.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
@@ -12,6 +12,7 @@ import { enterIngest } from './guard.ts';
 import type { SourceOptions } from './options.ts';
 import { startProgress } from './progress.ts';
 import { tell } from './terminal.ts';
+import { tierBudgetsOf } from './tiers.ts';
 
 /** So many rejected lines are shown as they are met; the rejects file has all of them. */
 const rejectsTold = 10;
@@ -43,7 +44,7 @@ export function producerSettings(
     defaults: config.defaults,
     cache: config.cache.policy === 'auto' ? { topics: config.cache.topics, after: config.cache.after, isPriming: config.cache.primerWaitMs > 0 } : undefined,
     terms: configuredTerms(config),
-    tierBudget: (client, tier) => tierBudget(config, client, tier),
+    tierBudgets: Object.values(config.tiers).some(({ budget }) => budget) ? (clients, assigned) => tierBudgetsOf(config, clients, assigned) : undefined,
     line: { queueRowsMax: config.submit.queueRows, patienceMs: config.submit.patienceMs },
     isStrict: options.strict === true,
     badRowsMax: badRowsOf(options.maxBadRows),

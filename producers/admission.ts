@@ -49,8 +49,8 @@ export interface AdmissionSettings {
   readonly spool: (accepted: Accepted) => void;
   /** Takes back a line that was accepted. @throws PlimsollError `input_rejected` */
   readonly refuse: (line: Line, found: Fault) => Promise<void>;
-  /** Called before the first prompt of a client with a tier is measured. */
-  readonly meet: (client: string, tier: string) => Promise<void>;
+  /** Called before the first prompts of clients are measured. */
+  readonly meet: (clients: readonly string[]) => Promise<void>;
 }
 
 /** Rows of one measurement: some tens of milliseconds of reading. They are sent as one sum for each client. */
@@ -176,10 +176,9 @@ export class Admission {
     this.#unmeasured = new Set();
     this.#rows = 0;
     for (const { client } of asked) client.rows = [];
-    for (const { name, client } of asked) {
-      if (!client.isMet && client.tier) await meet(name, client.tier.name);
-      client.isMet = true;
-    }
+    const unmet = asked.filter(({ client }) => !client.isMet);
+    if (unmet.length > 0) await meet(unmet.map(({ name }) => name));
+    for (const { client } of unmet) client.isMet = true;
     const nowMs = now();
     const requestOf = (each: (typeof asked)[number], parts: readonly MeasuredPart[]): MeasuredClient =>
       ({ client: each.name, parts, floorRow: each.client.floorRow, tier: each.client.tier && measureOf(each.client.tier), known: each.client.deferral });

@@ -27,6 +27,7 @@ import { isSectionEnded, putSection } from './section.ts';
 import type { Section } from './section.ts';
 import { Spooler } from './spooler.ts';
 import { outputExpectedPermille } from './survey.ts';
+import { setTierBudgets } from './tier-budgets.ts';
 
 /** A request, and what the reading loop has made for it. */
 export interface IngestRequest extends ProduceRequest {
@@ -111,9 +112,9 @@ export class Ingest {
         this.#refused += 1;
         await this.#reject(line, found);
       },
-      meet: async (client, tier) => {
-        const budget = settings.tierBudget?.(client, tier);
-        if (budget) await ledger.setBudget(budget, 'config', now());
+      meet: async (clients) => {
+        const { tierBudgets } = settings;
+        if (tierBudgets) await setTierBudgets(clients, { ledger, tierBudgets, now });
       },
     });
   }

@@ -3,7 +3,7 @@
  */
 import { createHash } from 'node:crypto';
 import { estimatorVersion } from '../segments/estimate.ts';
-import type { Budget } from '../segments/ledger/ledger.ts';
+import type { Budget, TierAssignment } from '../segments/ledger/ledger.ts';
 import type { Terms } from '../segments/quota.ts';
 import type { ContextClass, Priority } from '../segments/segment.ts';
 import type { PriceTable } from '../config/models.ts';
@@ -44,8 +44,8 @@ export interface ProducerSettings {
   readonly sectionBytes?: number;
   /** What tiers let clients hand in; undefined: nobody has limits. The words of operators are put over them when a run begins. */
   readonly terms?: Terms | undefined;
-  /** The budget that a tier gives a client, if any. */
-  readonly tierBudget?: (client: string, tier: string) => Budget | undefined;
+  /** The budgets that tiers give to these clients under the words of operators; undefined: no tier has a budget. */
+  readonly tierBudgets?: ((clients: readonly string[], assigned: readonly TierAssignment[]) => readonly Budget[]) | undefined;
   /** How the line moves, for whoever was deferred: requests in the provider's queue, and the longest wait before that, ms. */
   readonly line?: { readonly queueRowsMax: number; readonly patienceMs: number };
 }
