@@ -3,12 +3,14 @@ import { Command } from 'commander';
 import { durationText, parseInteger, parseMicroUsd } from '../config/quantity.ts';
 import { isoTime } from '../exporters/encode.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
+import type { AppliedReplan } from '../segments/ledger/replanning.ts';
 import { microUsdToUsd } from '../segments/price.ts';
 import type { ReplanOption } from '../segments/replan-document.ts';
 import type { SegmentName } from '../segments/segment.ts';
 import type { Installation } from './compose.ts';
 import { findRun, findTarget } from './names.ts';
 import { configOf, withCommon, withInstallation, type CommonOptions } from './options.ts';
+import { flagsOf } from './replan-unfinished.ts';
 import { applyRequest, planReplan, runsOf, type ReplanChoice, type ReplanPlan, type ReplanRequest, type ReplanResult } from './replanning.ts';
 import { countOf, countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 
@@ -40,7 +42,7 @@ export function replanCommand(exit: (code: ExitCode) => void): Command {
 Without an option it shows the ways that there are. Nothing changes without --apply. Times are upper bounds from what archives
 really took, and left out where none was settled. Rows left out of a sample end as not_sampled in the errors of the run, with
 the document as it was; plimsoll retry does not send them. Other parameters change the two values in the request and no other
-byte. A command that was interrupted is given again; it goes on where it stopped.
+byte. A command that was interrupted is given again; it goes on where it stopped, and until then another one is refused.
 
 Examples:
   plimsoll replan invoices.8k.high
@@ -48,7 +50,7 @@ Examples:
   plimsoll replan invoices.8k.high --sample 2000 --apply --by ada --reason "a sample is enough for the trend"
   plimsoll replan invoices.8k.high --json | jq '.choices[] | select(.fit == "now")'
 
-Exit codes: 0 ok, 2 usage, nothing held, or rows that cannot be sent like this`)
+Exit codes: 0 ok, 2 usage, nothing held, another replan unfinished, or rows that cannot be sent like this`)
     .action(async (name: string, options: ReplanOptions) => {
       // Here they are no defaults for prompts to come.
       const { model: _model, maxTokens: _maxTokens, ...common } = options;
@@ -182,13 +184,7 @@ function nameOf({ kind, option, budget, startsAtMs }: ReplanChoice): string {
   if (kind === 'as_it_is') return 'as it is';
   if (budget) return `budget of ${budget.target} at ${dollarText(budget.microUsd)}`;
   if (startsAtMs !== undefined) return `wait for ${isoTime(startsAtMs) ?? ''}`;
-  const { model, maxTokens, sample } = option;
-  const parts = [
-    ...(model === undefined ? [] : [`--model ${model}`]),
-    ...(maxTokens === undefined ? [] : [`--max-tokens ${maxTokens}`]),
-    ...(sample === undefined ? [] : [`--sample ${'rows' in sample ? sample.rows : `${sample.percent}%`}`]),
-  ];
-  return parts.join(' ') || 'as it is, with that budget';
+  return flagsOf(option).join(' ') || 'as it is, with that budget';
 }
 
 /** Rounded up: whole seconds below two minutes, whole minutes above. */
@@ -196,28 +192,32 @@ function roughly(ms: number): string {
   return durationText(ms < 120_000 ? Math.ceil(ms / 1000) * 1000 : Math.ceil(ms / 60_000) * 60_000);
 }
 
-function resultDocument({ applied, isResumed, budget }: ReplanResult): object {
-  const { document } = applied;
+function resultDocument({ applied, further, isResumed, budget }: ReplanResult): object {
   return {
-    replan: document.replan,
-    segment: document.segment,
-    by: document.by,
-    reason: document.reason,
-    decided_at: isoTime(document.decidedAtMs),
+    ...appliedDocument(applied),
     is_resumed: isResumed,
-    rows: applied.rowsKept,
-    rows_not_sampled: applied.rowsNotSampled,
-    rows_gone: applied.rowsGone,
     budget: budget?.microUsd === undefined ? null : { target: budget.target, usd: microUsdToUsd(budget.microUsd) },
+    further: further.map(appliedDocument),
   };
 }
 
-function resultText({ applied, isResumed, budget }: ReplanResult): string {
-  const { document, rowsKept, rowsNotSampled, rowsGone } = applied;
+function appliedDocument({ document, rowsKept, rowsNotSampled, rowsGone }: AppliedReplan): object {
+  const { replan, segment, by, reason, decidedAtMs } = document;
+  return { replan, segment, by, reason, decided_at: isoTime(decidedAtMs), rows: rowsKept, rows_not_sampled: rowsNotSampled, rows_gone: rowsGone };
+}
+
+function resultText({ applied, further, isResumed, budget }: ReplanResult): string {
   return [
-    `segment ${document.segment} is replanned${isResumed ? ' (an earlier try was gone on with)' : ''}: ${countOf(rowsKept, 'row')} go on, ${countText(rowsNotSampled)} are left out`,
-    ...(rowsGone > 0 ? [`  ${countOf(rowsGone, 'row')} had gone on meanwhile and keep their parameters`] : []),
+    ...[applied, ...further].flatMap((each) => appliedLines(each, isResumed)),
     ...(budget?.microUsd === undefined ? [] : [`  the budget of ${budget.target} is ${dollarText(budget.microUsd)} from now on`]),
-    `  written down as journal/replans/${document.replan}.json; workers do the rest: plimsoll work, or the command of the run again`,
+    '  workers do the rest: plimsoll work, or the command of the run again',
   ].join('\n');
+}
+
+function appliedLines({ document, rowsKept, rowsNotSampled, rowsGone }: AppliedReplan, isResumed: boolean): readonly string[] {
+  return [
+    `segment ${document.segment} is replanned${isResumed ? ` (an earlier try, of ${document.by}, was gone on with)` : ''}: ${countOf(rowsKept, 'row')} go on, ${countText(rowsNotSampled)} are left out`,
+    ...(rowsGone > 0 ? [`  ${countOf(rowsGone, 'row')} had gone on meanwhile and keep their parameters`] : []),
+    `  written down as journal/replans/${document.replan}.json`,
+  ];
 }

@@ -6,13 +6,14 @@ import { outputExpectedPermille } from '../producers/survey.ts';
 import { validateParams } from '../producers/validate.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { Budget, ChunkRecord } from '../segments/ledger/ledger.ts';
-import { applyReplan, finishReplans, keptOf, proveSendable, readHeld, type AppliedReplan, type HeldRows, type ReplanningDependencies } from '../segments/ledger/replanning.ts';
+import { applyReplan, finishReplans, keptOf, proveSendable, readHeld, readUnfinished, type AppliedReplan, type HeldRows, type ReplanningDependencies } from '../segments/ledger/replanning.ts';
 import type { ReplanOption } from '../segments/replan-document.ts';
 import { PlannedRows, sampleSize, samplingOrder, turnaroundMax, type PlannedSums } from '../segments/replan.ts';
 import type { RunKey, SegmentName } from '../segments/segment.ts';
 import { journalBudget } from '../segments/store/decisions.ts';
 import type { Installation } from './compose.ts';
 import { enterDecision } from './guard.ts';
+import { resumedBy } from './replan-unfinished.ts';
 import { nextWindow, readSegmentLimits, roomOf, withLimit, type Limit, type Room } from './replan-room.ts';
 
 /** What is asked for. Without an option and a budget, the ways that there are are worked out. */
@@ -73,6 +74,8 @@ export async function planReplan(installation: Installation, request: ReplanRequ
 /** What was applied, and the budget that was set with it. */
 export interface ReplanResult {
   readonly applied: AppliedReplan;
+  /** Further interrupted tries of the same decision, over other chunks, that were gone on with as well. */
+  readonly further: readonly AppliedReplan[];
   /** An earlier try had decided this and was interrupted. */
   readonly isResumed: boolean;
   readonly budget: Budget | undefined;
@@ -80,27 +83,28 @@ export interface ReplanResult {
 
 /**
  * Applies an option to what is held, or goes on with a try that was interrupted. Workers do the rest.
- * @throws PlimsollError `nothing_held`, `replan_refused`, `usage`, `ledger_behind` and what ledger and store raise
+ * @throws PlimsollError `nothing_held`, `replan_refused`, `replan_unfinished` when what was interrupted is another decision,
+ *   `usage`, `ledger_behind` and what ledger and store raise
  */
 export async function applyRequest(installation: Installation, request: ReplanRequest, decision: { readonly by: string; readonly reason: string }): Promise<ReplanResult> {
   await enterDecision(installation);
   const { ledger, wake, now } = installation;
   const dependencies = dependenciesOf(installation);
   const target = request.budgetMicroUsd === undefined ? undefined : await budgetTarget(installation, request);
-  const [unfinished] = await finishReplans(dependencies, request.segment);
+  const [unfinished, ...further] = await finishReplans(dependencies, resumedBy(request, await readUnfinished(dependencies, request.segment)));
   let applied = unfinished;
   if (!applied) {
     const held = await heldOf(installation, request);
-    const { option } = request;
+    const { option, run } = request;
     proveChange(held, option);
     await proveSendable(dependencies, held, option);
-    applied = await applyReplan(dependencies, held, { option, ...decision });
+    applied = await applyReplan(dependencies, held, { option, run, ...decision });
   }
-  for (const archive of applied.archives) await wake.wake({ stage: 'settle', entity: archive, epoch: now() });
+  for (const archive of [applied, ...further].flatMap(({ archives }) => archives)) await wake.wake({ stage: 'settle', entity: archive, epoch: now() });
   // Only now: the old chunks would have flowed into the new room.
   const budget = target === undefined || request.budgetMicroUsd === undefined ? undefined : await raise(installation, target, request.budgetMicroUsd);
   for (const chunk of await ledger.resumeHeld(now())) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
-  return { applied, isResumed: unfinished !== undefined, budget };
+  return { applied, further, isResumed: unfinished !== undefined, budget };
 }
 
 async function raise({ ledger, store, now }: Installation, target: string, microUsd: number): Promise<Budget> {

@@ -35,6 +35,7 @@ export const errorKinds = {
   segment_unknown: kind('refuse', 2, 'No segment or topic has this name.'),
   nothing_held: kind('refuse', 2, 'Nothing of the segment is held, so there is nothing to plan anew.'),
   replan_refused: kind('refuse', 2, 'Held prompts cannot be sent with the parameters that were asked for.'),
+  replan_unfinished: kind('refuse', 2, 'Another replan of the segment was decided and not carried out; it has to be gone on with first.'),
   tier_unknown: kind('refuse', 2, 'No tier of the configuration has this name.'),
   client_unknown: kind('refuse', 2, 'Nothing is known of this client.'),
   archive_unknown: kind('refuse', 2, 'No archive has this id.'),

@@ -169,7 +169,7 @@ const schemas = {
     target: text, tokens: count.optional(), microUsd: count.optional(), runtimeMs: count.optional(), onLate: z.enum(['wait', 'cancel']).optional(), mode: z.enum(['strict', 'estimate']).optional(), window: text, timeZone: text.optional(), setAtMs: count,
   }),
   hold: z.looseObject({ scope: z.string().regex(/^(segment|run|doubt):/), isHeld: z.boolean() }),
-  replan: z.looseObject({ v: z.literal(1), replan: text, segment: text, by: text, reason: text, decidedAtMs: count, option: z.looseObject({}), priceVersion: text, chunks: z.array(replanned) }),
+  replan: z.looseObject({ v: z.literal(1), replan: text, segment: text, run: z.optional(text), by: text, reason: text, decidedAtMs: count, option: z.looseObject({}), priceVersion: text, chunks: z.array(replanned) }),
   tier: z.looseObject({ v: z.literal(1), client: text, tier: text.nullable(), from: text.nullable(), by: text, reason: text, ordinal: z.int().min(1), setAtMs: count }),
   deferral: z.looseObject({
     v: z.literal(1), run: text, client: text, tier: text, over: z.enum(['fallback', 'refuse']), fromRow: z.int().min(1), limit: z.enum(quotaRates),

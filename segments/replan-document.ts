@@ -40,6 +40,8 @@ export interface ReplanDocument {
   /** `<segment>.<digest>`; the digest is over the option, the prices and the chunks, so the same decision has one name. */
   readonly replan: string;
   readonly segment: SegmentName;
+  /** Set when only what was held of this run was meant; without it, all that the segment held. */
+  readonly run?: RunKey | undefined;
   readonly by: string;
   readonly reason: string;
   /** Unix ms. */

@@ -11,7 +11,8 @@
  *       that no carried out replan names is never sent, so a crash at any step is harmless.
  *   R2  A new chunk stands for exactly one old chunk, and is queued only if the ledger could take that one out of its queue:
  *       what was packed meanwhile goes on as it was, and no row is sent twice.
- *   R3  The same command finds what an earlier try has left and goes on with it. It never draws a sample of a sample.
+ *   R3  The same command finds what an earlier try has left and goes on with it. It never draws a sample of a sample, and
+ *       another command never carries out what this one has decided.
  */
 import { hash } from 'node:crypto';
 import { ChunkWriter } from '../chunk.ts';
@@ -117,24 +118,36 @@ function changedParams(params: Buffer, row: PlannedRow, option: ReplanOption, fi
   return editParams(params, { model: terms.model === row.model ? undefined : terms.model, maxTokens: terms.out === row.out ? undefined : terms.out });
 }
 
-/** Carries out what earlier tries have decided for a segment and not done (R3). */
-export async function finishReplans(dependencies: ReplanningDependencies, segment: SegmentName): Promise<readonly AppliedReplan[]> {
+/** What earlier tries have decided for a segment and not done: some of its chunks still wait to be replaced. */
+export async function readUnfinished({ store, ledger }: Pick<ReplanningDependencies, 'store' | 'ledger'>, segment: SegmentName): Promise<readonly ReplanDocument[]> {
+  const unfinished: ReplanDocument[] = [];
+  for (const document of await readReplans(store, segment)) if ((await waitingOf(ledger, document)).length > 0) unfinished.push(document);
+  return unfinished;
+}
+
+/** Carries out what earlier tries have decided (R3); of a document whose chunks another one has taken meanwhile, nothing. */
+export async function finishReplans(dependencies: ReplanningDependencies, documents: readonly ReplanDocument[]): Promise<readonly AppliedReplan[]> {
   const finished: AppliedReplan[] = [];
-  for (const document of await readReplans(dependencies.store, segment)) {
-    const waiting = (await dependencies.ledger.readChunks(document.chunks.map(({ chunk }) => chunk))).filter(({ state }) => state === 'held' || state === 'queued');
-    const isWaiting = new Set(waiting.map(({ chunk }) => chunk));
-    if (isWaiting.size > 0) finished.push(await carryOut(dependencies, document, document.chunks.filter(({ chunk }) => isWaiting.has(chunk))));
+  for (const document of documents) {
+    const waiting = await waitingOf(dependencies.ledger, document);
+    if (waiting.length > 0) finished.push(await carryOut(dependencies, document, waiting));
   }
   return finished;
+}
+
+async function waitingOf(ledger: Pick<Ledger, 'readChunks'>, { chunks }: ReplanDocument): Promise<readonly ReplannedChunk[]> {
+  const waiting = (await ledger.readChunks(chunks.map(({ chunk }) => chunk))).filter(({ state }) => state === 'held' || state === 'queued');
+  const isWaiting = new Set(waiting.map(({ chunk }) => chunk));
+  return chunks.filter(({ chunk }) => isWaiting.has(chunk));
 }
 
 /**
  * Applies an option to what is held. The caller has looked for unfinished replans and proven that the rows can be sent.
  * @throws PlimsollError `lake_missing`, `lake_full` and what ledger and store raise; the same call goes on from there
  */
-export async function applyReplan(dependencies: ReplanningDependencies, held: HeldRows, decision: { readonly option: ReplanOption; readonly by: string; readonly reason: string }): Promise<AppliedReplan> {
+export async function applyReplan(dependencies: ReplanningDependencies, held: HeldRows, decision: Pick<ReplanDocument, 'option' | 'run' | 'by' | 'reason'>): Promise<AppliedReplan> {
   const { store, priceVersion, now } = dependencies;
-  const { option, by, reason } = decision;
+  const { option, run, by, reason } = decision;
   const places = held.chunks.map(({ chunk, spoolKey: key, from, to }) => [chunk, key, from, to]);
   const digest = hash('sha256', JSON.stringify({ v: 1, option: [option.model, option.maxTokens, option.sample], priceVersion, places }), 'hex').slice(0, 12);
   const replan = `${held.segment}.${digest}`;
@@ -145,7 +158,7 @@ export async function applyReplan(dependencies: ReplanningDependencies, held: He
     chunks.push(await writeSuccessor(dependencies, chunk, kept.subarray(first, first + chunk.rows), option, replan, ordinal));
     first += chunk.rows;
   }
-  const document = await journalReplan(store, { v: 1, replan, segment: held.segment, by, reason, decidedAtMs: now(), option, priceVersion, chunks });
+  const document = await journalReplan(store, { v: 1, replan, segment: held.segment, ...(run === undefined ? {} : { run }), by, reason, decidedAtMs: now(), option, priceVersion, chunks });
   return await carryOut(dependencies, document, document.chunks);
 }
 

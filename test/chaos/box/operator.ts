@@ -5,7 +5,7 @@
 import { parseCustomId } from '../../../segments/pack.ts';
 import { PlimsollError } from '../../../segments/errors.ts';
 import type { ArchiveRecord, RunRecord } from '../../../segments/ledger/ledger.ts';
-import { applyReplan, finishReplans, readHeld, type ReplanningDependencies } from '../../../segments/ledger/replanning.ts';
+import { applyReplan, finishReplans, readHeld, readUnfinished, type ReplanningDependencies } from '../../../segments/ledger/replanning.ts';
 import type { IntentId, SegmentName } from '../../../segments/segment.ts';
 import { journalBudget, journalCancellation, journalHold } from '../../../segments/store/decisions.ts';
 import { forgo } from '../../../workers/forgo.ts';
@@ -104,7 +104,7 @@ export class Operator {
       ledger: { listHeld: async (segment) => await ledger.listHeld(segment), readChunks: async (ids) => await ledger.readChunks(ids), readRun: async (run) => await ledger.readRun(run), replanChunks },
     };
     for (const segment of ['a.8k.high', 'a.8k.normal'] as SegmentName[]) {
-      const done = [...(await finishReplans(dependencies, segment))];
+      const done = [...(await finishReplans(dependencies, await readUnfinished(dependencies, segment)))];
       const held = await readHeld(dependencies, segment);
       if (held.chunks.length > 0 && done.length === 0 && this.#replans === 'not begun') {
         done.push(await applyReplan(dependencies, held, { option: { sample: { percent: rig.replan?.percent ?? 0 }, maxTokens: 8 }, by: 'ada', reason: 'a sample is enough' }));
