@@ -1,7 +1,7 @@
 /** The limits of the budgets in their windows of now, as a forecast takes them. */
 import type { AccountRecord, Budget, Ledger, StopRecord } from '../segments/ledger/ledger.ts';
 import type { BudgetWindow } from '../segments/forecast.ts';
-import { windowAt, windowName, type TimeWindow } from '../segments/window.ts';
+import { windowAt, windowIdAt, type TimeWindow } from '../segments/window.ts';
 
 /** How many former windows a forecast looks at. */
 const formerMax = 8;
@@ -34,7 +34,7 @@ function limitNow(budget: Budget, unit: BudgetWindow['unit'], limit: number, acc
   const common = { budget, unit, timeZone: budget.timeZone ?? 'UTC' };
   if (budget.window === 'run') return { ...common, window: undefined, windowId: '' };
   const bounds = windowAt(budget.window, budget.timeZone, nowMs);
-  const windowId = bounds ? `${windowName(budget.window, budget.timeZone)}=${bounds.startMs}` : 'total';
+  const windowId = windowIdAt(budget.window, budget.timeZone, nowMs);
   const account = accounts.find((each) => each.target === budget.target && each.windowId === windowId);
   const own = stops.filter((stop) => stop.target === budget.target && stop.reason === (unit === 'tokens' ? 'budget_tokens' : 'budget_cost'));
   return {

@@ -3,10 +3,11 @@ import { Command } from 'commander';
 import { parseBudget } from '../config/budget-set.ts';
 import { durationText } from '../config/quantity.ts';
 import type { ExitCode } from '../segments/errors.ts';
-import type { Budget } from '../segments/ledger/ledger.ts';
+import type { AccountRecord, Budget } from '../segments/ledger/ledger.ts';
 import { journalBudget } from '../segments/store/decisions.ts';
+import { accountsShown, budgetOf } from './budget-accounts.ts';
 import { enterDecision } from './guard.ts';
-import { budgetOf, overrunOf, overrunsOf, overrunText } from './overrun.ts';
+import { overrunOf, overrunsOf, overrunText } from './overrun.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 import { microUsdToUsd } from '../segments/price.ts';
@@ -72,24 +73,11 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
     .addHelpText('after', '\nExample:\n  plimsoll budget show --json\n\nExit codes: 0 ok, 2 configuration or Redis')
     .action(async (options: CommonOptions) => {
       exit(
-        await withInstallation(options, 'words', async ({ ledger }) => {
-          const [budgets, accounts] = [await ledger.listBudgets(), await ledger.listAccounts()];
+        await withInstallation(options, 'words', async ({ ledger, now }) => {
+          const budgets = await ledger.listBudgets();
+          const accounts = accountsShown(budgets, await ledger.listAccounts(), now());
           if (options.json) {
-            printJson(accounts.map((account) => ({
-              target: account.target,
-              window: account.windowId,
-              tokens_reserved: account.tokensReserved,
-              tokens_spent: account.tokensSpent,
-              usd_reserved: microUsdToUsd(account.microUsdReserved),
-              usd_spent: microUsdToUsd(account.microUsdSpent),
-              over_bound_rows: account.overBound,
-              mode: budgetOf(account, budgets)?.mode ?? null,
-              tokens_overrun: overrunOf(account, budgets).tokens,
-              usd_overrun: microUsdToUsd(overrunOf(account, budgets).microUsd),
-              tokens_limit: budgetOf(account, budgets)?.tokens ?? null,
-              usd_limit: usdLimit(budgetOf(account, budgets)),
-              runtime_limit_ms: budgetOf(account, budgets)?.runtimeMs ?? null,
-            })));
+            printJson(accounts.map((account) => accountDocument(account, budgets)));
             return 0;
           }
           print(tableText(['account', 'window', 'tokens reserved', 'spent', 'cost reserved', 'spent', 'limit'], accounts.map((account) => {
@@ -104,8 +92,25 @@ export function budgetCommand(exit: (code: ExitCode) => void): Command {
   return budget;
 }
 
-function usdLimit(budget: Budget | undefined): number | null {
-  return budget?.microUsd === undefined ? null : microUsdToUsd(budget.microUsd);
+/** One account; its limits are null where no budget has its window. */
+function accountDocument(account: AccountRecord, budgets: readonly Budget[]): object {
+  const limits = budgetOf(account, budgets);
+  const overrun = overrunOf(account, budgets);
+  return {
+    target: account.target,
+    window: account.windowId,
+    tokens_reserved: account.tokensReserved,
+    tokens_spent: account.tokensSpent,
+    usd_reserved: microUsdToUsd(account.microUsdReserved),
+    usd_spent: microUsdToUsd(account.microUsdSpent),
+    over_bound_rows: account.overBound,
+    mode: limits?.mode ?? null,
+    tokens_overrun: overrun.tokens,
+    usd_overrun: microUsdToUsd(overrun.microUsd),
+    tokens_limit: limits?.tokens ?? null,
+    usd_limit: limits?.microUsd === undefined ? null : microUsdToUsd(limits.microUsd),
+    runtime_limit_ms: limits?.runtimeMs ?? null,
+  };
 }
 
 function limitText(budget: Budget): string {

@@ -1,6 +1,6 @@
 /** How far accounts were billed beyond their limits: what estimate mode may come to, and strict mode only where a limit was lowered. */
 import type { AccountRecord, Budget } from '../segments/ledger/ledger.ts';
-import { windowName } from '../segments/window.ts';
+import { budgetOf } from './budget-accounts.ts';
 import { countText, dollarText } from './terminal.ts';
 
 /** One account that spent more than its limits; tokens and micro-USD, 0 for the limit that it kept. */
@@ -9,11 +9,6 @@ export interface Overrun {
   readonly windowId: string;
   readonly tokens: number;
   readonly microUsd: number;
-}
-
-/** The budget that limits an account; undefined: none. Accounts of windows that a budget does not have stand beside its own. */
-export function budgetOf({ target, windowId }: AccountRecord, budgets: readonly Budget[]): Budget | undefined {
-  return budgets.find((each) => each.target === target && windowId.split('=')[0] === windowName(each.window, each.timeZone));
 }
 
 /** The overrun of an account; zeros where it has none. */

@@ -1,7 +1,7 @@
 /** The room that budgets leave a segment: now, when what is reserved has been settled, and in the next window. */
 import type { AccountRecord, Budget, ChunkRecord, Ledger } from '../segments/ledger/ledger.ts';
 import { segmentParts, type SegmentName } from '../segments/segment.ts';
-import { windowAt, windowName } from '../segments/window.ts';
+import { windowAt, windowIdAt } from '../segments/window.ts';
 
 /** One limit that a segment has to pass; tokens or micro-USD. */
 export interface Limit {
@@ -34,7 +34,7 @@ export async function readSegmentLimits(ledger: Pick<Ledger, 'listBudgets' | 'li
 function limitsOf(budget: Budget, accounts: readonly AccountRecord[], runs: readonly string[], nowMs: number): readonly Limit[] {
   const { target, window, tokens, microUsd } = budget;
   const bounds = window === 'run' ? undefined : windowAt(window, budget.timeZone, nowMs);
-  const ids = window === 'run' ? runs.map((run) => `run=${run}`) : [bounds ? `${windowName(window, budget.timeZone)}=${bounds.startMs}` : 'total'];
+  const ids = window === 'run' ? runs.map((run) => `run=${run}`) : [windowIdAt(window, budget.timeZone, nowMs)];
   const own = accounts.filter((account) => account.target === target && ids.includes(account.windowId));
   const sum = (of: (account: AccountRecord) => number): number => own.reduce((total, account) => total + of(account), 0);
   const common = { target, window, mode: budget.mode ?? 'strict', renewsAtMs: bounds?.endMs };

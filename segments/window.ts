@@ -72,6 +72,12 @@ export function windowAt(window: string, timeZone: string | undefined, atMs: num
   return window === 'hour' ? hourAt(zone, atMs) : boundedBy(zone, window, atMs);
 }
 
+/** The window of an instant as accounts name it, such as `6h=1793487600000`; `run` and `total` have no start. @throws RangeError as `windowAt` */
+export function windowIdAt(window: string, timeZone: string | undefined, atMs: number): string {
+  const bounds = windowAt(window, timeZone, atMs);
+  return bounds ? `${windowName(window, timeZone)}=${bounds.startMs}` : window;
+}
+
 /** The window that an account's window id names, such as `month|Europe/Berlin=1793487600000`; undefined for `run` and `total`. */
 export function windowOfId(windowId: string): TimeWindow | undefined {
   const [name = '', start] = windowId.split('=');
