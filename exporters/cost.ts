@@ -1,12 +1,15 @@
 /**
  * What the answers cost, by topic, model and token class, for `cost.csv`.
  *
- * A row is billed as a whole, rounded once, and the ledger keeps the sum of those amounts. The classes of a row have no
- * rounded amounts of their own, so the sum over a topic and model is shared out between its classes by their weight, with
- * the remainder going to the largest fractions: the lines of `cost.csv` always add up to the ledger's figure.
+ * The ledger keeps what each chunk consumed of a model at a rate, rounded up once. Neither the models that answered to one
+ * name of the price table nor the classes of a row have rounded amounts of their own, so what was booked for a topic and
+ * model is shared out between them by their weight, with the remainder going to the largest fractions: the lines of
+ * `cost.csv` always add up to the ledger's figure.
  */
-import { ratesFor, rowMicroUsd, type ModelPrice } from '../segments/price.ts';
+import type { ArchiveOutcome } from '../segments/outcome.ts';
+import { femtoUsdHalfUp, microUsdUp, ratesFor, rowFemtoUsd, type ModelPrice } from '../segments/price.ts';
 import { totalTokens, type Usage } from '../segments/segment.ts';
+import type { ModelSpend } from '../segments/spend.ts';
 
 export const tokenClasses = ['input', 'output', 'cache_read', 'cache_write_5m', 'cache_write_1h'] as const;
 export type TokenClass = (typeof tokenClasses)[number] | 'unconfirmed';
@@ -25,48 +28,62 @@ export interface CostLine {
 
 interface Tally {
   readonly model: string;
+  /** Its name in the price table. */
+  readonly priced: string;
   readonly tokens: number[];
   /** Pico-USD as doubles: only their proportions are used. */
   readonly weights: number[];
-  microUsd: number;
+  /** What its rows cost, as they are exported. */
+  femtoUsd: bigint;
 }
 
 /** Adds up the spending of one topic. */
 export class TopicSpend {
   readonly #topic: string;
   readonly #priceVersion: string;
+  readonly #rounding: ArchiveOutcome['rounding'];
   readonly #tallies = new Map<string, Tally>();
 
-  constructor(topic: string, priceVersion: string) {
+  constructor(topic: string, { priceVersion, rounding }: Pick<ArchiveOutcome, 'priceVersion' | 'rounding'>) {
     this.#topic = topic;
     this.#priceVersion = priceVersion;
+    this.#rounding = rounding;
   }
 
-  /** Books one succeeded row and returns its cost in micro-USD; null when its model has no price. */
-  add(model: string, usage: Usage, price: ModelPrice | undefined, isGeoPinned: boolean): number | null {
+  /**
+   * Books one succeeded row and returns its cost in femto-USD; null when its model has no price. It is exact, unless the
+   * outcome is of a time when rows were rounded: such a row must be the same whenever it is exported again.
+   */
+  add(model: string, usage: Usage, price: ModelPrice | undefined, isGeoPinned: boolean): bigint | null {
     if (!price) return null;
-    const microUsd = rowMicroUsd(usage, price, 'batch', isGeoPinned);
+    const exact = rowFemtoUsd(usage, price, 'batch', isGeoPinned);
+    const femtoUsd = this.#rounding === 'part' ? exact : femtoUsdHalfUp(exact);
     const promptTokens = totalTokens(usage) - usage.outputTokens;
     const rates = ratesFor(price, promptTokens, 'batch');
-    const tally = this.#tallyOf(model);
+    const tally = this.#tallyOf(model, price.model);
     const write5m = usage.cacheWriteInputTokens - usage.cacheWrite1hInputTokens;
     addTo(tally, 0, usage.inputTokens, rates.input);
     addTo(tally, 1, usage.outputTokens, rates.output);
     addTo(tally, 2, usage.cacheReadInputTokens, rates.cacheRead);
     addTo(tally, 3, write5m, rates.cacheWrite5m);
     addTo(tally, 4, usage.cacheWrite1hInputTokens, rates.cacheWrite1h);
-    tally.microUsd += microUsd;
-    return microUsd;
+    tally.femtoUsd += femtoUsd;
+    return femtoUsd;
   }
 
-  /** The topic's lines; what the ledger booked beyond the rows, in tokens and micro-USD, becomes a line of its own. */
-  lines(bookedTokens: number, bookedMicroUsd: number): readonly CostLine[] {
+  /**
+   * The topic's lines. `spends`: the parts of its chunks; what the ledger booked beyond the rows, in tokens and micro-USD,
+   * becomes a line of its own.
+   */
+  lines(bookedTokens: number, bookedMicroUsd: number, spends: readonly ModelSpend[]): readonly CostLine[] {
     const lines: CostLine[] = [];
     const common = { topic: this.#topic, price_version: this.#priceVersion };
     let tokens = 0;
     let microUsd = 0;
+    const booked = this.#bookedOf(spends);
     for (const tally of [...this.#tallies.values()].sort((a, b) => compareText(a.model, b.model))) {
-      for (const [place, share] of shareOut(tally.microUsd, tally.weights).entries()) {
+      const amount = booked.get(tally.model) ?? 0;
+      for (const [place, share] of shareOut(amount, tally.weights).entries()) {
         const count = tally.tokens[place] ?? 0;
         tokens += count;
         const token_class = tokenClasses[place];
@@ -74,7 +91,7 @@ export class TopicSpend {
           lines.push({ ...common, model: tally.model, token_class, tokens: count, micro_usd: share });
         }
       }
-      microUsd += tally.microUsd;
+      microUsd += amount;
     }
     if (bookedTokens !== tokens || bookedMicroUsd !== microUsd) {
       const rest = { tokens: bookedTokens - tokens, micro_usd: bookedMicroUsd - microUsd };
@@ -83,10 +100,25 @@ export class TopicSpend {
     return lines;
   }
 
-  #tallyOf(model: string): Tally {
+  /** What the ledger booked for the rows of each model that answered, integer micro-USD. */
+  #bookedOf(spends: readonly ModelSpend[]): ReadonlyMap<string, number> {
+    // Of before: whole micro-USD already, and the ledger has their sum.
+    if (this.#rounding !== 'part') return new Map([...this.#tallies.values()].map(({ model, femtoUsd }) => [model, microUsdUp(femtoUsd)]));
+    const booked = new Map<string, number>();
+    const all = [...this.#tallies.values()];
+    for (const priced of new Set(all.map((tally) => tally.priced))) {
+      const tallies = all.filter((tally) => tally.priced === priced);
+      const total = spends.reduce((sum, spend) => sum + (spend.model === priced && spend.rate !== 'unconfirmed' ? spend.microUsd : 0), 0);
+      const shares = shareOut(total, tallies.map(({ femtoUsd }) => Number(femtoUsd)));
+      for (const [place, { model }] of tallies.entries()) booked.set(model, shares[place] ?? 0);
+    }
+    return booked;
+  }
+
+  #tallyOf(model: string, priced: string): Tally {
     let tally = this.#tallies.get(model);
     if (!tally) {
-      tally = { model, tokens: tokenClasses.map(() => 0), weights: tokenClasses.map(() => 0), microUsd: 0 };
+      tally = { model, priced, tokens: tokenClasses.map(() => 0), weights: tokenClasses.map(() => 0), femtoUsd: 0n };
       this.#tallies.set(model, tally);
     }
     return tally;

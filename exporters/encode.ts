@@ -9,10 +9,14 @@
  *    "reason":null,"error_type":null,"error_message":null,"usage":{"input_tokens":16,…},
  *    "cost_usd_estimated":0.0000205,"price_version":"2026-11-21","attempt":1,"accepted_at":"2026-11-21T01:00:00.000Z",
  *    "submitted_at":"…","ended_at":"…","request_sha256":"9f…","metadata":{"batch":"a"},"result":{…}}
+ *
+ * `cost_usd_estimated` is exact, a plain decimal of at most fifteen places, so rows can be added up. The ledger, manifests and
+ * reports round up once for each part of a chunk's spending (`spend.ts`): they are above the sum of their rows, by less than
+ * a micro-USD for each part. Rows of an outcome without `rounding` are rounded half up to the micro-USD, as they were.
  */
 import type { ChunkRow } from '../segments/chunk.ts';
 import { notSampledReason, type ArchiveOutcome, type DeadRow } from '../segments/outcome.ts';
-import { microUsdToUsd } from '../segments/price.ts';
+import { femtoUsdText } from '../segments/price.ts';
 import type { ResultLine } from '../segments/result-line.ts';
 import type { Usage } from '../segments/segment.ts';
 
@@ -42,15 +46,15 @@ export class RowEncoder {
     this.#price = `,"price_version":${JSON.stringify(outcome.priceVersion)},"attempt":`;
   }
 
-  /** The row of an answered prompt. */
-  succeeded(row: ChunkRow, attempt: number, source: SourceLine, model: string, usage: Usage, microUsd: number | null): Buffer {
+  /** The row of an answered prompt. `femtoUsd`: what it cost; null where nobody knows a price. */
+  succeeded(row: ChunkRow, attempt: number, source: SourceLine, model: string, usage: Usage, femtoUsd: bigint | null): Buffer {
     const { line } = source;
     this.#used = 0;
     this.#text(`${this.#head(row, 'succeeded', model)},"stop_reason":${jsonOf(line.textOf(line.stopReason))},"text":`);
     this.#answer(source);
     this.#text(
       `,"reason":null,"error_type":null,"error_message":null,"usage":${usageJson(usage)}` +
-        `,"cost_usd_estimated":${jsonOf(microUsd === null ? null : microUsdToUsd(microUsd))}${this.#end(row, attempt)}`,
+        `,"cost_usd_estimated":${femtoUsd === null ? 'null' : femtoUsdText(femtoUsd)}${this.#end(row, attempt)}`,
     );
     this.#bytes(source.bytes, line.result.from, line.result.to);
     this.#text('}\n');

@@ -3,8 +3,9 @@
  * github.com/FinOps-Open-Cost-and-Usage-Spec/FOCUS_Spec, tag v1.2): all columns that it calls mandatory, and those of the
  * others that say something here. 1.2 is the last version with ProviderName and PublisherName, which most importers ask for.
  *
- * It is FOCUS-shaped, not a bill: the provider is the biller, and these are the ledger's amounts. A row of the ledger is
- * rounded once to a micro-USD, so a cost differs from unit price times quantity by at most half of one for each row.
+ * It is FOCUS-shaped, not a bill: the provider is the biller, and these are the ledger's amounts. The ledger rounds up to a
+ * micro-USD once for each chunk, model and rate, so what the classes of a line's day cost together is above unit price times
+ * quantity by less than one for each chunk (in outcomes of before, half of one for each row either way).
  *
  * One line is a UTC day, account, topic, client, run, model, rate and token class. ListCost is the price one by one,
  * BilledCost, EffectiveCost and ContractedCost what the batch cost: the discount is the difference.

@@ -66,7 +66,7 @@ export async function exportTopic(shared: ArchiveExport, topic: string, chunks: 
   const { dt, run, archive } = outcome;
   const results = new PartWriter(parts, (part) => resultsKey(dt, topic, run, archive, part));
   const errors = new PartWriter(parts, (part) => errorsKey(dt, topic, run, archive, part));
-  const rows = new TopicRows(shared, new TopicSpend(topic, outcome.priceVersion), results, errors);
+  const rows = new TopicRows(shared, new TopicSpend(topic, outcome), results, errors);
   try {
     for (const chunk of chunks) await rows.addChunk(chunk);
     const entries = [
@@ -144,7 +144,7 @@ class TopicRows {
         standard_micro_usd: chunks.reduce((sum, chunk) => sum + chunk.standardMicroUsd, 0),
         cache_saved_micro_usd: spendFacts({ ...this.#shared.outcome, chunks }).reduce((sum, fact) => sum + cacheSavedMicroUsd(fact), 0),
       },
-      costs: this.#spend.lines(totalTokens(usage), microUsd),
+      costs: this.#spend.lines(totalTokens(usage), microUsd, chunks.flatMap((chunk) => chunk.spends ?? [])),
     };
   }
 
@@ -167,8 +167,8 @@ class TopicRows {
     if (isTruncated) this.#truncated++;
     if (source.line.isText(stopReason, 'refusal')) this.#refused++;
     this.#succeeded++;
-    const microUsd = this.#spend.add(model, usage, outcome.prices[model], row.geo === 1);
-    return encoder.succeeded(row, attempt, source, model, usage, microUsd);
+    const femtoUsd = this.#spend.add(model, usage, outcome.prices[model], row.geo === 1);
+    return encoder.succeeded(row, attempt, source, model, usage, femtoUsd);
   }
 
   #encodeLeftOut(row: ChunkRow, attempt: number): Buffer {

@@ -113,6 +113,9 @@ export interface ArchiveOutcome {
   /** What the caller named as the source of the run. */
   readonly source: string;
   readonly priceVersion: string;
+  /** How amounts were rounded. `part`: rows are exact, and the sum of each part of a chunk's spending is rounded up (M1 of
+   *  `spend.ts`). Absent in documents of before: every row was rounded half up by itself, and is exported as it was. */
+  readonly rounding?: 'part';
   /** The price at which each answered model was settled, by the model's name in the results. A later price table must
    *  not change a file that is exported again. */
   readonly prices: Readonly<Record<string, ModelPrice>>;
@@ -156,7 +159,7 @@ const tokens = z.looseObject({ inputTokens: amount, outputTokens: amount, cacheR
 
 /** What an export and a rebuild rely on; documents of other versions may hold more. */
 const shape = z.looseObject({
-  v: z.number(), archive: z.string(), run: z.string(), dt: z.string(), rows: amount,
+  v: z.number(), archive: z.string(), run: z.string(), dt: z.string(), rows: amount, rounding: z.literal('part').optional(),
   chunks: z.array(z.looseObject({ chunk: z.string(), from: amount, to: amount, firstIndex: amount, succeeded: amount, retried: amount, deadLettered: amount, microUsd: amount, usage: tokens })),
   retried: z.array(z.tuple([amount, amount])),
   dead: z.array(z.looseObject({ index: amount, reason: z.enum(deadLetterReasons) })),

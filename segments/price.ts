@@ -1,7 +1,13 @@
 /**
  * Money. Prices are integers of pico-USD per token (a millionth of a micro-USD), because the cheapest published rate,
- * 0.005 USD per million tokens, is 5,000 of them and stays exact under the 1.1 geography factor. Amounts are integers
- * of micro-USD: a bound is rounded up, a bill is rounded half up, so a bill never exceeds its bound.
+ * 0.005 USD per million tokens, is 5,000 of them. A factor for geographies is in thousandths, so what a row costs is an
+ * integer of femto-USD (10^-15 USD) and is never rounded by itself. Amounts in the ledger are integers of micro-USD and are
+ * rounded up: the bound of each row, and of what was billed the sum over one part of a chunk's spending (`spend.ts`), once.
+ *
+ * So rounding passes no limit. What is booked is never below the bill. And a part never exceeds its rows' bounds: the bound
+ * of a row is an integer that is at least its exact cost, the sum of such bounds is an integer that is at least the sum of
+ * the costs, and rounding that sum up cannot pass an integer above it. Rounded to the nearest instead, rows that all cost
+ * 1.25 would be booked at 1 each, and a limit of a million of them would be passed by a quarter.
  */
 import type { Usage } from './segment.ts';
 
@@ -30,10 +36,17 @@ export interface ModelPrice {
   readonly status: 'active' | 'deprecated' | 'retired';
 }
 
-const picoPerMicro = 1_000_000n;
+const femtoPerMicro = 1_000_000_000n;
 
+/** What tokens cost at these rates, in pico-USD. */
 function picoOf(usage: Usage, rates: Rates): bigint {
   const write5m = usage.cacheWriteInputTokens - usage.cacheWrite1hInputTokens;
+  const pico =
+    usage.inputTokens * rates.input + usage.outputTokens * rates.output + usage.cacheReadInputTokens * rates.cacheRead +
+    write5m * rates.cacheWrite5m + usage.cacheWrite1hInputTokens * rates.cacheWrite1h;
+  // No addend is negative, so a sum below 2^53, which is 9,007 USD, had no step above it and each was exact. Plain numbers
+  // take a fraction of the time, and this runs for every row.
+  if (write5m >= 0 && Number.isSafeInteger(pico)) return BigInt(pico);
   return (
     BigInt(usage.inputTokens) * BigInt(rates.input) +
     BigInt(usage.outputTokens) * BigInt(rates.output) +
@@ -49,13 +62,42 @@ export function ratesFor(price: ModelPrice, promptTokens: number, lane: 'batch' 
   return longContext && promptTokens > longContext.thresholdTokens ? longContext[lane] : price[lane];
 }
 
-/** What one row costs, in integer micro-USD rounded half up. `isGeoPinned`: the request named an inference geography. */
-export function rowMicroUsd(usage: Usage, price: ModelPrice, lane: 'batch' | 'standard', isGeoPinned: boolean): number {
+/** The factor of a request that named an inference geography, in thousandths. */
+function permilleOf(price: ModelPrice, isGeoPinned: boolean): bigint {
+  return BigInt(isGeoPinned ? (price.geoPermille ?? 1000) : 1000);
+}
+
+/** What one row costs, exactly, in integer femto-USD. `isGeoPinned`: the request named an inference geography. */
+export function rowFemtoUsd(usage: Usage, price: ModelPrice, lane: 'batch' | 'standard', isGeoPinned: boolean): bigint {
   const promptTokens = usage.inputTokens + usage.cacheReadInputTokens + usage.cacheWriteInputTokens;
-  const pico = picoOf(usage, ratesFor(price, promptTokens, lane));
-  const permille = BigInt(isGeoPinned ? (price.geoPermille ?? 1000) : 1000);
-  const divisor = picoPerMicro * 1000n;
-  return Number((pico * permille + divisor / 2n) / divisor);
+  return picoOf(usage, ratesFor(price, promptTokens, lane)) * permilleOf(price, isGeoPinned);
+}
+
+/** What one row costs, in integer micro-USD rounded up. For a comparison with its bound; sums are made of exact costs. */
+export function rowMicroUsd(usage: Usage, price: ModelPrice, lane: 'batch' | 'standard', isGeoPinned: boolean): number {
+  return microUsdUp(rowFemtoUsd(usage, price, lane, isGeoPinned));
+}
+
+/** Femto-USD, not negative, as integer micro-USD rounded up. */
+export function microUsdUp(femtoUsd: bigint): number {
+  return Number((femtoUsd + femtoPerMicro - 1n) / femtoPerMicro);
+}
+
+/** Femto-USD, not negative, rounded half up to whole micro-USD, in femto-USD again. */
+export function femtoUsdHalfUp(femtoUsd: bigint): bigint {
+  return ((femtoUsd + femtoPerMicro / 2n) / femtoPerMicro) * femtoPerMicro;
+}
+
+/** Integer micro-USD in femto-USD. */
+export function femtoUsdOf(microUsd: number): bigint {
+  return BigInt(microUsd) * femtoPerMicro;
+}
+
+/** Femto-USD, not negative, as the exact decimal of USD, which is a JSON number: 1,250,000,000 is `0.00000125`. */
+export function femtoUsdText(femtoUsd: bigint): string {
+  const digits = String(femtoUsd).padStart(16, '0');
+  const decimals = digits.slice(-15).replace(/0+$/, '');
+  return decimals === '' ? digits.slice(0, -15) : `${digits.slice(0, -15)}.${decimals}`;
 }
 
 /** How the tokens of a request may be billed, as far as its params tell. */
@@ -73,9 +115,7 @@ export function boundMicroUsd(inputTokensMax: number, outputTokensMax: number, p
   const rates = ratesFor(price, inputTokensMax, 'batch');
   const inputRate = exposure.mayWriteCache ? Math.max(rates.input, rates.cacheWrite5m, rates.cacheWrite1h) : rates.input;
   const pico = BigInt(inputTokensMax) * BigInt(inputRate) + BigInt(outputTokensMax) * BigInt(rates.output);
-  const permille = BigInt(exposure.isGeoPinned ? (price.geoPermille ?? 1000) : 1000);
-  const divisor = picoPerMicro * 1000n;
-  return Number((pico * permille + divisor - 1n) / divisor);
+  return microUsdUp(pico * permilleOf(price, exposure.isGeoPinned));
 }
 
 /** Micro-USD as a decimal USD number for documents that people and spreadsheets read. */

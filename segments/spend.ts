@@ -2,12 +2,15 @@
  * Spending: what a chunk consumed, by the model and the rate at which its rows were billed. The settling stage writes it
  * into the outcome, where it outlives Redis; cost reports and forecasts are sums over it. Pure.
  *
+ * Invariant M1: a part's amounts are the exact sum of its rows, rounded up once. So what is booked is never below what was
+ * billed, is above it by less than one micro-USD for each part, and is at most the sum of its rows' bounds (`price.ts`).
+ *
  * One part of a chunk's spending, as it stands in an outcome:
  *   {"model":"claude-haiku-4-5","rate":"usual","isGeoPinned":false,"succeeded":40,"retried":0,"deadLettered":1,
  *    "usage":{"inputTokens":9120,…},"microUsd":5710,"standardMicroUsd":11420}
  */
 import type { ArchiveChunkOutcome, ArchiveOutcome } from './outcome.ts';
-import { ratesFor, type ModelPrice, type Rates } from './price.ts';
+import { femtoUsdOf, microUsdUp, ratesFor, type ModelPrice, type Rates } from './price.ts';
 import { addUsage, noUsage, segmentParts, totalTokens, type ArchiveId, type RunKey, type SegmentName, type Usage } from './segment.ts';
 
 /**
@@ -50,52 +53,61 @@ export interface SpendFact extends ModelSpend {
   readonly price: ModelPrice | undefined;
 }
 
-type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] };
+/** A part while rows are added to it: its money is exact, in femto-USD. */
+interface OpenPart {
+  readonly place: Pick<ModelSpend, 'model' | 'rate' | 'isGeoPinned'>;
+  readonly counts: { succeeded: number; retried: number; deadLettered: number };
+  usage: Usage;
+  femtoUsd: bigint;
+  standardFemtoUsd: bigint;
+}
 
-/** Adds up the rows of one chunk. */
+/** Adds up the rows of one chunk (M1). */
 export class SpendTally {
-  readonly #parts = new Map<string, Mutable<ModelSpend>>();
+  readonly #parts = new Map<string, OpenPart>();
 
-  /** Books a succeeded row: its usage, and what it costs in a batch and one by one. */
-  addRow(price: ModelPrice, usage: Usage, isGeoPinned: boolean, microUsd: number, standardMicroUsd: number): void {
+  /** Books a succeeded row: its usage, and what it costs in a batch and one by one, in femto-USD. */
+  addRow(price: ModelPrice, usage: Usage, isGeoPinned: boolean, femtoUsd: bigint, standardFemtoUsd: bigint): void {
     const promptTokens = totalTokens(usage) - usage.outputTokens;
     const isLong = ratesFor(price, promptTokens, 'batch') !== price.batch;
     // A model without a factor for geographies costs the same wherever it runs.
     const part = this.#partOf(price.model, isLong ? 'long_context' : 'usual', isGeoPinned && price.geoPermille !== undefined);
-    part.succeeded += 1;
-    addSpend(part, usage, microUsd, standardMicroUsd);
+    part.counts.succeeded += 1;
+    addSpend(part, usage, femtoUsd, standardFemtoUsd);
   }
 
-  /** Books the bound of a row whose result is not known; the row itself is counted by {@link count}. */
+  /** Books the bound of a row whose result is not known, in micro-USD; the row itself is counted by {@link count}. */
   addBound(model: string, usage: Usage, microUsd: number, standardMicroUsd: number): void {
-    addSpend(this.#partOf(model, 'unconfirmed', false), usage, microUsd, standardMicroUsd);
+    addSpend(this.#partOf(model, 'unconfirmed', false), usage, femtoUsdOf(microUsd), femtoUsdOf(standardMicroUsd));
   }
 
   /** Counts a row that consumed nothing that is known. */
   count(fate: 'retried' | 'deadLettered', model: string): void {
-    this.#partOf(model, 'usual', false)[fate] += 1;
+    this.#partOf(model, 'usual', false).counts[fate] += 1;
   }
 
   /** The parts, in an order that does not depend on the order of the rows. */
   list(): readonly ModelSpend[] {
-    return [...this.#parts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, part]) => part);
+    return [...this.#parts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { place, counts, usage, femtoUsd, standardFemtoUsd }]) => (
+      { ...place, ...counts, usage, microUsd: microUsdUp(femtoUsd), standardMicroUsd: microUsdUp(standardFemtoUsd) }
+    ));
   }
 
-  #partOf(model: string, rate: SpendRate, isGeoPinned: boolean): Mutable<ModelSpend> {
+  #partOf(model: string, rate: SpendRate, isGeoPinned: boolean): OpenPart {
     const key = `${model}|${rate}|${isGeoPinned}`;
     let part = this.#parts.get(key);
     if (!part) {
-      part = { model, rate, isGeoPinned, succeeded: 0, retried: 0, deadLettered: 0, usage: noUsage, microUsd: 0, standardMicroUsd: 0 };
+      part = { place: { model, rate, isGeoPinned }, counts: { succeeded: 0, retried: 0, deadLettered: 0 }, usage: noUsage, femtoUsd: 0n, standardFemtoUsd: 0n };
       this.#parts.set(key, part);
     }
     return part;
   }
 }
 
-function addSpend(part: Mutable<ModelSpend>, usage: Usage, microUsd: number, standardMicroUsd: number): void {
+function addSpend(part: OpenPart, usage: Usage, femtoUsd: bigint, standardFemtoUsd: bigint): void {
   part.usage = addUsage(part.usage, usage);
-  part.microUsd += microUsd;
-  part.standardMicroUsd += standardMicroUsd;
+  part.femtoUsd += femtoUsd;
+  part.standardFemtoUsd += standardFemtoUsd;
 }
 
 /** The spending of an archive, chunk by chunk. The facts add up to the outcome's own sums, whatever its age. */

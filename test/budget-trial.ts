@@ -143,11 +143,11 @@ async function sampleAll(world: World, raiseMicroUsd: number, limitUsd: string):
   return samples;
 }
 
-/** What the provider has billed, by its own records, row by row. */
+/** What the provider has billed, by its own records; a fraction of a micro-USD counts as one, so that no limit is passed by it unseen. */
 function billOf(world: World): { readonly microUsd: number; readonly rows: number } {
   const billed = readFileSync(world.truthFile, 'utf8').split('\n').filter((line) => line.includes('"row_billed"'));
   const pico = billed.reduce((sum, line) => sum + BigInt((JSON.parse(line) as { cost_pico_usd: number | string }).cost_pico_usd), 0n);
-  return { microUsd: Math.round(Number(pico) / 1_000_000), rows: billed.length };
+  return { microUsd: Number((pico + 999_999n) / 1_000_000n), rows: billed.length };
 }
 
 /** Of each segment the rows of its sample have succeeded, and all others that were held are told as left out. */

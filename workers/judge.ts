@@ -9,7 +9,7 @@ import { invariant } from '../segments/errors.ts';
 import { resultLinesKey } from '../segments/lake.ts';
 import type { ArchiveRecord, RunRecord } from '../segments/ledger/ledger.ts';
 import { rangesOfIndexes, type ArchiveChunkOutcome, type ArchiveOutcome, type DeadLetterReason, type ReplanOutcome, type RowVerdict } from '../segments/outcome.ts';
-import { rowMicroUsd, type ModelPrice } from '../segments/price.ts';
+import { microUsdUp, rowFemtoUsd, rowMicroUsd, type ModelPrice } from '../segments/price.ts';
 import type { ResultsCheck } from '../segments/results.ts';
 import { keptMask, replannedIn, type ReplanDocument } from '../segments/replan-document.ts';
 import { addUsage, assertNever, noUsage, totalTokens, type Usage } from '../segments/segment.ts';
@@ -51,7 +51,7 @@ export class Judge {
   /** Judges the next chunk. `rows`: the index lines of its range, in order. @throws RangeError when one is missing */
   add(range: SealedChunkRange, rows: readonly ChunkRow[]): void {
     const input = this.#input;
-    const tally = { succeeded: 0, retried: 0, deadLettered: 0, usage: noUsage, microUsd: 0, standardMicroUsd: 0, overBound: 0 };
+    const tally = { succeeded: 0, retried: 0, deadLettered: 0, usage: noUsage, overBound: 0 };
     const spends = new SpendTally();
     const consumed: RowConsumption[] = [];
     const size = range.to - range.from + 1;
@@ -90,8 +90,10 @@ export class Judge {
     const { tokensMax, microUsdMax, estimated: _estimate, ...place } = range;
     const samples = consumed.length === 0 ? {} : { samples: samplesOf(consumed) };
     const leftOut = kept ? { notSampled: this.#notSampled.length - before.notSampled, replanned: this.#replanned.length - before.replanned } : {};
+    const parts = spends.list();
+    const money = { microUsd: parts.reduce((sum, part) => sum + part.microUsd, 0), standardMicroUsd: parts.reduce((sum, part) => sum + part.standardMicroUsd, 0) };
     this.#ranges.push(range);
-    this.#chunks.push({ ...place, ...tally, ...leftOut, reserved: { tokens: kept ? 0 : tokensMax, microUsd: kept ? 0 : microUsdMax }, spends: spends.list(), ...samples });
+    this.#chunks.push({ ...place, ...tally, ...money, ...leftOut, reserved: { tokens: kept ? 0 : tokensMax, microUsd: kept ? 0 : microUsdMax }, spends: parts, ...samples });
   }
 
   /** The outcome of the archive, once every chunk of it was added. */
@@ -113,6 +115,7 @@ export class Judge {
       endedAtMs: archive.endedAtMs ?? null,
       source: run.source,
       priceVersion,
+      rounding: 'part',
       prices: Object.fromEntries([...this.#prices].sort(([a], [b]) => (a < b ? -1 : 1))),
       chunks: this.#chunks,
       retried: rangesOfIndexes(this.#retried),
@@ -178,8 +181,6 @@ function fateOf(input: JudgeInput, range: SealedChunkRange, row: ChunkRow, verdi
 interface Tally {
   succeeded: number;
   usage: Usage;
-  microUsd: number;
-  standardMicroUsd: number;
   overBound: number;
 }
 
@@ -199,13 +200,13 @@ function modelOf(input: JudgeInput, row: ChunkRow): string {
 /** Books an answered row; returns what it consumed of its bounds. */
 function book(tally: Tally, spends: SpendTally, usage: Usage, row: ChunkRow, price: ModelPrice): RowConsumption {
   const isGeoPinned = row.geo === 1;
-  const microUsd = rowMicroUsd(usage, price, 'batch', isGeoPinned);
-  const standardMicroUsd = rowMicroUsd(usage, price, 'standard', isGeoPinned);
-  spends.addRow(price, usage, isGeoPinned, microUsd, standardMicroUsd);
+  const femtoUsd = rowFemtoUsd(usage, price, 'batch', isGeoPinned);
+  spends.addRow(price, usage, isGeoPinned, femtoUsd, rowFemtoUsd(usage, price, 'standard', isGeoPinned));
+  // The bound is a whole number, so the cost is above it exactly when the cost rounded up is; and what prompts consume of
+  // their bounds is learned from no smaller amount than was paid.
+  const microUsd = microUsdUp(femtoUsd);
   tally.succeeded += 1;
   tally.usage = addUsage(tally.usage, usage);
-  tally.microUsd += microUsd;
-  tally.standardMicroUsd += standardMicroUsd;
   const tokens = totalTokens(usage);
   if (microUsd > row.usd || tokens > row.in + row.out) tally.overBound += 1;
   return { model: row.model, tokens, tokensMax: row.in + row.out, microUsd, microUsdMax: row.usd };
@@ -220,6 +221,4 @@ function bookBound(tally: Tally, spends: SpendTally, row: ChunkRow, price: Model
   const standardMicroUsd = Math.max(row.usd, price ? rowMicroUsd(usage, price, 'standard', row.geo === 1) : 0);
   spends.addBound(price?.model ?? row.model, usage, row.usd, standardMicroUsd);
   tally.usage = addUsage(tally.usage, usage);
-  tally.microUsd += row.usd;
-  tally.standardMicroUsd += standardMicroUsd;
 }

@@ -9,7 +9,7 @@ import { PlimsollError } from '../segments/errors.ts';
 import { decodeJournal } from '../segments/journal.ts';
 import { acceptedKey, sealedKey } from '../segments/lake.ts';
 import type { ArchiveRecord, Ledger } from '../segments/ledger/ledger.ts';
-import { rowMicroUsd, type ModelPrice } from '../segments/price.ts';
+import { microUsdUp, rowFemtoUsd, type ModelPrice } from '../segments/price.ts';
 import { checkResults } from '../segments/results.ts';
 import { addUsage, noUsage, type BatchId, type Usage } from '../segments/segment.ts';
 import type { Log, Now } from '../segments/stage.ts';
@@ -99,6 +99,7 @@ async function bookLeak(dependencies: OrphanDependencies, archive: ArchiveRecord
 /** `rowsAtBound`: rows of which no result is to be had; they are booked at their upper bounds, as the settler does. */
 interface Bill {
   readonly usage: Usage;
+  /** The exact sum of what was billed, rounded up once, so that no leak is booked below its bill. */
   readonly microUsd: number;
   readonly rowsAtBound: number;
 }
@@ -117,18 +118,18 @@ async function billOf(dependencies: OrphanDependencies, archive: ArchiveRecord, 
   const expected = { archive: archive.archive, rows: rows.length, shaOf: (index: number) => rows[index]?.sha ?? '' };
   let check = await checkResults(claude.readResults(batch, signal), expected);
   for (let download = 1; !check.isComplete && download < downloadsMax; download += 1) check = await checkResults(claude.readResults(batch, signal), expected);
-  let [usage, microUsd, rowsAtBound] = [noUsage, 0, 0];
+  let [usage, femtoUsd, microUsdAtBound, rowsAtBound] = [noUsage, 0n, 0, 0];
   for (const [index, row] of rows.entries()) {
     const verdict = check.index.verdictOf(index);
     if (verdict.kind === 'dead' && (verdict.reason === 'result_missing' || verdict.reason === 'result_conflict')) {
       usage = addUsage(usage, { ...noUsage, inputTokens: row.in, outputTokens: row.out });
-      microUsd += row.usd;
+      microUsdAtBound += row.usd;
       rowsAtBound += 1;
     }
     if (verdict.kind !== 'succeeded') continue;
     const price = priceOf(verdict.model) ?? priceOf(row.model);
     usage = addUsage(usage, verdict.usage);
-    if (price) microUsd += rowMicroUsd(verdict.usage, price, 'batch', row.geo === 1);
+    if (price) femtoUsd += rowFemtoUsd(verdict.usage, price, 'batch', row.geo === 1);
   }
-  return { usage, microUsd, rowsAtBound };
+  return { usage, microUsd: microUsdUp(femtoUsd) + microUsdAtBound, rowsAtBound };
 }

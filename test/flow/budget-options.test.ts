@@ -96,7 +96,7 @@ it('prices of one’s own price the rows, the report and the budget, and their v
     const [before, after] = rows.filter((row) => row.id === id).sort((a, b) => a.cost_usd_estimated - b.cost_usd_estimated);
     expect(before?.price_version).toBe('2026-11-21');
     expect(after?.price_version).toMatch(/^2026-11-21\+2027-01-05\./);
-    // Each is rounded to the micro-dollar.
-    expect(Math.abs((after?.cost_usd_estimated ?? 0) - 10 * (before?.cost_usd_estimated ?? 0))).toBeLessThan(0.000_01);
+    // A row's cost is exact; the factor of ten is taken in binary numbers.
+    expect(after?.cost_usd_estimated).toBeCloseTo(10 * (before?.cost_usd_estimated ?? 0), 12);
   }
 });

@@ -19,7 +19,7 @@ it('a budget stops a run within it, is replanned to a sample of many rows with m
   const leftOut = 300 - found.stopped.rowsDone - sampled;
   expect(found.end).toMatchObject({ code: 3, statuses: { succeeded: found.stopped.rowsDone + sampled, not_sampled: leftOut }, counts: { accepted: 300, not_sampled: leftOut, replanned: sampled, dead_lettered: 0 } });
   expect(found.rowsBilled).toBe(found.stopped.rowsDone + sampled);
-  // Each row is rounded up to the micro-dollar by itself.
+  // What a chunk consumed is rounded up to the micro-dollar, and no chunk is without a row.
   expect(found.reportMicroUsd).toBe(found.linesMicroUsd);
   expect(found.reportMicroUsd - found.billedMicroUsd).toBeGreaterThanOrEqual(0);
   expect(found.reportMicroUsd - found.billedMicroUsd).toBeLessThan(found.rowsBilled);

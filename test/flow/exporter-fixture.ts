@@ -5,7 +5,7 @@ import { ChunkWriter, type ChunkRow } from '../../segments/chunk.ts';
 import { outcomeKey, resultLinesKey, spoolKey } from '../../segments/lake.ts';
 import type { ArchiveChunkOutcome, ArchiveOutcome, DeadRow } from '../../segments/outcome.ts';
 import { archiveId, customId } from '../../segments/pack.ts';
-import { rowMicroUsd, type ModelPrice, type Rates } from '../../segments/price.ts';
+import { femtoUsdHalfUp, microUsdUp, rowFemtoUsd, type ModelPrice, type Rates } from '../../segments/price.ts';
 import {
   addUsage, asBatchId, asRunKey, chunkId, noUsage, segmentName, type ArchiveId, type Usage,
 } from '../../segments/segment.ts';
@@ -69,11 +69,12 @@ export interface Fixture {
   readonly rows: readonly ChunkRow[];
 }
 
-/** `disturb` changes the result lines before they are stored; `firstRow` numbers the source. */
+/** `disturb` changes the result lines before they are stored; `firstRow` numbers the source; `isOfBefore`: as it was written when every row was rounded by itself. */
 export interface FixtureOptions {
   readonly ordinal?: number;
   readonly isRejected?: boolean;
   readonly firstRow?: number;
+  readonly isOfBefore?: boolean;
   readonly disturb?: (lines: readonly string[]) => string;
 }
 
@@ -86,7 +87,7 @@ export async function makeArchive(store: Store, rows: readonly FixtureRow[], opt
     const topic = must(rows[first]).topic;
     let last = first;
     while (rows[last + 1]?.topic === topic) last++;
-    chunks.push(await putChunk(store, rows.slice(first, last + 1), topic, first, (options.firstRow ?? 1) + first, chunkRows));
+    chunks.push(await putChunk(store, rows.slice(first, last + 1), topic, first, (options.firstRow ?? 1) + first, chunkRows, options.isOfBefore === true));
     first = last + 1;
   }
   const lines = options.isRejected ? undefined : Buffer.from((options.disturb ?? joined)(resultLines(archive, rows, chunkRows)));
@@ -96,7 +97,7 @@ export async function makeArchive(store: Store, rows: readonly FixtureRow[], opt
     v: 1, archive, run, dt: '2026-11-21', account: options.isRejected ? null : 'acc', batch: options.isRejected ? null : batch,
     rows: rows.length, resultsKey: lines ? resultsKey : null, resultsBytes: lines?.length ?? 0, resultsSha256: sha256,
     acceptedAtMs: openedAtMs, submittedAtMs: options.isRejected ? null : openedAtMs + 60_000, endedAtMs: options.isRejected ? null : openedAtMs + 3_600_000,
-    source: 'in.jsonl', priceVersion: '2026-11-21', prices: { [answeredModel]: price }, chunks,
+    source: 'in.jsonl', priceVersion: '2026-11-21', ...(options.isOfBefore ? {} : { rounding: 'part' as const }), prices: { [answeredModel]: price }, chunks,
     retried: rows.flatMap((row, index) => (row.fate === 'retried' ? [[index, index] as const] : [])),
     dead: rows.flatMap((row, index) => (typeof row.fate === 'object' ? [{ index, ...row.fate }] : [])),
   };
@@ -104,7 +105,7 @@ export async function makeArchive(store: Store, rows: readonly FixtureRow[], opt
   return { outcome, rows: chunkRows };
 }
 
-async function putChunk(store: Store, rows: readonly FixtureRow[], topic: string, firstIndex: number, sourceRow: number, out: ChunkRow[]): Promise<ArchiveChunkOutcome> {
+async function putChunk(store: Store, rows: readonly FixtureRow[], topic: string, firstIndex: number, sourceRow: number, out: ChunkRow[], isOfBefore: boolean): Promise<ArchiveChunkOutcome> {
   const segment = segmentName(topic, '8k', 'normal');
   const writer = new ChunkWriter({ run, segment, client: 'default', attempt: 1, source: 'in.jsonl' });
   for (const [place, { metadata }] of rows.entries()) {
@@ -121,12 +122,14 @@ async function putChunk(store: Store, rows: readonly FixtureRow[], topic: string
   const sealed = writer.seal(chunk);
   await store.put(spoolKey(run, chunk), sealed);
   const count = rows.filter((row) => row.fate === undefined).length;
-  const each = (lane: 'batch' | 'standard'): number => rowMicroUsd(rowUsage, price, lane, false);
+  const sumOf = (lane: 'batch' | 'standard'): number => {
+    const femtoUsd = rowFemtoUsd(rowUsage, price, lane, false);
+    return microUsdUp((isOfBefore ? femtoUsdHalfUp(femtoUsd) : femtoUsd) * BigInt(count));
+  };
+  const counts = { succeeded: count, retried: rows.filter((row) => row.fate === 'retried').length, deadLettered: rows.filter((row) => typeof row.fate === 'object').length };
+  const amounts = { usage: Array.from({ length: count }, () => rowUsage).reduce(addUsage, noUsage), microUsd: sumOf('batch'), standardMicroUsd: sumOf('standard') };
   return {
-    chunk, succeeded: count, retried: rows.filter((row) => row.fate === 'retried').length,
-    deadLettered: rows.filter((row) => typeof row.fate === 'object').length,
-    usage: Array.from({ length: count }, () => rowUsage).reduce(addUsage, noUsage),
-    microUsd: count * each('batch'), standardMicroUsd: count * each('standard'), overBound: 0,
+    chunk, ...counts, ...amounts, overBound: 0, spends: [{ model: price.model, rate: 'usual', isGeoPinned: false, ...counts, ...amounts }],
     segment, client: 'default', attempt: 1, spoolKey: spoolKey(run, chunk), spoolRows: sealed.footer.rows,
     spoolParamsBytes: sealed.footer.paramsBytes, spoolIndexBytes: sealed.footer.indexBytes, from: 0, to: rows.length - 1, firstIndex,
   };

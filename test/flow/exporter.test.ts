@@ -94,6 +94,23 @@ describe('the export of an archive', () => {
     expect(manifest.costs.reduce((sum, line) => sum + line.micro_usd, 0)).toBe(63);
   });
 
+  it('gives each row its exact cost, and the manifest the sum of each chunk, rounded up once', async () => {
+    const fixture = await makeArchive(store, [1, 2, 3].map((each) => ({ topic: 'invoices', result: succeeded(String(each)) })));
+    const manifest = await exportIt(fixture);
+    const rows = await rowsOf(resultsKey(dt, 'invoices', run, fixture.outcome.archive, 0));
+    expect(rows.map((row) => row['cost_usd_estimated'])).toEqual([0.0000205, 0.0000205, 0.0000205]);
+    expect([manifest.micro_usd, manifest.costs.map((line) => line.micro_usd)]).toEqual([62, [24, 38]]);
+  });
+
+  it('exports an outcome of before rows were exact as it was exported then', async () => {
+    const fixture = await makeArchive(store, [1, 2, 3].map((each) => ({ topic: 'invoices', result: succeeded(String(each)) })), { isOfBefore: true });
+    expect(fixture.outcome.rounding).toBeUndefined();
+    const manifest = await exportIt(fixture);
+    const key = resultsKey(dt, 'invoices', run, fixture.outcome.archive, 0);
+    expect(gunzipSync(await store.readWhole(key)).toString('utf8').match(/"cost_usd_estimated":[^,]*/g)).toEqual(Array.from({ length: 3 }, () => '"cost_usd_estimated":0.000021'));
+    expect([manifest.micro_usd, manifest.costs.map((line) => line.micro_usd)]).toEqual([63, [25, 38]]);
+  });
+
   it('leaves the same bytes when it runs again, here or after a crash before the manifest', async () => {
     const fixture = await makeArchive(store, mixed);
     const first = await exportIt(fixture);

@@ -16,6 +16,7 @@ import type { ArchiveOutcome } from '../../segments/outcome.ts';
 import { archiveId } from '../../segments/pack.ts';
 import { ResultLine } from '../../segments/result-line.ts';
 import { noUsage, type Usage } from '../../segments/segment.ts';
+import type { ModelSpend } from '../../segments/spend.ts';
 import { answeredModel, batch, errored, openedAtMs, price, run, rowUsage, succeeded } from '../flow/exporter-fixture.ts';
 
 const outcome: ArchiveOutcome = {
@@ -33,7 +34,7 @@ function sourceOf(resultJson: string): { bytes: Buffer; line: ResultLine } {
 }
 
 function encodeSucceeded(resultJson: string, usage: Usage = rowUsage): string {
-  return new RowEncoder(outcome).succeeded(chunkRow, 2, sourceOf(resultJson), answeredModel, usage, 21).toString('utf8');
+  return new RowEncoder(outcome).succeeded(chunkRow, 2, sourceOf(resultJson), answeredModel, usage, 20_500_000_000n).toString('utf8');
 }
 
 describe('an exported row', () => {
@@ -45,7 +46,7 @@ describe('an exported row', () => {
       ['run_key', run], ['batch_id', batch], ['id', 'naïve \ud800 id'], ['source_uri', 'in "a".jsonl'], ['source_row', 7], ['status', 'succeeded'],
       ['model', answeredModel], ['stop_reason', 'end_turn'], ['text', 'Größe “M”'], ['reason', null], ['error_type', null], ['error_message', null],
       ['usage', { input_tokens: 16, output_tokens: 5, cache_read_input_tokens: 0, cache_write_input_tokens: 0 }],
-      ['cost_usd_estimated', 0.000021], ['price_version', '2026-11-21'], ['attempt', 2], ['accepted_at', '2026-11-21T01:00:00.000Z'],
+      ['cost_usd_estimated', 0.0000205], ['price_version', '2026-11-21'], ['attempt', 2], ['accepted_at', '2026-11-21T01:00:00.000Z'],
       ['submitted_at', '2026-11-21T01:00:00.001Z'], ['ended_at', null], ['request_sha256', 'ab12'], ['metadata', { batch: 'a' }], ['result', result],
     ]);
   });
@@ -104,20 +105,43 @@ describe('the cost of a topic', () => {
     }));
   });
 
-  it('is the sum of its rows, each rounded once, by class', () => {
+  const parts = (...given: readonly Partial<ModelSpend>[]): readonly ModelSpend[] => given.map((each) => (
+    { model: price.model, rate: 'usual', isGeoPinned: false, succeeded: 1, retried: 0, deadLettered: 0, usage: noUsage, microUsd: 0, standardMicroUsd: 0, ...each }
+  ));
+  const now = { priceVersion: 'v1', rounding: 'part' } as const;
+
+  it('is what the ledger booked for the parts of its chunks, by class, while a row has its exact cost', () => {
     const usage: Usage = { ...noUsage, inputTokens: 3, outputTokens: 1, cacheWriteInputTokens: 3, cacheWrite1hInputTokens: 1 };
-    const spend = new TopicSpend('invoices', 'v1');
-    const perRow = [1, 2, 3].map(() => spend.add(answeredModel, usage, price, false) ?? 0);
-    expect(perRow[0]).toBe(6); // 1.5 + 2.5 + 1.25 + 1 = 6.25 micro-USD
-    const lines = spend.lines(21, 18);
+    const spend = new TopicSpend('invoices', now);
+    const perRow = [1, 2, 3].map(() => spend.add(answeredModel, usage, price, false));
+    expect(perRow[0]).toBe(6_250_000_000n); // 1.5 + 2.5 + 1.25 + 1 micro-USD
+    // Two chunks, of two rows and of one: 12.5 and 6.25, each rounded up.
+    const lines = spend.lines(21, 20, parts({ microUsd: 13 }, { microUsd: 7 }));
     expect(lines.map((line) => [line.token_class, line.tokens])).toEqual([['input', 9], ['output', 3], ['cache_write_5m', 6], ['cache_write_1h', 3]]);
-    expect(lines.reduce((sum, line) => sum + line.micro_usd, 0)).toBe(18);
+    expect(lines.reduce((sum, line) => sum + line.micro_usd, 0)).toBe(20);
+  });
+
+  it('of models that answered under one name of the price table is shared out between them', () => {
+    const spend = new TopicSpend('invoices', now);
+    for (const model of ['claude-a-1', 'claude-a-2', 'claude-a-2']) spend.add(model, { ...noUsage, outputTokens: 1 }, price, false);
+    spend.add('claude-b', { ...noUsage, outputTokens: 1 }, { ...price, model: 'claude-b' }, false);
+    const lines = spend.lines(4, 12, parts({ microUsd: 9 }, { model: 'claude-b', microUsd: 3 }));
+    expect(lines.map((line) => [line.model, line.micro_usd])).toEqual([['claude-a-1', 3], ['claude-a-2', 6], ['claude-b', 3]]);
   });
 
   it('shows what was booked without a result as unconfirmed', () => {
-    const spend = new TopicSpend('invoices', 'v1');
+    const spend = new TopicSpend('invoices', now);
     spend.add(answeredModel, rowUsage, price, false);
-    expect(spend.lines(521, 1021).at(-1)).toEqual({ topic: 'invoices', price_version: 'v1', model: '', token_class: 'unconfirmed', tokens: 500, micro_usd: 1000 });
+    const lines = spend.lines(521, 1021, parts({ microUsd: 21 }, { rate: 'unconfirmed', microUsd: 1000 }));
+    expect(lines.at(-1)).toEqual({ topic: 'invoices', price_version: 'v1', model: '', token_class: 'unconfirmed', tokens: 500, micro_usd: 1000 });
+  });
+
+  it('of an outcome of before rows were exact is still the sum of its rounded rows', () => {
+    const spend = new TopicSpend('invoices', { priceVersion: 'v1' });
+    const perRow = [1, 2].map(() => spend.add(answeredModel, rowUsage, price, false));
+    expect(perRow).toEqual([21_000_000_000n, 21_000_000_000n]); // 20.5 micro-USD
+    const lines = spend.lines(542, 1042, []);
+    expect(lines.map((line) => [line.token_class, line.micro_usd])).toEqual([['input', 16], ['output', 26], ['unconfirmed', 1000]]);
   });
 
   it('becomes CSV that adds up, quotes what needs it and ends with a newline', () => {

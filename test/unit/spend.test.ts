@@ -1,6 +1,8 @@
 /** What a chunk consumed by model and rate: the parts add up to the chunk, in new outcomes and in old ones. */
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { rowMicroUsd, type ModelPrice, type Rates } from '../../segments/price.ts';
+import { priceTable } from '../../config/models.ts';
+import { boundMicroUsd, rowFemtoUsd, rowMicroUsd, type ModelPrice, type Rates } from '../../segments/price.ts';
 import { noUsage, type Usage } from '../../segments/segment.ts';
 import { cacheSavedMicroUsd, SpendTally, spendFacts, type SpendFact } from '../../segments/spend.ts';
 import { outcomeOf, runEvidence, sealedOf } from '../evidence-world.ts';
@@ -12,7 +14,7 @@ const price: ModelPrice = {
 };
 const usage = (given: Partial<Usage>): Usage => ({ ...noUsage, ...given });
 const add = (tally: SpendTally, given: Usage, isGeoPinned = false): void =>
-  tally.addRow(price, given, isGeoPinned, rowMicroUsd(given, price, 'batch', isGeoPinned), rowMicroUsd(given, price, 'standard', isGeoPinned));
+  tally.addRow(price, given, isGeoPinned, rowFemtoUsd(given, price, 'batch', isGeoPinned), rowFemtoUsd(given, price, 'standard', isGeoPinned));
 
 describe('the spending of a chunk', () => {
   it('keeps rates and geographies apart, because tokens of each cost something else', () => {
@@ -34,6 +36,45 @@ describe('the spending of a chunk', () => {
     for (const row of rows) add(one, row);
     for (const row of rows.toReversed()) add(other, row);
     expect(one.list()).toEqual(other.list());
+  });
+});
+
+/** Short prompts of the cheapest model, whose tokens cost a twentieth and a quarter of a micro-USD in a batch. */
+describe('the spending of rows that cost a micro-USD or so', () => {
+  const cheap = priceTable().find('claude-haiku-5-5');
+  if (!cheap) throw new Error('the price table has no claude-haiku-5-5');
+  const exactOf = (rows: readonly Usage[], isGeoPinned: (place: number) => boolean): bigint => rows.reduce((sum, row, place) => sum + rowFemtoUsd(row, cheap, 'batch', isGeoPinned(place)), 0n);
+
+  it('is 1,250 micro-USD for a thousand rows of 1.25, and not a thousand', () => {
+    const tally = new SpendTally();
+    const row = usage({ inputTokens: 20, outputTokens: 1 });
+    for (let count = 0; count < 1_000; count += 1) tally.addRow(cheap, row, false, rowFemtoUsd(row, cheap, 'batch', false), rowFemtoUsd(row, cheap, 'standard', false));
+    expect(tally.list()).toMatchObject([{ succeeded: 1_000, microUsd: 1_250, standardMicroUsd: 2_500 }]);
+  });
+
+  it('is never below the exact bill, above it by less than one for each part, and within the bounds of its rows (M1)', () => {
+    const row = fc.record({ input: fc.integer({ min: 1, max: 60 }), output: fc.integer({ min: 1, max: 8 }), spare: fc.integer({ min: 0, max: 2 }), isGeoPinned: fc.boolean(), isMissing: fc.boolean() });
+    fc.assert(fc.property(fc.array(row, { minLength: 1, maxLength: 300 }), (rows) => {
+      const tally = new SpendTally();
+      let bounds = 0;
+      let unconfirmed = 0n;
+      const answered = rows.filter(({ isMissing }) => !isMissing);
+      for (const { input, output, spare, isGeoPinned, isMissing } of rows) {
+        const billed = usage({ inputTokens: input, outputTokens: output });
+        const bound = boundMicroUsd(input + spare, output, cheap, { mayWriteCache: false, isGeoPinned });
+        bounds += bound;
+        if (isMissing) {
+          tally.addBound(cheap.model, billed, bound, bound);
+          unconfirmed += BigInt(bound) * 1_000_000_000n;
+        } else tally.addRow(cheap, billed, isGeoPinned, rowFemtoUsd(billed, cheap, 'batch', isGeoPinned), rowFemtoUsd(billed, cheap, 'standard', isGeoPinned));
+      }
+      const parts = tally.list();
+      const booked = parts.reduce((sum, part) => sum + part.microUsd, 0);
+      const exact = unconfirmed + exactOf(answered.map(({ input, output }) => usage({ inputTokens: input, outputTokens: output })), (place) => answered[place]?.isGeoPinned === true);
+      const excess = BigInt(booked) * 1_000_000_000n - exact;
+      expect(excess >= 0n && excess < BigInt(parts.length) * 1_000_000_000n).toBe(true);
+      expect(booked).toBeLessThanOrEqual(bounds);
+    }));
   });
 });
 

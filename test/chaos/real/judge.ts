@@ -145,7 +145,7 @@ function judgeMoney(truth: Truth, manifests: readonly ArchiveManifest[], rows: r
   const billed = [...truth.billed].filter(([customId]) => !forgone.has(archiveOf(customId))).map(([, bill]) => bill);
   const bounds = [...forgone.values()];
   const tokens = billed.reduce((sum, each) => sum + each.tokens, 0) + bounds.reduce((sum, each) => sum + each.tokensMax, 0);
-  const microUsd = billed.reduce((sum, each) => sum + each.picoUsd, 0) / 1e6 + bounds.reduce((sum, each) => sum + each.microUsdMax, 0);
+  const picoUsd = billed.reduce((sum, each) => sum + each.picoUsd, 0) + 1e6 * bounds.reduce((sum, each) => sum + each.microUsdMax, 0);
   // Rows without a trustworthy answer are booked at their bound: the bill is then a floor.
   const isFloor = rows.some(({ reason }) => reason === 'result_missing' || reason === 'result_conflict');
   const exported = manifests.reduce((sum, { usage }) => sum + usage.input_tokens + usage.output_tokens + usage.cache_read_input_tokens + usage.cache_write_input_tokens, 0);
@@ -153,9 +153,9 @@ function judgeMoney(truth: Truth, manifests: readonly ArchiveManifest[], rows: r
   if (isFloor ? exported < tokens : exported !== tokens) found.push(`I6: the manifests account for ${exported} tokens, the provider billed ${tokens}`);
   if (isFloor ? spent < tokens : spent !== tokens) found.push(`I6: the ledger has ${spent} tokens spent, the provider billed ${tokens}`);
   const spentUsd = Number(all?.get('microUsdSpent') ?? 0);
-  // Each row's price is rounded half up to a whole micro-USD.
-  const rounding = billed.length / 2 + 1;
-  if (spentUsd < microUsd - rounding || (!isFloor && spentUsd > microUsd + rounding)) found.push(`I6: the ledger has ${spentUsd} micro-USD spent, the provider billed ${microUsd.toFixed(2)}`);
+  // Rounded up once for each chunk, model and rate that something was billed of: never below the bill, and above it by less than one each.
+  const over = spentUsd * 1e6 - picoUsd;
+  if (over < 0 || (!isFloor && over > 1e6 * billed.length)) found.push(`I6: the ledger has ${spentUsd} micro-USD spent, the provider billed ${picoUsd} pico-USD`);
   for (const [key, fields] of last?.hashes ?? []) {
     if (!key.startsWith('account:')) continue;
     for (const unit of ['tokensReserved', 'microUsdReserved']) if (Number(fields.get(unit) ?? 0) !== 0) found.push(`I8: ${key} still has ${fields.get(unit)} ${unit}`);
