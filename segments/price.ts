@@ -7,7 +7,7 @@
  * So rounding passes no limit. What is booked is never below the bill. And a part never exceeds its rows' bounds: the bound
  * of a row is an integer that is at least its exact cost, the sum of such bounds is an integer that is at least the sum of
  * the costs, and rounding that sum up cannot pass an integer above it. Rounded to the nearest instead, rows that all cost
- * 1.25 would be booked at 1 each, and a limit of a million of them would be passed by a quarter.
+ * 1.25 would be booked at 1 each, and the bill would pass a limit by a quarter.
  */
 import type { Usage } from './segment.ts';
 
