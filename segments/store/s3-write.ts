@@ -7,6 +7,7 @@
  *   W2  `created` or `same` is answered only when the object is there, whole, with the announced sha256 beside it.
  *   W3  Memory is bounded by `partBytes * partsAtOnce`, whatever the size of the object.
  *   W4  An upload that is given up is aborted; one that a crash left behind is found at a later start.
+ *   W5  An upload is completed only with all of its parts: the first part that fails ends it, whenever it fails.
  */
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
@@ -111,12 +112,19 @@ async function uploadObject(access: S3Access, key: string, body: Body): Promise<
   }
 }
 
+/** Sends all parts, a few at once, and returns them in order (W5). @throws what the first part that failed raised */
 async function uploadParts(access: S3Access, key: string, uploadId: string, body: Body): Promise<{ ETag: string; PartNumber: number }[]> {
   const { client, settings } = access;
   const partBytes = partBytesOf(body.sizeBytes);
   const hash = createHash('sha256');
   const parts: { ETag: string; PartNumber: number }[] = [];
   const underWay = new Set<Promise<void>>();
+  // A part may fail while nobody waits for it: the next ones are being read. Its promise therefore never rejects, which
+  // would end the process there, and the failure stays here, also when a race was decided by another part.
+  const failures: unknown[] = [];
+  const throwFirst = (): void => {
+    if (failures.length > 0) throw failures[0];
+  };
   const send = async (bytes: Buffer, number: number): Promise<void> => {
     const reply = await client.send(
       new UploadPartCommand({ ...bucketOf(access), Key: key, UploadId: uploadId, PartNumber: number, Body: bytes, ContentLength: bytes.length }),
@@ -128,15 +136,22 @@ async function uploadParts(access: S3Access, key: string, uploadId: string, body
   try {
     for (let start = 0, number = 1; start < body.sizeBytes; start += partBytes, number += 1) {
       const bytes = await gather(body, start, Math.min(start + partBytes, body.sizeBytes));
+      throwFirst();
       hash.update(bytes);
-      const sending = send(bytes, number).finally(() => underWay.delete(sending));
+      const sending = send(bytes, number)
+        .catch((error: unknown) => void failures.push(error))
+        .finally(() => underWay.delete(sending));
       underWay.add(sending);
       if (underWay.size >= partsAtOnce) await Promise.race(underWay);
+      throwFirst();
     }
-    await Promise.all(underWay);
   } finally {
-    await Promise.allSettled(underWay);
+    // Also before an abort: a part that arrives behind it would be kept, and paid for, without an upload.
+    await Promise.all(underWay);
   }
+  throwFirst();
+  const count = Math.ceil(body.sizeBytes / partBytes);
+  invariant(parts.length === count, `${s3Uri(access.bucket, key)}: ${parts.length} of ${count} parts were sent`);
   invariant(hash.digest('hex') === body.sha256, `${s3Uri(access.bucket, key)}: the written bytes are not the announced ones`);
   return parts.sort((a, b) => a.PartNumber - b.PartNumber);
 }

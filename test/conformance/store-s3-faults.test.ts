@@ -82,6 +82,22 @@ describe.skipIf(!isMotoThere)('a bucket behind a network that fails', () => {
     await store.close();
   });
 
+  it.each([
+    ['is denied', 403, 'AccessDenied'],
+    ['keeps failing', 503, 'ServiceUnavailable'],
+  ] as const)('gives an upload up whole when a part of it %s: nothing stands under its key, nothing is left of it (W4, W5)', async (_what, status, code) => {
+    const store = await open();
+    // The first part fails while the next ones are read, so nobody waits for it at that moment.
+    proxy.rule = ({ path }) => (path.includes('/large') && /partNumber=1(&|$)/.test(path) ? { kind: 'answer', status, body: xmlError(code) } : undefined);
+    await expect(putLarge(store)).rejects.toMatchObject({ code: 'lake_unavailable', where: `s3://${bucket}/lake/large`, message: expect.stringContaining(code) as string });
+    expect(await store.head('large')).toBeUndefined();
+    expect(proxy.seen.filter((request) => kindOf(request)?.startsWith('complete') === true && request.path.includes('/large'))).toEqual([]);
+    expect((await moto.s3.send(new ListMultipartUploadsCommand({ Bucket: bucket }))).Uploads ?? []).toEqual([]);
+    proxy.rule = () => undefined;
+    expect(await putLarge(store)).toBe('created');
+    await store.close();
+  });
+
   it('goes on at the byte where a transfer broke, and reads each byte once', async () => {
     const store = await open();
     const bytes = Buffer.from(Array.from({ length: 400_000 }, (_, index) => index % 251));
