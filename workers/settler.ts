@@ -13,6 +13,9 @@
  *   O5  Results that hold none of an archive's rows are never booked, kept or exported, unless a reply named their batch:
  *       the adoption was wrong, or is undone already and this process has slept. Results without a single readable row
  *       prove neither: they wait until every batch of that day has ended and the sweep has looked at it.
+ *   O6  Results that stand in the lake already are believed as little as a download: an object without its own digest, or
+ *       an incomplete set that the provider does not give once more, byte for byte, stops the stage. Rows that were paid
+ *       for and are missing only there would be lost for good in an outcome.
  */
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
@@ -24,13 +27,14 @@ import type { ArchiveRecord, Ledger, RunRecord } from '../segments/ledger/ledger
 import { decodeOutcome, type ArchiveOutcome } from '../segments/outcome.ts';
 import type { ModelPrice } from '../segments/price.ts';
 import { replannedIn, type ReplanDocument } from '../segments/replan-document.ts';
-import { checkResults, type ResultsCheck } from '../segments/results.ts';
+import type { ResultCounts } from '../segments/result-index.ts';
+import { checkResults, type ExpectedRows, type ResultsCheck } from '../segments/results.ts';
 import type { ArchiveId } from '../segments/segment.ts';
 import { done, type Log, type Now, type StageHandler, type StageOutcome } from '../segments/stage.ts';
 import { putDocument } from '../segments/store/document.ts';
 import { readReplan } from '../segments/store/replans.ts';
 import { readPromptDigests, readSpoolRows } from '../segments/store/spool.ts';
-import type { Store } from '../segments/store/store.ts';
+import { urlOf, type Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import type { BatchSearch, Claude } from './claude.ts';
 import { downloadResults } from './download.ts';
@@ -144,14 +148,15 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
   const key = resultLinesKey(archive.run, archive.archive);
   const shaOf = await readPromptDigests(store, ranges);
   const expected = { archive: archive.archive, rows: archive.rows, shaOf };
+  const { counts } = await claude.retrieveBatch(archive.batch, signal);
   // They are there already when an earlier try died after bringing them.
-  if (await store.head(key)) return await checkResults(store.read(key), expected);
+  const kept = await checkKept(store, key, expected, counts);
+  if (kept?.isComplete) return kept;
 
   // Only a reply or earlier results prove whose the batch is. This process may have been stopped since it read the archive:
   // the adoption may be undone by now, and a stranger's results must not be written down for it (O5).
   const intent = archive.intent === undefined ? undefined : await ledger.readIntent(archive.intent);
   const isProven = intent?.state === 'accepted' && intent.batch === archive.batch;
-  const { counts } = await claude.retrieveBatch(archive.batch, signal);
   let isEachWhole = true;
   for (let download = 1; ; download += 1) {
     const path = join(dependencies.scratchDirectory, `${archive.archive}-${randomUUID()}.jsonl`);
@@ -178,6 +183,7 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
           }
         }
         if (!check.isComplete) log({ level: 'error', event: 'results.incomplete', subject: archive.batch, detail: { archive: archive.archive, ...check.faultCounts } });
+        if (kept && kept.sha256 !== check.sha256) throw damagedResults(store, key, `they are not the complete set of ${archive.batch} (${kept.faultCounts.row_missing} of ${archive.rows} rows have none), and the provider gives other bytes`);
         await store.putFile(key, path, { sizeBytes: check.sizeBytes, sha256: check.sha256 });
         return check;
       }
@@ -186,4 +192,24 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
       await rm(path, { force: true });
     }
   }
+}
+
+/**
+ * What the results object says that an earlier try has left; undefined: there is none.
+ * @throws PlimsollError `lake_conflict` when it is not what was to be written there (O6)
+ */
+async function checkKept(store: Store, key: string, expected: ExpectedRows, counts: ResultCounts): Promise<ResultsCheck | undefined> {
+  const found = await store.head(key);
+  if (!found) return undefined;
+  const check = await checkResults(store.read(key), expected, counts);
+  if (check.sizeBytes === found.sizeBytes && (found.sha256 === undefined || found.sha256 === check.sha256)) return check;
+  throw damagedResults(store, key, `it has ${check.sizeBytes} bytes with the sha256 ${check.sha256.slice(0, 12)}, and ${found.sha256?.slice(0, 12) ?? `${found.sizeBytes} bytes`} was to be written`);
+}
+
+function damagedResults(store: Store, key: string, what: string): PlimsollError {
+  return new PlimsollError('lake_conflict', {
+    message: `the results in the lake are damaged: ${what}`,
+    where: urlOf(store, key),
+    hint: 'Nothing was booked. Move the object out of the lake by hand: the results are then downloaded again, the provider keeps them for 29 days.',
+  });
 }

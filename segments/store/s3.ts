@@ -105,7 +105,7 @@ class S3Store implements Store {
 
   async head(key: string): Promise<StoredObject | undefined> {
     const found = await lookAtObject(this.#access, this.#keyOf(key));
-    return found && { key, sizeBytes: found.sizeBytes };
+    return found && { key, sizeBytes: found.sizeBytes, ...(found.sha256 === undefined ? {} : { sha256: found.sha256 }) };
   }
 
   async *list(prefix: string): AsyncIterable<StoredObject> {

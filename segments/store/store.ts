@@ -29,6 +29,8 @@ export interface ByteRange {
 export interface StoredObject {
   readonly key: string;
   readonly sizeBytes: number;
+  /** sha256 of what was to be written under the key, hex, as its writer has said it; undefined: the medium keeps none. */
+  readonly sha256?: string;
 }
 
 export interface Store {
@@ -48,7 +50,7 @@ export interface Store {
   /** Where the object would lie as a file of this machine, for random access; only of a store that is on this machine.
    *  The file must not be changed. */
   localPath?(key: string): string;
-  /** The object's size, or undefined when there is none. */
+  /** The object's size and what its writer has said of it, or undefined when there is none. */
   head(key: string): Promise<StoredObject | undefined>;
   /** Every object whose key starts with `prefix`, in byte order of the keys. */
   list(prefix: string): AsyncIterable<StoredObject>;

@@ -1,4 +1,6 @@
 /** One ended archive on its way to outcomes: settler, real Redis and a real lake; the provider's results come from the test. */
+import { createHash } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PlimsollError } from '../../segments/errors.ts';
@@ -112,6 +114,65 @@ describe('the results of an archive', () => {
     await settle();
     expect((await outcome()).dead).toEqual([{ index: 2, reason: 'result_missing', errorType: null }]);
     expect(await amounts(world.ledger, 'all')).toEqual([0, 180 + 120, 0, 130 + 200]);
+  });
+});
+
+describe('results that stand in the lake already', () => {
+  const results = (): string => resultLinesKey(run, archive);
+  const leave = async (texts: readonly string[]): Promise<void> => {
+    const bytes = Buffer.from(texts.map((text) => `${text}\n`).join(''));
+    await lake.store.put(results(), { blocks: [bytes], sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') });
+  };
+  const refusal = (): object => ({ code: 'lake_conflict', disposition: 'stop', where: `${lake.store.uri}/${results()}`, hint: expect.stringContaining('Move the object out of the lake') as string });
+
+  it('and are complete are not downloaded again', async () => {
+    await leave(lines);
+    await settle();
+    expect(downloads).toBe(0);
+    expect(await world.ledger.readRun(run)).toMatchObject({ succeeded: 3, deadLettered: 0 });
+  });
+
+  it.each([
+    ['a row', () => lines.slice(1)],
+    ['the end of a row', () => [...lines.slice(0, 2), lines[2]?.slice(0, -9) ?? '']],
+    ['everything', () => []],
+  ])('but without %s that was paid for never become an outcome: the stage stops until the object is moved away (O6)', async (_what, left) => {
+    await leave(left());
+    await expect(settle()).rejects.toMatchObject(refusal());
+    expect(await stateOf()).toBe('ended');
+    expect(await lake.store.head(outcomeKey(run, archive))).toBeUndefined();
+    await rm(join(lake.directory, 'lake', results()));
+    await settle();
+    expect(await world.ledger.readRun(run)).toMatchObject({ succeeded: 3, deadLettered: 0 });
+  });
+
+  it('in rows whose kinds are not those that the batch counts are downloaded once more (O6)', async () => {
+    await leave([...lines.slice(0, 2), (lines[2] ?? '').replace(/"result":.*/, '"result":{"type":"expired"}}')]);
+    await expect(settle()).rejects.toMatchObject(refusal());
+    expect(downloads).toBe(1);
+  });
+
+  it('of another content than their writer has announced are refused, though each row has a result (O6)', async () => {
+    await leave(lines);
+    const { head } = lake.store;
+    Object.assign(lake.store, { head: async (key: string) => ((found) => found && { ...found, ...(key === results() ? { sha256: '0'.repeat(64) } : {}) })(await head.call(lake.store, key)) });
+    await expect(settle()).rejects.toMatchObject(refusal());
+    expect(await lake.store.head(outcomeKey(run, archive))).toBeUndefined();
+    expect(downloads).toBe(0);
+  });
+
+  it('with a hole that every whole download has too are booked with it: an earlier try died between results and outcome', async () => {
+    await leave(lines.slice(0, 2));
+    download = () => streamOf(lines.slice(0, 2));
+    await settle();
+    expect((await outcome()).dead).toEqual([{ index: 2, reason: 'result_missing', errorType: null }]);
+  });
+
+  it('with a hole that no whole download proves are booked by nobody, and the stage comes again (O1, O6)', async () => {
+    await leave(lines.slice(0, 2));
+    download = () => streamOf([], new PlimsollError('provider_unavailable', { message: 'no answer' }));
+    await expect(settle()).rejects.toMatchObject({ code: 'results_incomplete', disposition: 'retry' });
+    expect(await lake.store.head(outcomeKey(run, archive))).toBeUndefined();
   });
 });
 
