@@ -21,7 +21,8 @@ const lakeFolders: readonly string[] = ['results', 'errors', 'runs', 'audit', 's
 
 /** Whether a key, below the root of a lake, is one that only Plimsoll writes. */
 export function isLakeKey(key: string): boolean {
-  return lakeFolders.includes(key.slice(0, key.indexOf('/'))) || key.startsWith('.');
+  const folder = key.slice(0, Math.max(0, key.indexOf('/')));
+  return lakeFolders.includes(folder) || key.startsWith('.');
 }
 
 /** The audit archive of one archive. */

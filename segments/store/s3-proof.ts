@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CreateMultipartUploadCommand, ListMultipartUploadsCommand, PutObjectCommand, UploadPartCommand } from '@aws-sdk/client-s3';
 import { PlimsollError } from '../errors.ts';
+import { isLakeKey } from '../lake.ts';
 import { bucketOf, encryptionOf, type S3Access } from './s3-client.ts';
 import { s3Uri } from './s3-uri.ts';
 import { faultOf, operations, s3Error, statusOf } from './s3-fault.ts';
@@ -70,7 +71,10 @@ function unconditional(access: S3Access, key: string, what: string): PlimsollErr
   });
 }
 
-/** Aborts multipart uploads under the lake's root that no living process can own. Returns how many. */
+/**
+ * Aborts multipart uploads of the lake that no living process can own. Returns how many. Without a prefix the root of the
+ * lake is the whole bucket, and what others upload beside it is theirs.
+ */
 export async function abortAbandonedUploads(access: S3Access, root: string, nowMs: number): Promise<number> {
   const { client } = access;
   let aborted = 0;
@@ -80,6 +84,7 @@ export async function abortAbandonedUploads(access: S3Access, root: string, nowM
       const page: Awaited<ReturnType<typeof listUploads>> = await listUploads(access, root, marker);
       for (const { Key: key, UploadId: uploadId, Initiated: initiated } of page.Uploads ?? []) {
         if (key === undefined || uploadId === undefined || initiated === undefined || nowMs - initiated.getTime() < abandonedMs) continue;
+        if (!isOwnUpload(key.slice(root.length))) continue;
         await client.send(new AbortMultipartUploadCommand({ ...bucketOf(access), Key: key, UploadId: uploadId })).catch(ifGone);
         aborted += 1;
       }
@@ -91,6 +96,11 @@ export async function abortAbandonedUploads(access: S3Access, root: string, nowM
     throw s3Error(error, access, root, { verb: 'list the unfinished uploads', action: 's3:ListBucketMultipartUploads and s3:AbortMultipartUpload' });
   }
   return aborted;
+}
+
+/** Whether a key below the root is one that this store uploads to: other hidden keys may be anybody's. */
+function isOwnUpload(key: string): boolean {
+  return key === proofKey || (isLakeKey(key) && !key.startsWith('.'));
 }
 
 async function listUploads(access: S3Access, root: string, marker: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined }) {

@@ -48,7 +48,7 @@ describe.skipIf(!isMotoThere)('a bucket behind a network that fails', () => {
 
   const open = async (more: Partial<S3Settings> = {}, nowMs = Date.now(), uri = `s3://${bucket}/lake`): Promise<Store> =>
     await openS3Store({ uri, settings: { ...moto.settings(proxy.url), ...more }, scratchDirectory: scratch, nowMs });
-  const putLarge = async (store: Store): Promise<string> => await store.putFile('large', join(scratch, 'large'), { sizeBytes: largeBytes, sha256: sha256(large) });
+  const putLarge = async (store: Store): Promise<string> => await store.putFile('results/large', join(scratch, 'large'), { sizeBytes: largeBytes, sha256: sha256(large) });
 
   it('writes every object once although the reply of every write is lost once', async () => {
     const lost = onceEach(kindOf, { kind: 'lose' });
@@ -62,7 +62,7 @@ describe.skipIf(!isMotoThere)('a bucket behind a network that fails', () => {
     expect([...lost.struck].filter((kind) => kind.startsWith('complete'))).toHaveLength(2);
     expect(lost.struck.size).toBeGreaterThan(4 + Math.ceil(largeBytes / partBytesOf(largeBytes)));
     expect((await store.readWhole('spool/b.chunk')).equals(middle)).toBe(true);
-    expect((await store.readWhole('large')).equals(large)).toBe(true);
+    expect((await store.readWhole('results/large')).equals(large)).toBe(true);
     // An upload whose name was lost with its reply is nobody's; a start a day later ends it.
     await (await open()).close();
     expect((await moto.s3.send(new ListMultipartUploadsCommand({ Bucket: bucket }))).Uploads ?? []).toEqual([]);
@@ -78,7 +78,7 @@ describe.skipIf(!isMotoThere)('a bucket behind a network that fails', () => {
     proxy.rule = rule.rule;
     expect(await putLarge(store)).toBe('created');
     expect(rule.struck.size).toBe(1);
-    expect(await store.head('large')).toEqual({ key: 'large', sizeBytes: largeBytes, sha256: sha256(large) });
+    expect(await store.head('results/large')).toEqual({ key: 'results/large', sizeBytes: largeBytes, sha256: sha256(large) });
     await store.close();
   });
 
@@ -89,8 +89,8 @@ describe.skipIf(!isMotoThere)('a bucket behind a network that fails', () => {
     const store = await open();
     // The first part fails while the next ones are read, so nobody waits for it at that moment.
     proxy.rule = ({ path }) => (path.includes('/large') && /partNumber=1(&|$)/.test(path) ? { kind: 'answer', status, body: xmlError(code) } : undefined);
-    await expect(putLarge(store)).rejects.toMatchObject({ code: 'lake_unavailable', where: `s3://${bucket}/lake/large`, message: expect.stringContaining(code) as string });
-    expect(await store.head('large')).toBeUndefined();
+    await expect(putLarge(store)).rejects.toMatchObject({ code: 'lake_unavailable', where: `s3://${bucket}/lake/results/large`, message: expect.stringContaining(code) as string });
+    expect(await store.head('results/large')).toBeUndefined();
     expect(proxy.seen.filter((request) => kindOf(request)?.startsWith('complete') === true && request.path.includes('/large'))).toEqual([]);
     expect((await moto.s3.send(new ListMultipartUploadsCommand({ Bucket: bucket }))).Uploads ?? []).toEqual([]);
     proxy.rule = () => undefined;
@@ -137,6 +137,15 @@ describe.skipIf(!isMotoThere)('a bucket behind a network that fails', () => {
     expect(await left()).toHaveLength(2);
     await (await open({}, begunMs + 25 * 3_600_000)).close();
     expect((await left()).map(({ Key: key }) => key)).toEqual(['elsewhere/x']);
+  });
+
+  it('aborts none but its own when the lake is the whole bucket', async () => {
+    const [own, others] = [['journal/results/r/x.jsonl', '.conditional-write', 'results/x'], ['.hidden/x', 'in/x', 'journalx', 'resultsx', 'spools/x']];
+    for (const key of [...own, ...others]) await moto.s3.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: key }));
+    const left = async () => (await moto.s3.send(new ListMultipartUploadsCommand({ Bucket: bucket }))).Uploads ?? [];
+    const begunMs = (await left())[0]?.Initiated?.getTime() ?? Number.NaN;
+    await (await open({}, begunMs + 25 * 3_600_000, `s3://${bucket}`)).close();
+    expect((await left()).map(({ Key: key }) => key).sort()).toEqual(others);
   });
 
   it('works without checksum headers where a store refuses them', async () => {
@@ -203,7 +212,7 @@ describe.skipIf(!isMotoThere)('a bucket behind a network that fails', () => {
       const store = await open();
       proxy.rule = (request) => (kindOf(request)?.startsWith('complete') === true ? { kind: 'strip', header: 'if-none-match' } : undefined);
       await expect(putLarge(store)).rejects.toMatchObject({ code: 'lake_unavailable', message: expect.stringMatching(/the completion of a multipart upload/) as string });
-      expect(await store.head('large')).toBeUndefined();
+      expect(await store.head('results/large')).toBeUndefined();
       await store.close();
     });
   });
