@@ -41,6 +41,7 @@ import { watchLedger } from './guard.ts';
 import { proveCreateOnly } from './lake-proof.ts';
 import { proveFit } from './redis-proof.ts';
 import { connectionName, type Role } from './peers.ts';
+import { clearScratch } from './scratch.ts';
 import { openStore } from './store.ts';
 import { applyTiers } from './tiers.ts';
 import { isOwnerGone, ownerName } from './owner.ts';
@@ -101,10 +102,12 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
     await applySettings(config, ledger, clock.now());
     const id = await installationId(store, config, async () => await lakeOfRuns(redis, keys, ledger));
     await proveTogether(ledger, id, config);
+    const scratchDirectory = join(config.home, 'scratch');
+    await clearScratch(scratchDirectory, Date.now());
     return {
       config, home, ledger, store, wake, keys, log, connect, close, id,
       prices: pricesInForce(config.prices.file),
-      scratchDirectory: join(config.home, 'scratch'),
+      scratchDirectory,
       now: () => clock.now(),
     };
   } catch (error) {

@@ -1,6 +1,6 @@
 /** An ETL job that imports the package instead of calling the command: the same doors, the same answers. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as library from '../../cli/library.ts';
 import type { SegmentName } from '../../segments/segment.ts';
@@ -73,4 +73,14 @@ it('is what the package names as its door', () => {
   const { exports } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8')) as { exports: Record<string, { default: string }> };
   expect(exports['.']?.default).toBe('./dist/cli/library.js');
   expect(Object.keys(library).sort()).toEqual(['PlimsollError', 'applyReplan', 'enqueue', 'moveClient', 'openPlimsoll', 'planReplan', 'readCost', 'readForecast']);
+});
+
+it('is opened on a scratch folder without what a process left there that died a day ago', async () => {
+  const scratch = join(world.home, 'scratch');
+  const abandoned = join(scratch, '5b0c2f6e-9d41-4c1a-8a53-0f3f6f5f7a10.put');
+  mkdirSync(scratch, { recursive: true });
+  writeFileSync(abandoned, 'x');
+  utimesSync(abandoned, 0, 0);
+  await (await library.openPlimsoll({ env: { ...settings, ANTHROPIC_API_KEY: 'sk-test-canary-7781' }, home: world.home })).close();
+  expect(existsSync(abandoned)).toBe(false);
 });
