@@ -3,16 +3,16 @@
  * it was changed; beside the journal, that it is what was sealed, sent and answered.
  */
 import { createHash } from 'node:crypto';
+import { z } from 'zod';
 import { archiveManifestKey, outcomeKey, sealedKey } from '../segments/lake.ts';
 import { decodeJournal } from '../segments/journal.ts';
 import type { Ledger } from '../segments/ledger/ledger.ts';
 import { decodeOutcome } from '../segments/outcome.ts';
-import { bodyHead, bodyTail, parseCustomId } from '../segments/pack.ts';
+import { archiveIdLength, bodyHead, bodyTail, parseCustomId } from '../segments/pack.ts';
 import { asRunKey, type ArchiveId } from '../segments/segment.ts';
 import { readDocument } from '../segments/store/document.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { AuditDigests } from './audit.ts';
-import type { ArchiveManifest } from './manifest.ts';
 import { damaged, readZip, type ZipMember } from './zip.ts';
 
 /** What was proved. */
@@ -47,7 +47,7 @@ export async function proveAudit(path: string, known?: { readonly store: Store; 
   proved.push('every member has the size, the lines and the sha256 of digests.json, and every line names this archive');
   if (requests.body !== digests.body.sha256) throw damaged(path, 'its requests do not make the body that was sealed');
   proved.push(`the requests make a body with sha256 ${digests.body.sha256}`);
-  const counts = (JSON.parse(manifest.text) as ArchiveManifest).counts;
+  const { counts } = decode(path, 'manifest.json', manifest.text, manifestShape);
   if (counts.rows !== requests.lines) throw damaged(path, `it has ${requests.lines} requests, its manifest counts ${counts.rows}`);
   proved.push(`the manifest accounts for all ${counts.rows} requests: ${counts.succeeded} succeeded, ${counts.retried} went round again, ${counts.dead_lettered} are dead letters`);
   if (known) {
@@ -59,14 +59,39 @@ export async function proveAudit(path: string, known?: { readonly store: Store; 
   return { archive: digests.archive, run_key: digests.run_key, batch_id: digests.batch_id, requests: requests.lines, results: results?.lines ?? 0, body_sha256: digests.body.sha256, proved };
 }
 
+const count = z.int().nonnegative();
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** `digests.json`; what it names is looked up in lake and ledger, so it must be able to be a name. */
+const digestsShape: z.ZodType<AuditDigests> = z.object({
+  schema_version: z.literal(1),
+  run_key: z.string(),
+  archive: z.string().regex(new RegExp(`^[A-Za-z0-9-]{${archiveIdLength}}$`)),
+  batch_id: z.string().nullable(),
+  body: z.object({ bytes: count, sha256 }),
+  members: z.array(z.object({ name: z.string(), bytes: count, lines: count, sha256 })),
+});
+
+/** What the proof adds up of `manifest.json`. */
+const manifestShape = z.object({ counts: z.object({ rows: count, succeeded: count, retried: count, dead_lettered: count }) });
+
+/** A member as what it should be. Anybody can make a zip file, so nothing is taken for granted. @throws PlimsollError `archive_damaged` */
+function decode<T>(path: string, name: string, text: string, shape: z.ZodType<T>): T {
+  try {
+    return shape.parse(JSON.parse(text));
+  } catch (error) {
+    throw damaged(path, `its ${name} is none`, error);
+  }
+}
+
 async function readDigests(path: string, members: ReadonlyMap<string, ZipMember>): Promise<AuditDigests> {
   const member = members.get('digests.json');
   if (!member || member.sizeBytes > 1_000_000) throw damaged(path, 'it has no digests.json');
   const blocks: Buffer[] = [];
   for await (const block of member.read()) blocks.push(block);
-  const digests = JSON.parse(Buffer.concat(blocks).toString('utf8')) as AuditDigests;
+  const digests = decode(path, 'digests.json', Buffer.concat(blocks).toString('utf8'), digestsShape);
   const names = [...members.keys()].filter((name) => name !== 'digests.json').sort().join();
-  if (digests.schema_version !== 1 || names !== digests.members.map(({ name }) => name).sort().join()) throw damaged(path, 'its members are not those of digests.json');
+  if (names !== digests.members.map(({ name }) => name).sort().join()) throw damaged(path, 'its members are not those of digests.json');
   return digests;
 }
 

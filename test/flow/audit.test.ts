@@ -1,15 +1,20 @@
 /** The audit archive: what was asked and answered, in a zip that others can read and that proves itself. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { ZipArchive } from 'archiver';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { proveAudit } from '../../exporters/audit-proof.ts';
 import { isAudited, writeAudit } from '../../exporters/audit.ts';
 import { exportArchive } from '../../exporters/exporter.ts';
 import { auditKey, sealedKey } from '../../segments/lake.ts';
 import type { Ledger } from '../../segments/ledger/ledger.ts';
+import { bodyHead, bodyTail } from '../../segments/pack.ts';
 import { putDocument } from '../../segments/store/document.ts';
 import { openFolderStore } from '../../segments/store/folder.ts';
 import type { ByteRange, Store } from '../../segments/store/store.ts';
@@ -93,6 +98,35 @@ it('is refused wherever a byte of it is changed, and wherever it is cut', async 
     await writeFile(path, bytes.subarray(0, left));
     await expect(proveAudit(path)).rejects.toMatchObject({ code: 'archive_damaged' });
   }
+});
+
+/** A zip with these members, with a `digests.json` that fits them unless there is one among them. */
+async function forge(members: Readonly<Record<string, string>>): Promise<string> {
+  const zip = new ZipArchive({ zlib: { level: 1 }, forceZip64: true });
+  const path = join(folder, 'forged.zip');
+  const written = pipeline(zip, createWriteStream(path));
+  const digests = {
+    schema_version: 1, run_key: 'nightly', archive: fixture.outcome.archive, batch_id: null, body: { bytes: bodyHead.length + bodyTail.length, sha256: digestOf(bodyHead + bodyTail) },
+    members: Object.entries(members).map(([name, text]) => ({ name, bytes: Buffer.byteLength(text), lines: text.split('\n').length - 1, sha256: digestOf(text) })),
+  };
+  for (const [name, text] of Object.entries({ 'digests.json': `${JSON.stringify(digests)}\n`, ...members })) zip.append(Readable.from([Buffer.from(text)]), { name, date: new Date(0), mode: 0o644 });
+  await zip.finalize();
+  await written;
+  return path;
+}
+const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex');
+const emptyManifest = '{"counts":{"rows":0,"succeeded":0,"retried":0,"dead_lettered":0}}\n';
+
+it('is proved though somebody else has packed it, if all of it fits', async () => {
+  expect(await proveAudit(await forge({ 'requests.jsonl': '', 'manifest.json': emptyManifest }))).toMatchObject({ requests: 0 });
+});
+
+it.each(['null\n', '{"schema_version":1}\n', 'not json\n', '[]\n', '{"schema_version":1,"members":[null]}\n'])('is refused when its digests.json is %j', async (text) => {
+  await expect(proveAudit(await forge({ 'requests.jsonl': '', 'manifest.json': emptyManifest, 'digests.json': text }))).rejects.toMatchObject({ code: 'archive_damaged', where: join(folder, 'forged.zip') });
+});
+
+it.each(['null\n', '{}\n', 'not json\n', '{"counts":{"rows":"0"}}\n'])('is refused when its manifest.json is %j, with digests that fit', async (text) => {
+  await expect(proveAudit(await forge({ 'requests.jsonl': '', 'manifest.json': text }))).rejects.toMatchObject({ code: 'archive_damaged' });
 });
 
 it('never enters the lake when one of its sources breaks, and leaves nothing behind', async () => {
