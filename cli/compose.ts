@@ -86,7 +86,13 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
     const connect = (role: Role = 'view'): Redis => {
       const redis = new Redis({ ...connectionOf(home.redis), connectionName: connectionName(config.redis.tag, role) });
       redis.on('error', (error) => log({ level: 'debug', event: 'redis.fault', subject: 'connection', detail: { error: error.name } }));
-      closers.push(() => redis.disconnect());
+      const closer = (): void => redis.disconnect();
+      closers.push(closer);
+      // A listener makes a connection for every object: one that has ended is not kept for as long as the process lives.
+      redis.once('end', () => {
+        const place = closers.indexOf(closer);
+        if (place >= 0) closers.splice(place, 1);
+      });
       return redis;
     };
     const redis = connect();

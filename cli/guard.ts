@@ -2,6 +2,7 @@
 import type { Redis } from 'ioredis';
 import { behind, standingFault } from '../segments/ledger/behind.ts';
 import { newestGeneration, openLedgerGuard, type LedgerGuard } from '../segments/ledger/guard.ts';
+import { ledgerFault } from '../segments/ledger/refusal.ts';
 import { openStanding } from '../segments/ledger/standing.ts';
 import { carryOutWords } from '../segments/ledger/words.ts';
 import { PlimsollError } from '../segments/errors.ts';
@@ -63,14 +64,24 @@ export async function enterDecision(installation: Installation): Promise<void> {
   if (reason !== undefined) throw behind(reason, 'standing');
 }
 
-/** Lets a producer begin; the connection shows others that it is at work, and its caller disconnects it. @throws PlimsollError `ledger_behind` */
+/**
+ * Lets a producer begin; the connection shows others that it is at work, and its caller disconnects it.
+ * @throws PlimsollError `ledger_behind`, `redis_refused`, and what the lake raises
+ */
 export async function enterIngest(installation: Installation): Promise<Redis> {
   const redis = installation.connect('ingest');
-  await redis.ping();
-  const newest = await newestGeneration(installation.store);
-  const found = await openStanding(redis, installation.keys).read();
-  const reason = standingFault(found) ?? (found.generation < newest ? `the lake has seen generation ${newest}, the ledger is at ${found.generation}` : undefined);
-  if (reason === undefined) return redis;
-  redis.disconnect();
-  throw behind(reason, 'standing');
+  try {
+    // A Redis that cannot write its file refuses a ping as well, and a listener must outlive that.
+    await redis.ping().catch((error: unknown) => {
+      throw ledgerFault(error, 'ping');
+    });
+    const newest = await newestGeneration(installation.store);
+    const found = await openStanding(redis, installation.keys).read();
+    const reason = standingFault(found) ?? (found.generation < newest ? `the lake has seen generation ${newest}, the ledger is at ${found.generation}` : undefined);
+    if (reason !== undefined) throw behind(reason, 'standing');
+    return redis;
+  } catch (error) {
+    redis.disconnect();
+    throw error;
+  }
 }

@@ -4,9 +4,10 @@ import { listen } from '../producers/listen.ts';
 import { openDocumentQueue } from '../producers/sqs.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { openS3Client } from '../segments/store/s3-client.ts';
+import { enterIngest } from './guard.ts';
 import { interruptSignal } from './interrupt.ts';
 import { configOf, withCommon, withInstallation, type CommonOptions, type SourceOptions } from './options.ts';
-import { producerSettings } from './source.ts';
+import { produceIn, producerSettings } from './source.ts';
 
 interface ListenOptions extends CommonOptions, SourceOptions {
   readonly untilEmpty?: boolean;
@@ -29,6 +30,9 @@ export function listenCommand(exit: (code: ExitCode) => void): Command {
       if (sources.length === 0) throw new PlimsollError('usage', { message: 'no place is named from which documents may be taken', where: 'listen.sources', hint: 'Set it in plimsoll.yaml, for example sources: [s3://my-bucket/in/].' });
       exit(
         await withInstallation(options, 'json', async (installation) => {
+          // A listener that could take nothing in does not begin to receive: each message would lie in its hand.
+          (await enterIngest(installation)).disconnect();
+          const settings = producerSettings(installation, options);
           const queue = openDocumentQueue({ queueUrl, ...config.sqs, timeoutMs: config.s3.timeoutMs }, visibilityMs, options.untilEmpty === true ? 1 : undefined);
           const client = openS3Client(config.s3);
           const interrupt = interruptSignal(() => installation.log({ level: 'info', event: 'listener.draining', subject: queueUrl }));
@@ -39,11 +43,10 @@ export function listenCommand(exit: (code: ExitCode) => void): Command {
               // Sooner than a message that was lost from sight: its redrive policy counts the tries.
               againMs: visibilityMs / 2,
               accessOf: (bucket) => ({ client, bucket, settings: config.s3, role: 'source' }),
+              ingest: async (runKey, source) => await produceIn(installation, { runKey, source, settings, signal: interrupt.signal }),
               lakeUri: installation.store.uri,
               untilEmpty: options.untilEmpty === true,
-              settings: producerSettings(installation, options),
-              ledger: installation.ledger, store: installation.store, wake: installation.wake, installationId: installation.id,
-              now: installation.now, log: installation.log, signal: interrupt.signal,
+              log: installation.log, signal: interrupt.signal,
             });
             return 0;
           } finally {

@@ -9,23 +9,27 @@
  *   L2  While a message is worked on it stays invisible, however long its object is.
  *   L3  A message that comes twice, or is worked on by two listeners, makes one run: the run key follows from the object.
  *   L4  Only objects below the configured places are read, and never what the lake itself has written.
- *   L5  A fault of our own (Redis, lake, network) keeps the message in hand and spends none of its tries.
+ *   L5  A fault that is not the message's own (Redis, ledger, lake, network, settings) keeps the message in hand and spends
+ *       none of its tries: a good message in the dead-letter queue is prompts that nobody sees.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { PlimsollError } from '../segments/errors.ts';
+import { PlimsollError, type ErrorCode } from '../segments/errors.ts';
 import { isLakeKey } from '../segments/lake.ts';
+import type { RunKey } from '../segments/segment.ts';
 import type { Log } from '../segments/stage.ts';
 import { type S3Access } from '../segments/store/s3-client.ts';
 import { parseS3Uri, s3Uri } from '../segments/store/s3-uri.ts';
 import { faultOf } from '../segments/store/s3-fault.ts';
 import { lookAtObject } from '../segments/store/s3-read.ts';
 import { objectRunKey, readNotice, type Announced } from './notice.ts';
-import { produce, type ProduceRequest } from './producer.ts';
+import type { Production, SourceLocation } from './producer.ts';
 import { s3ObjectSource } from './s3.ts';
 import type { DocumentQueue, QueueMessage } from './sqs.ts';
 
-export interface ListenRequest extends Omit<ProduceRequest, 'runKey' | 'source' | 'onProgress'> {
+export interface ListenRequest {
   readonly queue: DocumentQueue;
+  /** Makes a source durable as a run, and is seen by other processes only meanwhile: what waits must not keep a rebuild away. @throws as `produce`, and PlimsollError `ledger_behind` */
+  readonly ingest: (runKey: RunKey, source: SourceLocation) => Promise<Production>;
   /** How a bucket is reached; the bucket is the announced one, if it may be read (L4). */
   readonly accessOf: (bucket: string) => S3Access;
   /** `s3://bucket/prefix`; what may be read. */
@@ -39,6 +43,7 @@ export interface ListenRequest extends Omit<ProduceRequest, 'runKey' | 'source' 
   /** true: ends when a poll finds the queue empty. */
   readonly untilEmpty: boolean;
   readonly log: Log;
+  readonly signal: AbortSignal;
 }
 
 const faultPauseMs = 1_000;
@@ -100,7 +105,7 @@ async function handle(request: ListenRequest, message: QueueMessage): Promise<bo
 
 /** Makes one announced object durable as a run (L3, L4). */
 async function take(request: ListenRequest, { bucket, key, version }: Announced): Promise<void> {
-  const { accessOf, sources, lakeUri, log } = request;
+  const { accessOf, sources, lakeUri, ingest, log } = request;
   const uri = s3Uri(bucket, key);
   const lake = parseS3Uri(lakeUri);
   const root = lake === undefined || lake.key === '' ? '' : `${lake.key}/`;
@@ -117,7 +122,7 @@ async function take(request: ListenRequest, { bucket, key, version }: Announced)
     throw new PlimsollError('source_unreadable', { message: 'an announced object is not there any more', where: uri, hint: 'It was deleted before it was read. Put it there again and redrive the message, or purge the message.' });
   }
   const runKey = objectRunKey(bucket, key, found.etag);
-  const production = await produce({ ...request, runKey, source: s3ObjectSource(access, { key, etag: found.etag, version: found.version ?? version }) });
+  const production = await ingest(runKey, s3ObjectSource(access, { key, etag: found.etag, version: found.version ?? version }));
   log({ level: 'info', event: production.isNew ? 'document.taken' : 'document.known', subject: runKey, detail: { uri, accepted: production.accepted, rejected: production.rejected } });
   for (const part of production.deferred) {
     log({ level: 'warn', event: 'document.deferred', subject: runKey, detail: { uri, client: part.client, tier: part.tier, over: part.over, limit: part.limit, allowed: part.allowed, measured: part.measured, prompts: part.requestsOver, expectedDelayMs: part.delay?.expectedMs, callIntervalMs: part.advice.callIntervalMs, contextTokens: part.advice.contextTokens } });
@@ -131,10 +136,13 @@ function isBelow(bucket: string, key: string, place: string): boolean {
   return parsed.key === '' || key.startsWith(parsed.key.endsWith('/') ? parsed.key : `${parsed.key}/`);
 }
 
-/** Whether the message is blameless (L5). */
+/** What the object or its run is at fault for, and would be again. */
+const messageFaults: readonly ErrorCode[] = ['notice_malformed', 'source_damaged', 'input_rejected', 'run_input_differs', 'run_config_differs', 'run_canceled'];
+
+/** Whether the message is blameless (L5). What nobody has thought of is ours: an occupied hand is seen, a lost message is not. */
 function isFaultOfOurs(error: PlimsollError): boolean {
   if (error.code === 'source_unreadable') return error.cause !== undefined && faultOf(error.cause) === 'passing';
-  return error.disposition === 'retry' || error.code.startsWith('redis_') || error.code.startsWith('lake_');
+  return !messageFaults.includes(error.code);
 }
 
 async function rest(faults: number, signal: AbortSignal): Promise<void> {
