@@ -20,7 +20,7 @@ import type { Log } from '../segments/stage.ts';
 import { type S3Access } from '../segments/store/s3-client.ts';
 import { parseS3Uri, s3Uri } from '../segments/store/s3-uri.ts';
 import { faultOf } from '../segments/store/s3-fault.ts';
-import { lookAtObject } from '../segments/store/s3-read.ts';
+import { lookAtObject, proveBucket } from '../segments/store/s3-read.ts';
 import { objectRunKey, readNotice, type Announced } from './notice.ts';
 import type { Production, SourceLocation } from './producer.ts';
 import { s3ObjectSource } from './s3.ts';
@@ -119,6 +119,7 @@ async function take(request: ListenRequest, { bucket, key, version }: Announced)
   const access = accessOf(bucket);
   const found = await lookAtObject(access, key, version);
   if (!found) {
+    await proveBucket(access, key);
     throw new PlimsollError('source_unreadable', { message: 'an announced object is not there any more', where: uri, hint: 'It was deleted before it was read. Put it there again and redrive the message, or purge the message.' });
   }
   const runKey = objectRunKey(bucket, key, found.etag);
@@ -141,7 +142,8 @@ const messageFaults: readonly ErrorCode[] = ['notice_malformed', 'source_damaged
 
 /** Whether the message is blameless (L5). What nobody has thought of is ours: an occupied hand is seen, a lost message is not. */
 function isFaultOfOurs(error: PlimsollError): boolean {
-  if (error.code === 'source_unreadable') return error.cause !== undefined && faultOf(error.cause) === 'passing';
+  // Permissions, region, credentials and buckets fail every message alike, until a person has mended them.
+  if (error.code === 'source_unreadable') return error.cause !== undefined && faultOf(error.cause) !== 'missing';
   return !messageFaults.includes(error.code);
 }
 

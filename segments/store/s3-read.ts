@@ -8,7 +8,7 @@
  */
 import { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
-import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
+import { GetObjectCommand, HeadBucketCommand, HeadObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { invariant, PlimsollError } from '../errors.ts';
 import { bucketOf, type S3Access } from './s3-client.ts';
 import { s3Uri } from './s3-uri.ts';
@@ -55,6 +55,21 @@ export async function lookAtObject(access: S3Access, key: string, version?: stri
     // A delete marker answers 405 to a request for its version.
     if (faultOf(error) === 'missing' || statusOf(error) === 405) return undefined;
     throw s3Error(error, access, key, operations.look);
+  }
+}
+
+/**
+ * Proves that it is the object that is missing and not its bucket, after a look has found nothing: the reply to a HEAD has
+ * no body, so its 404 does not say which. One who may not look at a bucket is answered 403 only where there is one.
+ * @throws PlimsollError `lake_unavailable` or `source_unreadable` when there is no such bucket, or nobody can tell
+ */
+export async function proveBucket(access: S3Access, key: string): Promise<void> {
+  try {
+    await access.client.send(new HeadBucketCommand(bucketOf(access)));
+  } catch (error) {
+    if (statusOf(error) === 403) return;
+    const isMissing = faultOf(error) === 'missing';
+    throw s3Error(isMissing ? Object.assign(new Error(), { name: 'NoSuchBucket' }) : error, access, key, operations.look);
   }
 }
 
@@ -114,7 +129,7 @@ async function openRange(access: S3Access, key: string, range: { start: number; 
     const isPart = isWhole || reply.ContentRange?.startsWith(`bytes ${range.start}-`) === true;
     if (!isPart) {
       reply.Body.destroy();
-      throw new PlimsollError(access.role === 'lake' ? 'lake_unavailable' : 'source_unreadable', { message: 'cannot read: the store ignores the Range header', where: s3Uri(access.bucket, key), hint: 'Use a store that serves ranges of objects.' });
+      throw new PlimsollError(access.role === 'lake' ? 'lake_unavailable' : 'source_unreadable', { message: 'cannot read: the store ignores the Range header', where: s3Uri(access.bucket, key), hint: 'Use a store that serves ranges of objects.', cause: Object.assign(new Error(), { name: 'RangeIgnored' }) });
     }
     return { body: reply.Body, etag: reply.ETag === undefined ? range.etag : bareEtag(reply.ETag), end: range.start + (reply.ContentLength ?? 0) };
   } catch (error) {

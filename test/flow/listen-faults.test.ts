@@ -2,7 +2,7 @@
  * A listener whose surroundings are not as they should be: a good message stays in hand whatever is wrong with the ledger
  * or the bucket, and makes its run when that is mended. The queue gives up a message that was received once and left.
  */
-import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { DeleteBucketPolicyCommand, PutBucketPolicyCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { GetQueueAttributesCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
@@ -83,6 +83,35 @@ describe.skipIf(!isMotoThere)('a listener', () => {
     const late = await world.run(['listen', '--until-empty']);
     expect(late).toMatchObject({ code: 1, stderr: expect.stringContaining('[ledger_behind]') as string });
     await client.hdel(`${redis.tag}:standing`, 'recovering');
+    await expectTaken(listener, 'in/a.jsonl');
+  }, 60_000);
+
+  it('holds a message whose object may not be read, says which permission is missing, and takes it when that is given (L5)', async () => {
+    await moto.s3.send(new PutBucketPolicyCommand({
+      Bucket: bucket, Policy: JSON.stringify({ Version: '2012-10-17', Statement: [{ Effect: 'Deny', Principal: '*', Action: 's3:GetObject', Resource: `arn:aws:s3:::${bucket}/in/*` }] }),
+    }));
+    await put('in/a.jsonl');
+    const listener = world.start(['listen']);
+    await listener.said('access is denied', 2);
+    await listener.said('Allow this identity s3:GetObject');
+    expect(await held(queues.documents)).toEqual(['0', '1']);
+    await moto.s3.send(new DeleteBucketPolicyCommand({ Bucket: bucket }));
+    await expectTaken(listener, 'in/a.jsonl');
+  }, 60_000);
+
+  it.each([
+    ['another region', 301, 'PermanentRedirect', 'Set AWS_REGION=us-west-2.'],
+    ['credentials that have expired', 400, 'ExpiredToken', 'Check AWS_ACCESS_KEY_ID'],
+    ['a bucket that is not there', 404, 'NoSuchBucket', 'Create it'],
+  ])('holds a message of %s, says how it is mended, and takes it when it is (L5)', async (_what, status, code, fix) => {
+    const body = `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>no</Message></Error>`;
+    // The reply to a HEAD has no body: a 400 says nothing there, and a 404 as much as of an object that is gone.
+    proxy.rule = ({ method, path }) => (path.startsWith(`/${bucket}`) && (method === 'GET' || status !== 400) ? { kind: 'answer', status, headers: { 'x-amz-bucket-region': 'us-west-2' }, body } : undefined);
+    await put('in/a.jsonl');
+    const listener = world.start(['listen']);
+    await listener.said(`"hint":"${fix}`, 2);
+    expect(await held(queues.documents)).toEqual(['0', '1']);
+    proxy.rule = () => undefined;
     await expectTaken(listener, 'in/a.jsonl');
   }, 60_000);
 
