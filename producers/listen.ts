@@ -8,7 +8,8 @@
  *   L1  A message is removed only after every prompt of every object that it names is durable, or when it names none.
  *   L2  While a message is worked on it stays invisible, however long its object is.
  *   L3  A message that comes twice, or is worked on by two listeners, makes one run: the run key follows from the object.
- *   L4  Only objects below the configured places are read, and never what the lake itself has written.
+ *   L4  Only objects below the configured places are read, never what the lake itself has written, and of what is below a
+ *       place only what a run on that prefix would read.
  *   L5  A fault that is not the message's own (Redis, ledger, lake, network, settings) keeps the message in hand and spends
  *       none of its tries: a good message in the dead-letter queue is prompts that nobody sees.
  */
@@ -23,7 +24,7 @@ import { faultOf } from '../segments/store/s3-fault.ts';
 import { lookAtObject, proveBucket } from '../segments/store/s3-read.ts';
 import { objectRunKey, readNotice, type Announced } from './notice.ts';
 import type { Production, SourceLocation } from './producer.ts';
-import { s3ObjectSource } from './s3.ts';
+import { isHidden, s3ObjectSource } from './s3.ts';
 import type { DocumentQueue, QueueMessage } from './sqs.ts';
 
 export interface ListenRequest {
@@ -113,8 +114,14 @@ async function take(request: ListenRequest, { bucket, key, version }: Announced)
   if (lake?.bucket === bucket && key.startsWith(root) && isLakeKey(key.slice(root.length))) return;
   // A folder that somebody made in a console.
   if (key.endsWith('/')) return;
-  if (!sources.some((place) => isBelow(bucket, key, place))) {
+  const paths = sources.flatMap((place) => pathBelow(bucket, key, place) ?? []);
+  if (paths.length === 0) {
     throw new PlimsollError('source_unreadable', { message: 'an object was announced that is not below any place of listen.sources', where: uri, hint: 'Add its bucket or prefix to listen.sources, or narrow the notification of the bucket.' });
+  }
+  // What a prefix as a source hides: a committer renames what it has finished, and the same rows would be paid twice.
+  if (paths.every(isHidden)) {
+    log({ level: 'info', event: 'document.hidden', subject: uri });
+    return;
   }
   const access = accessOf(bucket);
   const found = await lookAtObject(access, key, version);
@@ -130,11 +137,12 @@ async function take(request: ListenRequest, { bucket, key, version }: Announced)
   }
 }
 
-/** A place that ends without a slash is a bucket or a whole part of the path: `in` is not `input`. */
-function isBelow(bucket: string, key: string, place: string): boolean {
+/** The part of a key below a place; undefined when it is elsewhere. A place that ends without a slash is a bucket or a whole part of the path: `in` is not `input`. */
+function pathBelow(bucket: string, key: string, place: string): string | undefined {
   const parsed = parseS3Uri(place);
-  if (parsed === undefined || parsed.bucket !== bucket) return false;
-  return parsed.key === '' || key.startsWith(parsed.key.endsWith('/') ? parsed.key : `${parsed.key}/`);
+  if (parsed === undefined || parsed.bucket !== bucket) return undefined;
+  const root = parsed.key === '' || parsed.key.endsWith('/') ? parsed.key : `${parsed.key}/`;
+  return key.startsWith(root) ? key.slice(root.length) : undefined;
 }
 
 /** What the object or its run is at fault for, and would be again. */

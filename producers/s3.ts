@@ -60,8 +60,8 @@ async function* named(access: S3Access, key: string, uri: string): AsyncGenerato
   for (const object of objects) yield pinned(access, { ...object, version: undefined });
 }
 
-/** Folder marks, and what other tools hide: `_SUCCESS`, `.part`. */
-function isHidden(path: string): boolean {
+/** Whether a path below a place is a folder mark, or what other tools hide: `_SUCCESS`, `.part`, `_temporary/x`. */
+export function isHidden(path: string): boolean {
   return path === '' || path.endsWith('/') || path.split('/').some((part) => part.startsWith('_') || part.startsWith('.'));
 }
 
