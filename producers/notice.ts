@@ -32,6 +32,8 @@ const test = z.object({ Event: z.literal('s3:TestEvent') });
 
 /** An SNS topic may forward what EventBridge sent it, and no further. */
 const wrappingsMax = 2;
+/** Bytes of a key (S3 user guide, "Naming Amazon S3 objects") and of a version id (S3 user guide, "How S3 Versioning works"). */
+const nameBytesMax = 1_024;
 
 /** The objects that a message announces; none when it is S3's test, or tells of something else than creation. @throws PlimsollError `notice_malformed` */
 export function readNotice(body: string): readonly Announced[] {
@@ -51,7 +53,7 @@ function announcedIn(document: unknown): readonly Announced[] {
   if (event.success) {
     const { bucket, object } = event.data.detail;
     // EventBridge does not encode keys.
-    return event.data['detail-type'] === 'Object Created' ? [{ bucket: bucket.name, key: object.key, version: versionOf(object['version-id']) }] : [];
+    return event.data['detail-type'] === 'Object Created' ? [announced(bucket.name, object.key, object['version-id'])] : [];
   }
   const list = bare.safeParse(document);
   if (!list.success) throw malformed('it has neither Records nor an event of aws.s3');
@@ -62,7 +64,7 @@ function announcedIn(document: unknown): readonly Announced[] {
     // Minor versions only add fields (S3 user guide, event message structure).
     if (!eventVersion.startsWith('2.')) throw malformed(`it has the version ${JSON.stringify(eventVersion.slice(0, 20))}, and only 2.x is known`);
     if (!/^(?:s3:)?ObjectCreated:/.test(eventName)) return [];
-    return [{ bucket: s3.bucket.name, key: decodeKey(s3.object.key), version: versionOf(s3.object.versionId) }];
+    return [announced(s3.bucket.name, decodeKey(s3.object.key), s3.object.versionId)];
   });
 }
 
@@ -75,8 +77,20 @@ function decodeKey(key: string): string {
   }
 }
 
-function versionOf(text: string | undefined): string | undefined {
-  return text === undefined || text === '' || text === 'null' ? undefined : text;
+/** @throws PlimsollError `notice_malformed` */
+function announced(bucket: string, key: string, versionId: string | undefined): Announced {
+  const version = versionId === '' || versionId === 'null' ? undefined : versionId;
+  if (!canName(key)) throw malformed('a key of it cannot be one of S3');
+  if (version !== undefined && !canName(version)) throw malformed('a version of it cannot be one of S3');
+  return { bucket, key, version };
+}
+
+/**
+ * Whether S3 can have made a key or a version of it. Half a surrogate pair makes the client throw before it sends anything,
+ * which looks like a fault of the moment: the message would be tried for ever.
+ */
+function canName(text: string): boolean {
+  return text !== '' && !/\p{Surrogate}/u.test(text) && Buffer.byteLength(text) <= nameBytesMax;
 }
 
 function parse(text: string): unknown {

@@ -8,7 +8,8 @@ const record = (key: string, more: Readonly<Record<string, unknown>> = {}) => ({
   s3: { s3SchemaVersion: '1.0', bucket: { name: 'docs', arn: 'arn:aws:s3:::docs' }, object: { key, size: 3, eTag: 'ab', sequencer: '0055' } }, ...more,
 });
 const raw = (...records: readonly unknown[]): string => JSON.stringify({ Records: records });
-const bridge = (type: string): string => JSON.stringify({ version: '0', source: 'aws.s3', 'detail-type': type, detail: { bucket: { name: 'docs' }, object: { key: 'in/a+b c.jsonl', 'version-id': 'v1' } } });
+const bridge = (type: string, key = 'in/a+b c.jsonl', version = 'v1'): string => JSON.stringify({ version: '0', source: 'aws.s3', 'detail-type': type, detail: { bucket: { name: 'docs' }, object: { key, 'version-id': version } } });
+const versioned = (versionId: string) => record('in/a', { s3: { bucket: { name: 'docs' }, object: { key: 'in/a', versionId } } });
 const sns = (message: string): string => JSON.stringify({ Type: 'Notification', TopicArn: 'arn:aws:sns:eu-west-1:1:t', Message: message, SigningCertURL: 'https://evil.example/cert' });
 
 describe('a message of the document queue', () => {
@@ -30,6 +31,12 @@ describe('a message of the document queue', () => {
     expect(readNotice(raw(record('in%2Fx%C3%BC.jsonl'), record('in/y.jsonl'))).map(({ key }) => key)).toEqual(['in/xü.jsonl', 'in/y.jsonl']);
   });
 
+  it('may name what is as long as S3 lets it be, and a pair of surrogates that is whole', () => {
+    const [key, version] = ['😀'.repeat(256), 'v'.repeat(1_024)];
+    expect(readNotice(bridge('Object Created', key, version))).toEqual([{ bucket: 'docs', key, version }]);
+    expect(readNotice(raw(record(key), versioned('null'), versioned('')))).toEqual([key, 'in/a', 'in/a'].map((each) => ({ bucket: 'docs', key: each, version: undefined })));
+  });
+
   it.each([
     ["S3's own test", JSON.stringify({ Service: 'Amazon S3', Event: 's3:TestEvent', Bucket: 'docs' })],
     ['a removal', raw(record('in/a', { eventName: 'ObjectRemoved:Delete' }))],
@@ -45,6 +52,14 @@ describe('a message of the document queue', () => {
     ['wrongly encoded', raw(record('in/%E0%A4%A'))],
     ['wrapped for ever', sns(sns(sns(sns(raw()))))],
     ['a text in SNS', sns('hello')],
+    ...['', '\ud800', 'in/\udc00x', 'x'.repeat(1_025), 'ü'.repeat(513)].flatMap((key) => [
+      [`of no key of S3 (${key.length})`, raw(record(key))],
+      [`of no key of S3 (${key.length}), by EventBridge`, bridge('Object Created', key)],
+    ]),
+    ...['\ud800', 'x'.repeat(1_025)].flatMap((version) => [
+      [`of no version of S3 (${version.length})`, raw(versioned(version))],
+      [`of no version of S3 (${version.length}), by EventBridge`, bridge('Object Created', 'in/a', version)],
+    ]),
   ])('is refused when it is %s', (_what, body) => expect(() => readNotice(body)).toThrow(expect.objectContaining({ code: 'notice_malformed' }) as Error));
 });
 
