@@ -1,7 +1,7 @@
 /**
  * Events into an SQS queue, standard or FIFO, ten at a time. A batch may succeed in part: what failed is named, and only
- * that is sent again. A FIFO queue drops what it saw within five minutes; whoever consumes still has to drop repetitions
- * by `source` and `id`.
+ * that is sent again. A FIFO queue drops what it saw within five minutes, by a digest of `source` and `id`: an id alone is
+ * one of an installation, and two of them may share a queue. Whoever consumes still has to drop repetitions by both.
  */
 import { createHash } from 'node:crypto';
 import { SendMessageBatchCommand, type BatchResultErrorEntry } from '@aws-sdk/client-sqs';
@@ -14,7 +14,7 @@ import type { Sender, SinkSettings, Undelivered } from './sinks.ts';
 
 /** Entries of one SendMessageBatch (SQS API reference). */
 const batchMax = 10;
-/** Characters of a deduplication or group id, and what they may be (SQS API reference). */
+/** Characters of a group id, and what they may be (SQS API reference). */
 const idPattern = /^[\x21-\x7e]{1,128}$/;
 
 /** Opens the sender of one queue. */
@@ -28,7 +28,7 @@ export function openQueueSender(sink: Sink, { sqs, timeoutMs }: Pick<SinkSetting
         Entries: events.map((event, place) => ({
           Id: String(place),
           MessageBody: JSON.stringify(event),
-          ...(isFifo ? { MessageDeduplicationId: fitting(event.id), MessageGroupId: fitting(groupOf(event, sink.group)) } : {}),
+          ...(isFifo ? { MessageDeduplicationId: deduplicationId(event), MessageGroupId: fitting(groupOf(event, sink.group)) } : {}),
         })),
       }));
       const failed = reply.Failed ?? [];
@@ -72,7 +72,16 @@ export function groupOf(event: CloudEvent, by: Sink['group']): string {
   return ofSegment ?? (typeof run === 'string' ? run : event.subject);
 }
 
-/** An id that SQS takes; a longer one is stood for by its digest, which is as deterministic. */
+/** By what a FIFO queue tells a repetition: sha256 of source, newline and id, hex. A source has no newline, so no two events share one. */
+function deduplicationId({ source, id }: CloudEvent): string {
+  return digestOf(`${source}\n${id}`);
+}
+
+/** A group id that SQS takes; a longer one is stood for by its digest, which is as deterministic. */
 function fitting(id: string): string {
-  return idPattern.test(id) ? id : createHash('sha256').update(id).digest('hex');
+  return idPattern.test(id) ? id : digestOf(id);
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
 }
