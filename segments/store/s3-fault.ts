@@ -23,7 +23,9 @@ export interface S3Operation {
 export const operations = {
   write: { verb: 'write', action: 's3:PutObject' },
   read: { verb: 'read', action: 's3:GetObject' },
+  readVersion: { verb: 'read', action: 's3:GetObjectVersion, because a version is asked for,' },
   look: { verb: 'look up', action: 's3:GetObject, and s3:ListBucket, without which S3 answers 403 for what is not there' },
+  lookVersion: { verb: 'look up', action: 's3:GetObjectVersion, because a version is asked for, and s3:ListBucket, without which S3 answers 403 for what is not there' },
   list: { verb: 'list', action: 's3:ListBucket' },
 } as const satisfies Record<string, S3Operation>;
 

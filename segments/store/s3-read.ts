@@ -54,7 +54,7 @@ export async function lookAtObject(access: S3Access, key: string, version?: stri
   } catch (error) {
     // A delete marker answers 405 to a request for its version.
     if (faultOf(error) === 'missing' || statusOf(error) === 405) return undefined;
-    throw s3Error(error, access, key, operations.look);
+    throw s3Error(error, access, key, version === undefined ? operations.look : operations.lookVersion);
   }
 }
 
@@ -98,7 +98,7 @@ export async function* readObject(access: S3Access, key: string, options: ReadOp
       if (error instanceof PlimsollError) throw error;
       const fault = faultOf(error);
       if (fault === 'exists') throw changed(access, key, error);
-      if (fault !== 'passing' || tries >= triesMax) throw s3Error(error, access, key, operations.read);
+      if (fault !== 'passing' || tries >= triesMax) throw s3Error(error, access, key, options.version === undefined ? operations.read : operations.readVersion);
       await pause(pauseMs * tries);
       continue;
     }

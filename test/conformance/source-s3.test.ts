@@ -1,6 +1,6 @@
 /** A source in a bucket that is taken up again, on a server of others: what is fetched, and what is refused. */
 import { gzipSync } from 'node:zlib';
-import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { PutBucketVersioningCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { SourceLocation } from '../../producers/producer.ts';
 import { namedObjects } from '../../producers/s3.ts';
@@ -91,5 +91,28 @@ describe.skipIf(!isMotoThere)('a source in a bucket that is taken up again', () 
     const from = proxy.seen.length;
     expect(await world.produce(source())).toMatchObject({ isNew: false, accepted: 40 });
     expect(gets(from)).toEqual([]);
+  });
+
+  it('in a bucket with versions needs s3:GetObjectVersion, and says so', async () => {
+    const server = await startMoto();
+    const identity = { id: process.env['AWS_ACCESS_KEY_ID'], secret: process.env['AWS_SECRET_ACCESS_KEY'] };
+    try {
+      const versioned = await server.bucket();
+      await server.s3.send(new PutBucketVersioningCommand({ Bucket: versioned, VersioningConfiguration: { Status: 'Enabled' } }));
+      await server.s3.send(new PutObjectCommand({ Bucket: versioned, Key: 'in/a.jsonl', Body: text('a') }));
+      const actions = ['s3:GetObject', 's3:ListBucket'];
+      const [few, enough] = [await server.identity([{ Effect: 'Allow', Action: actions, Resource: '*' }]), await server.identity([{ Effect: 'Allow', Action: [...actions, 's3:GetObjectVersion'], Resource: '*' }])];
+      await server.checkIdentities(true);
+      const readAs = async ({ id, secret }: typeof few): Promise<unknown> => {
+        Object.assign(process.env, { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret });
+        const uri = `s3://${versioned}/in/a.jsonl`;
+        return await world.produce({ kind: 'objects', uri, objects: () => namedObjects(uri, server.settings()) }).catch((error: unknown) => error);
+      };
+      expect(await readAs(few)).toMatchObject({ code: 'source_unreadable', message: expect.stringContaining('access is denied') as string, hint: expect.stringContaining('Allow this identity s3:GetObjectVersion, because a version is asked for, ') as string });
+      expect(await readAs(enough)).toMatchObject({ accepted: 40 });
+    } finally {
+      Object.assign(process.env, { AWS_ACCESS_KEY_ID: identity.id, AWS_SECRET_ACCESS_KEY: identity.secret });
+      await server.stop();
+    }
   });
 });
