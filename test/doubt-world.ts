@@ -39,7 +39,7 @@ export interface DoubtWorld {
   look(archive: ArchiveId, given?: Partial<AdopterDependencies>): Promise<StageOutcome>;
   /** Looks, advances to the time that it asks for, and looks again, until `done` or so many looks. */
   lookUntilDone(archive: ArchiveId, looks?: number, given?: Partial<AdopterDependencies>): Promise<boolean>;
-  sweep(): Promise<void>;
+  sweep(given?: Partial<AdopterDependencies>): Promise<void>;
   /** Gives an archive in doubt up, as `plimsoll doubts forgo` does. `isKilled`: after the word is in the lake. */
   forgo(archive: ArchiveId, isKilled?: boolean): Promise<boolean>;
   /** Tracks and settles an archive whose batch has ended. */
@@ -122,7 +122,7 @@ export async function openDoubtWorld(faults: readonly FaultRule[] = []): Promise
       }
       return false;
     },
-    sweep: async () => void (await adopter({}).handle(`workspace|${account}`, never)),
+    sweep: async (given = {}) => void (await adopter(given).handle(`workspace|${account}`, never)),
     async forgo(archive, isKilled = false) {
       const { intent } = await self.archive(archive);
       if (intent === undefined) throw new Error(`${archive} has no intent`);

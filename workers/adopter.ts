@@ -29,7 +29,7 @@ import type { Wake } from '../segments/wake.ts';
 import type { BatchSearch, Claude, ListedBatch } from './claude.ts';
 import { senderState, type FenceView } from './fence.ts';
 import { carryOutForgoing, forgo } from './forgo.ts';
-import { sweepWorkspace, type OrphanDependencies } from './orphans.ts';
+import { sweepWorkspace, tellUnread, type OrphanDependencies } from './orphans.ts';
 import { archiveOf, asEvidence, decodeJournaledIntent, onlyCandidate, sift, windowOf } from './workspace.ts';
 
 export interface AdopterDependencies extends OrphanDependencies {
@@ -107,6 +107,7 @@ async function look(dependencies: AdopterDependencies, archive: ArchiveRecord, b
   const askedAtMs = now();
   const window = windowOf(intent, journaled, landingWaitMs);
   const listing = await claude.listBatches(window.wideFromMs, signal);
+  tellUnread(claude.account, listing, log);
   const { ended, running, rivals } = sift(listing, window, intent, await ledger.readClaims(intent.account, listing.batches.map((each) => each.batch)));
   const undecided: ListedBatch[] = [...ended.slice(readsMax)];
   for (const each of ended.slice(0, readsMax)) {

@@ -3,7 +3,7 @@ import type Anthropic from '@anthropic-ai/sdk';
 import { providerLimits } from '../config/limits.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import { asBatchId, type BatchId } from '../segments/segment.ts';
-import type { BatchListing, ListedBatch } from './claude.ts';
+import type { BatchListing, ListedBatch, UnreadPart } from './claude.ts';
 import { batchesPath, readFault } from './provider-fault.ts';
 
 /** 20,000 batches in one look: 500 times what a full queue of the highest tier can hold in large batches. */
@@ -11,15 +11,24 @@ const pagesMax = 20;
 /** A first line longer than this has no `custom_id` of ours near its beginning. */
 const firstLineBytesMax = 64 * 1024;
 
+/** A batch of another form of id is named this far in a warning. */
+const idShownMax = 80;
+
+/** One page of the list (claude-batches.md 1.3). Nothing of it is believed before it was looked at. */
 interface Page {
-  readonly data: readonly { readonly id: string; readonly processing_status: string; readonly created_at: string; readonly request_counts: Readonly<Record<string, number>> }[];
-  readonly has_more: boolean;
-  readonly last_id: string | null;
+  readonly data: readonly { readonly id?: unknown; readonly processing_status?: unknown; readonly created_at?: unknown; readonly request_counts?: unknown }[];
+  readonly has_more?: unknown;
+  readonly last_id?: unknown;
 }
 
-/** Pages through the list, newest first, until a batch is older than `sinceMs`. */
+/**
+ * Pages through the list, newest first, until a batch is older than `sinceMs`. What cannot be read of it may be the very
+ * batch that is searched: to leave it out and call the rest complete would prove an absence that is none, and the archive
+ * would be paid for again. So the listing is complete only when it was read to its end and all of it was understood.
+ */
 export async function listBatches(client: Anthropic, sinceMs: number, signal: AbortSignal): Promise<BatchListing> {
   const batches: ListedBatch[] = [];
+  let unread: UnreadPart | undefined;
   let after: string | undefined;
   for (let page = 0; page < pagesMax; page += 1) {
     const query = { limit: providerLimits.listPageMax, ...(after === undefined ? {} : { after_id: after }) };
@@ -27,16 +36,50 @@ export async function listBatches(client: Anthropic, sinceMs: number, signal: Ab
       throw readFault(error, 'list batches');
     });
     for (const each of found.data) {
-      const createdAtMs = Date.parse(each.created_at);
-      if (createdAtMs < sinceMs) return { batches, isComplete: true };
-      const batch = asBatchId(each.id);
-      const rows = Object.values(each.request_counts).reduce((sum, count) => sum + count, 0);
-      if (batch !== undefined) batches.push({ batch, isEnded: each.processing_status === 'ended', createdAtMs, rows });
+      const read = readListed(each);
+      if (read.kind === 'unread') {
+        // An id or a count of another form is of no concern in a batch that is too old to be searched.
+        if (read.createdAtMs !== undefined && read.createdAtMs < sinceMs) return listingOf(batches, unread);
+        unread ??= read.part;
+        continue;
+      }
+      if (read.listed.createdAtMs < sinceMs) return listingOf(batches, unread);
+      batches.push(read.listed);
     }
-    if (!found.has_more || found.last_id === null) return { batches, isComplete: true };
+    if (found.has_more === false) return listingOf(batches, unread);
+    // There is more, and nothing says where it begins.
+    if (typeof found.last_id !== 'string') return listingOf(batches, unread ?? { reason: 'page_without_end', batch: undefined });
     after = found.last_id;
   }
-  return { batches, isComplete: false };
+  return listingOf(batches, unread ?? { reason: 'too_large', batch: undefined });
+}
+
+function listingOf(batches: readonly ListedBatch[], unread: UnreadPart | undefined): BatchListing {
+  return unread === undefined ? { batches, isComplete: true } : { batches, isComplete: false, unread };
+}
+
+type ReadListed =
+  | { readonly kind: 'listed'; readonly listed: ListedBatch }
+  /** `createdAtMs` undefined: not even its age is known. */
+  | { readonly kind: 'unread'; readonly part: UnreadPart; readonly createdAtMs: number | undefined };
+
+function readListed(each: Page['data'][number]): ReadListed {
+  const created = typeof each.created_at === 'string' ? Date.parse(each.created_at) : Number.NaN;
+  const createdAtMs = Number.isNaN(created) ? undefined : created;
+  const batch = typeof each.id === 'string' ? asBatchId(each.id) : undefined;
+  const rows = rowsOf(each.request_counts);
+  if (batch !== undefined && createdAtMs !== undefined && rows !== undefined) {
+    return { kind: 'listed', listed: { batch, isEnded: each.processing_status === 'ended', createdAtMs, rows } };
+  }
+  const reason = createdAtMs === undefined ? 'created_at' : batch === undefined ? 'id' : 'request_counts';
+  return { kind: 'unread', part: { reason, batch: typeof each.id === 'string' ? each.id.slice(0, idShownMax) : undefined }, createdAtMs };
+}
+
+/** The sum of all counters of a batch; undefined when they are no numbers. */
+function rowsOf(counts: unknown): number | undefined {
+  if (typeof counts !== 'object' || counts === null) return undefined;
+  const rows = Object.values(counts).reduce<number>((sum, count) => sum + (typeof count === 'number' ? count : Number.NaN), 0);
+  return Number.isSafeInteger(rows) ? rows : undefined;
 }
 
 /** Reads the beginning of the results and hangs up. Any line names the archive, so the first one is enough. */

@@ -40,10 +40,20 @@ export interface ListedBatch {
   readonly rows: number;
 }
 
-/** Part of a workspace. `isComplete` false: there are more batches than one look may read, so what is missing proves nothing. */
+/** Part of a workspace. `isComplete` false: there are more batches than one look may read, or some that it could not read,
+ *  so what is missing proves nothing. */
 export interface BatchListing {
   readonly batches: readonly ListedBatch[];
   readonly isComplete: boolean;
+  /** The first thing that kept it from being complete. */
+  readonly unread?: UnreadPart;
+}
+
+/** What a listing lacks: more pages than one look may read, a page that does not say where the next one begins, or a batch
+ *  with a field of another form. `batch`: its id as the provider wrote it, cut after 80 characters. */
+export interface UnreadPart {
+  readonly reason: 'too_large' | 'page_without_end' | 'id' | 'created_at' | 'request_counts';
+  readonly batch: string | undefined;
 }
 
 /** The body of a create: a stream whose last byte is held back until the gate opens. */

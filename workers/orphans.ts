@@ -17,7 +17,7 @@ import { putDocument, readDocument } from '../segments/store/document.ts';
 import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
-import type { BatchSearch, Claude, ListedBatch } from './claude.ts';
+import type { BatchListing, BatchSearch, Claude, ListedBatch } from './claude.ts';
 import { archiveOf } from './workspace.ts';
 
 export interface OrphanDependencies {
@@ -38,11 +38,19 @@ const readsMax = 100;
 /** Downloads of one sweep after which what they do not show is not to be had; as many as the settler tries. */
 const downloadsMax = 5;
 
+/** Warns that a listing proves no absence, and of what it lacks. Of a batch that may be a stranger's its id alone is told. */
+export function tellUnread(account: string, { batches, isComplete, unread }: BatchListing, log: Log): void {
+  if (isComplete) return;
+  const isTooLarge = unread === undefined || unread.reason === 'too_large';
+  if (isTooLarge) log({ level: 'warn', event: 'workspace.too_large', subject: account, detail: { read: batches.length } });
+  else log({ level: 'warn', event: 'workspace.unreadable', subject: account, detail: { read: batches.length, reason: unread.reason, batch: unread.batch, hint: 'no archive in doubt is proven absent meanwhile: plimsoll doubts' } });
+}
+
 /** Looks once through the workspace of the account. */
 export async function sweepWorkspace(dependencies: OrphanDependencies, signal: AbortSignal): Promise<void> {
   const { ledger, claude, now, log } = dependencies;
   const listing = await claude.listBatches(now() - lookBackMs, signal);
-  if (!listing.isComplete) log({ level: 'warn', event: 'workspace.too_large', subject: claude.account, detail: { read: listing.batches.length } });
+  tellUnread(claude.account, listing, log);
   const ended = listing.batches.filter((each) => each.isEnded);
   const claims = await ledger.readClaims(claude.account, ended.map((each) => each.batch));
   for (const each of ended.filter((one) => !claims.has(one.batch)).slice(0, readsMax)) {

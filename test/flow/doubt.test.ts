@@ -1,8 +1,11 @@
 /** An archive whose create has no reply that proves anything: its batch is found, or it is proven that there is none. */
-import { afterEach, describe, expect, it } from 'vitest';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { FaultRule } from '../../local/simulator/simulator.ts';
 import { acceptedKey, outcomeKey } from '../../segments/lake.ts';
 import type { ArchiveId, BatchId } from '../../segments/segment.ts';
+import { openClaude } from '../../workers/anthropic.ts';
 import type { SettlerDependencies } from '../../workers/settler.ts';
 import { landingWaitMs, loseOwner, openDoubtWorld, type DoubtWorld } from '../doubt-world.ts';
 import { account, amounts } from '../ledger-world.ts';
@@ -44,6 +47,20 @@ async function boundToStranger(): Promise<{ readonly archive: ArchiveId; readonl
   const foreign = await world.postForeign(2);
   expect(await world.look(archive)).toEqual({ kind: 'done' });
   return { archive, foreign };
+}
+
+/** A provider whose list of batches is always this page; nothing else is asked of it. */
+async function listing(page: object): Promise<ReturnType<typeof openClaude>> {
+  const server = createServer((_request, reply) => void reply.setHeader('content-type', 'application/json').end(JSON.stringify(page)));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const claude = openClaude({ apiKey: 'test-key', authToken: undefined, baseUrl: `http://127.0.0.1:${port}`, version: '2026-10-21', account });
+  onTestFinished(async () => {
+    await claude.close();
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return claude;
 }
 
 describe('a create that was accepted and whose reply was lost', () => {
@@ -199,6 +216,37 @@ describe('a create that never became a batch', () => {
     expect(await world.archive(archive)).toMatchObject({ state: 'accepted', intents: 2 });
     expect(world.truth()).toMatchObject({ creates: 2 });
     expect(world.truth().batches.size).toBe(1);
+  });
+
+  const running = { id: 'msgbatch_000000000001', processing_status: 'in_progress', created_at: '2026-11-22T09:00:00Z', request_counts: { processing: 2, succeeded: 0, errored: 0, canceled: 0, expired: 0 } };
+  const lastPage = { has_more: false, first_id: null, last_id: null };
+
+  it.each([
+    ['ends a page without saying where the next one begins', { ...lastPage, data: [], has_more: true }, { reason: 'page_without_end', batch: undefined }],
+    ['names a batch in a form that is not known', { ...lastPage, data: [{ ...running, id: 'batch_01NewForm000', created_at: '2999-01-01T00:00:00Z' }] }, { reason: 'id', batch: 'batch_01NewForm000' }],
+    ['tells a time that cannot be read', { ...lastPage, data: [{ ...running, created_at: 'yesterday' }] }, { reason: 'created_at', batch: running.id }],
+    ['counts requests in a form that is not known', { ...lastPage, data: [{ ...running, created_at: '2999-01-01T00:00:00Z', request_counts: { processing: '2' } }] }, { reason: 'request_counts', batch: running.id }],
+  ])('is not absent while the list of the workspace %s (B2)', async (_name, page, told) => {
+    const archive = await doubted(2, { fault: 'drop_after', nth: 1 });
+    const claude = await listing(page);
+    world.advance(2 * landingWaitMs);
+    expect(await world.lookUntilDone(archive, 6, { claude })).toBe(false);
+    await world.submit();
+    expect((await world.archive(archive)).state).toBe('in_doubt');
+    expect(world.truth().creates).toBe(1);
+    const warnings = world.logs.filter((line) => line.event === 'workspace.unreadable');
+    expect(warnings).toHaveLength(6);
+    expect(warnings[0]?.detail).toMatchObject(told);
+    await world.sweep({ claude });
+    expect(world.logs.filter((line) => line.event === 'workspace.unreadable')).toHaveLength(7);
+  });
+
+  it('is absent although a batch that is too old to be its own has a form that is not known', async () => {
+    const archive = await doubted(2, { fault: 'drop_after', nth: 1 });
+    const claude = await listing({ ...lastPage, data: [{ ...running, id: 'batch_01NewForm000', created_at: '2020-01-01T00:00:00Z' }] });
+    world.advance(2 * landingWaitMs);
+    expect(await world.lookUntilDone(archive, 6, { claude })).toBe(true);
+    expect((await world.archive(archive)).state).toBe('sealed');
   });
 
   it('is not absent before the landing wait, however often one looks (B2)', async () => {
