@@ -5,10 +5,12 @@
 import { join } from 'node:path';
 import { priceTable } from '../config/models.ts';
 import { startSimulator, type FaultRule } from '../local/simulator/simulator.ts';
-import { spoolKey } from '../segments/lake.ts';
+import { runOpenKey, spoolKey } from '../segments/lake.ts';
 import type { ArchiveRecord, IntentRecord } from '../segments/ledger/ledger.ts';
+import { rebuild } from '../segments/ledger/rebuild.ts';
+import { openRestore } from '../segments/ledger/restore.ts';
 import { intentId, type ArchiveId, type BatchId, type RunKey, type SegmentName } from '../segments/segment.ts';
-import { readDocument } from '../segments/store/document.ts';
+import { putDocument, readDocument } from '../segments/store/document.ts';
 import type { StageHandler, StageLog, StageOutcome } from '../segments/stage.ts';
 import type { Wake } from '../segments/wake.ts';
 import { makeAdopter, type AdopterDependencies } from '../workers/adopter.ts';
@@ -46,6 +48,8 @@ export interface DoubtWorld {
   finish(archive: ArchiveId, given?: Partial<SettlerDependencies>): Promise<void>;
   archive(archive: ArchiveId): Promise<ArchiveRecord>;
   intent(archive: ArchiveId, ordinal?: number): Promise<IntentRecord>;
+  /** Builds the ledger anew from the lake, as `plimsoll recover` does. */
+  rebuild(): Promise<void>;
   advance(ms: number): void;
   now(): number;
   arm(rules: readonly FaultRule[]): Promise<void>;
@@ -145,6 +149,13 @@ export async function openDoubtWorld(faults: readonly FaultRule[] = []): Promise
       const found = await world.ledger.readIntent(intentId(archive, ordinal));
       if (!found) throw new Error(`${archive} has no intent ${ordinal}`);
       return found;
+    },
+    async rebuild() {
+      const found = await world.ledger.readRun(run);
+      if (!found) throw new Error(`${run} is not in the ledger`);
+      const { tag, dt, source, cutSha256, openedAtMs } = found;
+      await putDocument(lake.store, runOpenKey(run), { v: 1, run, tag, dt, source, cutSha256, openedAtMs, sectionBytes: 1_000_000 });
+      await rebuild({ store: lake.store, restore: openRestore(world.redis, world.keys), budgets: [], archiveRowsMax: 1_000, owner, now, onRun: () => undefined });
     },
     advance: (ms) => void (offsetMs += ms),
     arm: async (rules) => await control('/faults', 'POST', { faults: rules, replace: true }),

@@ -23,7 +23,7 @@ import { join } from 'node:path';
 import type { ChunkFooter } from '../segments/chunk.ts';
 import { invariant, PlimsollError } from '../segments/errors.ts';
 import { acceptedKey, outcomeKey, resultLinesKey } from '../segments/lake.ts';
-import type { ArchiveRecord, Ledger, RunRecord } from '../segments/ledger/ledger.ts';
+import type { ArchiveRecord, IntentRecord, Ledger, RunRecord } from '../segments/ledger/ledger.ts';
 import { decodeOutcome, type ArchiveOutcome } from '../segments/outcome.ts';
 import type { ModelPrice } from '../segments/price.ts';
 import { replannedIn, type ReplanDocument } from '../segments/replan-document.ts';
@@ -141,6 +141,15 @@ function successorsIn(replan: ReplanDocument, ranges: readonly SealedChunkRange[
   return ranges.flatMap(({ chunk }) => replannedIn(replan, chunk).successor ?? []);
 }
 
+/**
+ * When the last byte left, or the latest time that is known of the attempt. The ledger has no `sentAtMs` of one that a
+ * rebuild restored, nor of one that came into doubt before it was known to be sent: taken for long ago, a stranger's results
+ * that nobody can read would be booked as holes at once (O5).
+ */
+function doubtBeganMs(intent: IntentRecord | undefined): number {
+  return intent?.sentAtMs ?? intent?.doubt?.sinceMs ?? intent?.preparedAtMs ?? 0;
+}
+
 /** Makes sure that the verbatim result lines are in the lake, and returns what they say. Lines of others are not kept (O5). */
 async function bringResults(dependencies: SettlerDependencies, archive: ArchiveRecord, ranges: readonly SealedChunkRange[], signal: AbortSignal): Promise<ResultsCheck | 'not_ours' | 'unproven'> {
   const { ledger, store, claude, now, log } = dependencies;
@@ -177,7 +186,7 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
           // No line of the whole set could be read; the first one alone may be.
           const first = await claude.firstResult(archive.batch, signal);
           if (first !== undefined && archiveOf(first) !== archive.archive) return 'not_ours';
-          if (first === undefined && now() < (intent?.sentAtMs ?? 0) + everyRivalEndsMs) {
+          if (first === undefined && now() < doubtBeganMs(intent) + everyRivalEndsMs) {
             log({ level: 'error', event: 'results.unproven', subject: archive.batch, detail: { archive: archive.archive, rows: archive.rows } });
             return 'unproven';
           }

@@ -166,6 +166,22 @@ describe('a create that was accepted and whose reply was lost', () => {
     expect((await world.archive(archive)).state).toBe('settled');
   });
 
+  it('is not settled by results that prove nothing after a rebuild, which knows no time of its last byte (O5)', async () => {
+    const archive = await doubted(2, { fault: 'drop_after', nth: 1 });
+    await world.rebuild();
+    const foreign = await world.postForeign(2);
+    // Whoever rebuilt is another process than the one that sent.
+    expect(await world.look(archive, world.other(true))).toEqual({ kind: 'done' });
+    expect(await world.intent(archive)).toMatchObject({ state: 'adopted', batch: foreign, sentAtMs: undefined });
+    await world.end(foreign);
+    await world.finish(archive, { claude: withoutLines() });
+    expect((await world.archive(archive)).state).toBe('ended');
+    expect(await world.journal(outcomeKey('nightly' as never, archive))).toBe(false);
+    world.advance(27 * 3_600_000);
+    await world.finish(archive, { claude: withoutLines() });
+    expect((await world.archive(archive)).state).toBe('settled');
+  });
+
   it("is taken back from a stranger's batch of which the first line alone can be read (O5)", async () => {
     const { archive, foreign } = await boundToStranger();
     await world.end(foreign);
