@@ -18,8 +18,12 @@ export interface StageHandler {
   readonly concurrency: number;
   /** true: the loop claims the entity first, so that two workers do not do the same slow work. */
   readonly isClaimed: boolean;
-  /** `signal` aborts when the process must stop now; what was begun is then left as a crash would leave it. */
-  handle(entity: string, signal: AbortSignal): Promise<StageOutcome>;
+  /**
+   * `signal` aborts when the process must stop now; what was begun is then left as a crash would leave it. `drain` aborts
+   * before that, when the process was asked to stop: a stage that does one thing after the other ends what it is at and
+   * begins nothing new. Absent: nobody asks.
+   */
+  handle(entity: string, signal: AbortSignal, drain?: AbortSignal): Promise<StageOutcome>;
 }
 
 /** The clock of the product: Unix ms, the same on all machines because it follows the clock of Redis. */

@@ -36,6 +36,8 @@ export interface DoubtWorld {
   readonly logs: StageLog[];
   /** Seals an archive of `rows` rows in a segment of its own. */
   seal(rows: number, segment?: string): Promise<ArchiveId>;
+  /** The submitter of the first process. */
+  submitter(given?: Partial<SubmitterDependencies>): StageHandler;
   submit(given?: Partial<SubmitterDependencies>): Promise<StageOutcome>;
   /** One look of the adopter for an archive. */
   look(archive: ArchiveId, given?: Partial<AdopterDependencies>): Promise<StageOutcome>;
@@ -115,8 +117,9 @@ export async function openDoubtWorld(faults: readonly FaultRule[] = []): Promise
       await makeSealer(shared).handle(archive, never);
       return archive;
     },
-    submit: async (given = {}) =>
-      await makeSubmitter({ ...shared, claude, owner, calls, leaseMs: 60_000, replyTimeoutMs: 30_000, queueRowsMax: 100_000, pollMinMs: 100, onAccountFault: () => undefined, ...given }).handle('next', never),
+    submitter: (given = {}) =>
+      makeSubmitter({ ...shared, claude, owner, calls, leaseMs: 60_000, replyTimeoutMs: 30_000, queueRowsMax: 100_000, pollMinMs: 100, onAccountFault: () => undefined, ...given }),
+    submit: async (given = {}) => await self.submitter(given).handle('next', never),
     look: async (archive, given = {}) => await adopter(given).handle(archive, never),
     async lookUntilDone(archive, looks = 200, given = {}) {
       for (let count = 0; count < looks; count += 1) {

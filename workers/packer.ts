@@ -37,12 +37,12 @@ export function makePacker(dependencies: PackerDependencies): StageHandler {
     stage: 'pack',
     concurrency: 1,
     isClaimed: false,
-    async handle(entity, signal) {
+    async handle(entity, signal, drain) {
       const [priority, runText] = entity.split('|');
       const run = runText === undefined ? undefined : asRunKey(runText);
       const known = priorities.find((each) => each === priority);
       if (run && known) await loop.flush(run, known);
-      await loop.empty(signal);
+      await loop.empty(signal, drain);
       return done;
     },
   };
@@ -57,10 +57,10 @@ class PackLoop {
     this.#dependencies = dependencies;
   }
 
-  /** Packs until no segment has queued work (P3). */
-  async empty(signal: AbortSignal): Promise<void> {
+  /** Packs until no segment has queued work (P3). Once a drain was asked for no other chunk is begun. */
+  async empty(signal: AbortSignal, drain?: AbortSignal): Promise<void> {
     this.#isAskedAgain = true;
-    this.#running ??= this.#loop(signal).finally(() => {
+    this.#running ??= this.#loop(() => signal.aborted || drain?.aborted === true).finally(() => {
       this.#running = undefined;
     });
     await this.#running;
@@ -71,11 +71,11 @@ class PackLoop {
     for (const archive of await ledger.flushArchives(run, priority, limits, now())) await wake.wake({ stage: 'seal', entity: archive, epoch: 0 });
   }
 
-  async #loop(signal: AbortSignal): Promise<void> {
-    while (this.#isAskedAgain && !signal.aborted) {
+  async #loop(isEnding: () => boolean): Promise<void> {
+    while (this.#isAskedAgain && !isEnding()) {
       this.#isAskedAgain = false;
       let segment = await this.#dependencies.ledger.nextSegment([]);
-      while (segment !== undefined && !signal.aborted) {
+      while (segment !== undefined && !isEnding()) {
         await this.#packOne(segment);
         segment = await this.#dependencies.ledger.nextSegment([]);
       }

@@ -77,7 +77,7 @@ const refusalsInARowMax = 20;
 /** Makes the submitter's stage; its only entity is `next`. */
 export function makeSubmitter(dependencies: SubmitterDependencies): StageHandler {
   const submitter = new Submitter(dependencies);
-  return { stage: 'submit', concurrency: 1, isClaimed: false, handle: async (_entity, signal) => await submitter.run(signal) };
+  return { stage: 'submit', concurrency: 1, isClaimed: false, handle: async (_entity, signal, drain) => await submitter.run(signal, drain) };
 }
 
 class Submitter {
@@ -93,10 +93,10 @@ class Submitter {
     this.#calls = dependencies.calls ?? new OpenCalls();
   }
 
-  /** Submits until nothing is in line or something is in the way. */
-  async run(signal: AbortSignal): Promise<StageOutcome> {
+  /** Submits until nothing is in line or something is in the way. Once a drain was asked for no other intent is prepared. */
+  async run(signal: AbortSignal, drain?: AbortSignal): Promise<StageOutcome> {
     const { ledger, claude, owner, leaseMs, queueRowsMax, patienceMs, primerWaitMs, now, log } = this.#dependencies;
-    while (!signal.aborted) {
+    while (!signal.aborted && drain?.aborted !== true) {
       const proof = await this.#prove();
       if (proof === 'behind') return { kind: 'later', atMs: now() + behindMs, why: 'ledger_behind' };
       const waits = { ...(patienceMs === undefined ? {} : { patienceMs }), ...(primerWaitMs === undefined ? {} : { primerWaitMs }) };

@@ -9,7 +9,9 @@
  *       because it is behind or being rebuilt, nothing is tried again: the owner of the process is told and ends it.
  *   D2  A claimed entity is handled by one worker at a time; the claim ends by itself if the worker dies.
  *   D3  After `drain` resolves no stage of this process runs.
- *   D4  A job is only a wake-up: a ghost job, a newer one, or one too many changes nothing.
+ *   D4  From the call of `drain` on no stage of this process begins anything new, also one that loops: what it began within
+ *       the grace would be cut off at the end of it, and a create that is cut off is a doubt.
+ *   D5  A job is only a wake-up: a ghost job, a newer one, or one too many changes nothing.
  */
 import { setMaxListeners } from 'node:events';
 import { Worker as BullWorker, type Job } from 'bullmq';
@@ -54,6 +56,8 @@ export function startWorker(dependencies: WorkerDependencies): Worker {
   const abort = new AbortController();
   // Every call of every stage listens to it: a warning of a leak at the eleventh would be wrong.
   setMaxListeners(0, abort.signal);
+  const draining = new AbortController();
+  setMaxListeners(0, draining.signal);
   const running = new Set<Promise<void>>();
   const busy = new Set<string>();
   const names = new Set(handlers.map((handler) => handler.stage));
@@ -66,7 +70,7 @@ export function startWorker(dependencies: WorkerDependencies): Worker {
         log({ level: 'warn', event: 'job.not_understood', subject: String(job.id), detail: { stage: handler.stage, version: Number(v) } });
         return;
       }
-      const run = runStage(dependencies, handler, entity, busy, abort.signal);
+      const run = runStage(dependencies, handler, entity, busy, abort.signal, draining.signal);
       running.add(run);
       await run.finally(() => running.delete(run));
     };
@@ -86,6 +90,7 @@ export function startWorker(dependencies: WorkerDependencies): Worker {
 
   return {
     async drain(graceMs) {
+      draining.abort();
       await sweeper.stop();
       const timer = setTimeout(() => abort.abort(), graceMs);
       const closing = Promise.all(workers.map(async (worker) => await worker.close()));
@@ -99,7 +104,7 @@ export function startWorker(dependencies: WorkerDependencies): Worker {
 }
 
 /** Handles one entity once: claim, act, release. Never throws (D1). `busy` names what this process is at. */
-export async function runStage(dependencies: Pick<WorkerDependencies, 'ledger' | 'owner' | 'claimLeaseMs' | 'now' | 'log' | 'onBehind'>, handler: StageHandler, entity: string, busy: Set<string>, signal: AbortSignal): Promise<void> {
+export async function runStage(dependencies: Pick<WorkerDependencies, 'ledger' | 'owner' | 'claimLeaseMs' | 'now' | 'log' | 'onBehind'>, handler: StageHandler, entity: string, busy: Set<string>, signal: AbortSignal, drain?: AbortSignal): Promise<void> {
   const { ledger, owner, claimLeaseMs, now, log, onBehind } = dependencies;
   const { stage } = handler;
   const task = `${stage}|${entity}`;
@@ -112,7 +117,7 @@ export async function runStage(dependencies: Pick<WorkerDependencies, 'ledger' |
       if (!(await ledger.claim(stage, entity, owner, claimLeaseMs, now()))) return;
       renewal = setInterval(() => void ledger.claim(stage, entity, owner, claimLeaseMs, now()).catch(() => undefined), claimLeaseMs / 3);
     }
-    const outcome = await handler.handle(entity, signal);
+    const outcome = await handler.handle(entity, signal, drain);
     clearInterval(renewal);
     if (handler.isClaimed) await ledger.release(stage, entity, owner, outcome.kind === 'later' ? outcome.atMs : undefined);
   } catch (error) {
