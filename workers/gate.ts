@@ -11,12 +11,24 @@ import { createHash } from 'node:crypto';
 import { invariant } from '../segments/errors.ts';
 import type { GatedBody } from './claude.ts';
 
+const reasons = { body_differs: 'the body differs from the sealed one', lane_lost: 'the lane is lost' } as const;
+
 /** Thrown into the upload when the gate stays shut: the lane was lost, or the body is not the sealed one. */
 export class GateShut extends Error {
-  constructor(why: string) {
-    super(`the upload was ended before its last byte: ${why}`);
+  readonly code: keyof typeof reasons;
+
+  constructor(code: keyof typeof reasons) {
+    super(`the upload was ended before its last byte: ${reasons[code]}`);
     this.name = 'GateShut';
+    this.code = code;
   }
+}
+
+/** A body behind the gate. */
+export interface GateBody extends GatedBody {
+  /** What kept the body from being made as it was sealed; undefined: nothing did. An upload that died has another cause,
+   *  and the call that made it sees both as the end of its connection. */
+  readonly fault: () => unknown;
 }
 
 /**
@@ -28,11 +40,14 @@ export function gateBody(
   sealed: { readonly sizeBytes: number; readonly sha256: string },
   mayLeave: () => Promise<boolean>,
   give: (block: Uint8Array) => void = () => undefined,
-): GatedBody {
+): GateBody {
   let isReleased = false;
+  let fault: unknown;
+  /** False while a block is out: what fails then is the upload, and the cleaning up behind it. */
+  let isMaking = true;
   /** The block that is held back while it is not known whether another follows. */
   let last: Uint8Array | undefined;
-  const gated = async function* (): AsyncGenerator<Uint8Array> {
+  const made = async function* (): AsyncGenerator<Uint8Array> {
     const hash = createHash('sha256');
     let sent = 0;
     for await (const block of blocks) {
@@ -41,13 +56,26 @@ export function gateBody(
       sent += block.length;
       const before = last;
       last = block;
+      isMaking = false;
       if (before) yield before;
+      isMaking = true;
     }
     invariant(last !== undefined && last.length > 0, 'an archive has a body');
+    isMaking = false;
     if (last.length > 1) yield last.subarray(0, last.length - 1);
+    isMaking = true;
     // The chunks may have changed on the disk since they were sealed: what is about to be paid for is compared.
-    if (sent !== sealed.sizeBytes || hash.digest('hex') !== sealed.sha256) throw new GateShut('the body differs from the sealed one');
-    if (!(await mayLeave())) throw new GateShut('the lane is lost');
+    if (sent !== sealed.sizeBytes || hash.digest('hex') !== sealed.sha256) throw new GateShut('body_differs');
+  };
+  const gated = async function* (): AsyncGenerator<Uint8Array> {
+    try {
+      yield* made();
+    } catch (error) {
+      if (isMaking) fault = error;
+      throw error;
+    }
+    if (!(await mayLeave())) throw new GateShut('lane_lost');
+    invariant(last !== undefined, 'an archive has a body');
     isReleased = true;
     yield last.subarray(last.length - 1);
   };
@@ -57,5 +85,6 @@ export function gateBody(
     give: (block) => (block.buffer === last?.buffer ? undefined : give(block)),
     sizeBytes: sealed.sizeBytes,
     isReleased: () => isReleased,
+    fault: () => fault,
   };
 }

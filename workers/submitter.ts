@@ -19,6 +19,8 @@
  *   S5  An intent that the lake knows and this process did not just write is from before Redis was set back: it may have
  *       been sent, so it is in doubt, and nothing more is posted before the ledger was rebuilt.
  *   S6  An intent is prepared only on a ledger that the guard has compared with the lake.
+ *   S7  An archive whose body cannot be made is put aside for a while, longer each time; the account does not rest for it,
+ *       so the archives behind it go on.
  */
 import { invariant, PlimsollError } from '../segments/errors.ts';
 import { acceptedKey, halvedKey, intentKey, rejectedKey } from '../segments/lake.ts';
@@ -31,6 +33,7 @@ import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import { archiveBody, BodyMemory } from './body.ts';
+import { readBodyFault, setAside, type UnmadeBody } from './body-fault.ts';
 import type { Claude, CreateOutcome } from './claude.ts';
 import { OpenCalls } from './fence.ts';
 import { gateBody } from './gate.ts';
@@ -116,7 +119,8 @@ class Submitter {
         case 'paused':
           return { kind: 'later', atMs: next.untilMs, why: next.reason };
         case 'awaiting_primer':
-          log({ level: 'debug', event: 'submit.awaiting_primer', subject: claude.account, detail: { untilMs: next.untilMs } });
+        case 'set_aside':
+          log({ level: 'debug', event: `submit.${next.kind}`, subject: claude.account, detail: { untilMs: next.untilMs } });
           return { kind: 'later', atMs: next.untilMs, why: next.kind };
         case 'counts_taken':
           log({ level: 'warn', event: 'submit.counts_taken', subject: claude.account, detail: { rows: next.rows, hint: 'waits for the end of a doubt: plimsoll doubts' } });
@@ -155,7 +159,7 @@ class Submitter {
   }
 
   /** Steps probe to classify. Whatever fails before the upload is a refusal of this intent: nothing was sent. */
-  async #send(intent: IntentId, archive: ArchiveRecord, lane: HeldLane): Promise<CreateOutcome> {
+  async #send(intent: IntentId, archive: ArchiveRecord, lane: HeldLane): Promise<CreateOutcome | UnmadeBody> {
     const { ledger, store, claude, owner, guard, onAccountFault, replyTimeoutMs, now } = this.#dependencies;
     const { bodyBytes: sizeBytes, bodySha256: sha256 } = archive;
     invariant(sizeBytes !== undefined && sha256 !== undefined, `${archive.archive} is not sealed`);
@@ -186,7 +190,8 @@ class Submitter {
       return true;
     };
     const body = gateBody(archiveBody(store, archive.archive, chunks, memory), { sizeBytes, sha256 }, mayLeave, (block) => memory.give(block));
-    return await claude.createBatch(body, replyTimeoutMs, signal);
+    const outcome = await claude.createBatch(body, replyTimeoutMs, signal);
+    return outcome.kind === 'refused' && body.fault() !== undefined ? (readBodyFault(body.fault()) ?? this.#notReached(body.fault())) : outcome;
   }
 
   #notReached(error: unknown): CreateOutcome {
@@ -202,7 +207,7 @@ class Submitter {
     throw error;
   }
 
-  async #conclude(intent: IntentId, archive: ArchiveRecord, outcome: CreateOutcome): Promise<void> {
+  async #conclude(intent: IntentId, archive: ArchiveRecord, outcome: CreateOutcome | UnmadeBody): Promise<void> {
     const { ledger, store, wake, claude, now, log, pollMinMs } = this.#dependencies;
     switch (outcome.kind) {
       case 'accepted': {
@@ -234,6 +239,8 @@ class Submitter {
       case 'refused':
         log({ level: 'warn', event: 'archive.refused', subject: archive.archive, detail: { intent, scope: outcome.scope, reason: outcome.reason, status: outcome.status } });
         return await this.#refuse(intent, archive, outcome);
+      case 'unmade':
+        return await setAside(this.#dependencies, intent, archive, outcome);
       default:
         assertNever(outcome, 'create outcome');
     }

@@ -152,6 +152,7 @@ export function decodeArchive(archive: ArchiveId, fields: Fields): ArchiveRecord
     bodySha256: text(fields, 'bodySha256'),
     sealedAtMs: optionalCount(fields, 'sealedAtMs'),
     intents: count(fields, 'intents'),
+    asides: optionalCount(fields, 'asides'),
     intent: text(fields, 'intent') as IntentId | undefined,
     account: text(fields, 'account'),
     batch: text(fields, 'batch') as BatchId | undefined,

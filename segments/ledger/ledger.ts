@@ -135,11 +135,12 @@ export interface Ledger {
     readonly isTentative?: boolean;
     readonly nowMs: number;
   }): Promise<boolean>;
-  /** The intent made no batch. `pauseUntilMs` keeps the whole account from sending before then. */
+  /** The intent made no batch. `pauseUntilMs` keeps the whole account from sending before then, `asideUntilMs` its archive alone. */
   refuseIntent(request: {
     readonly intent: IntentId;
     readonly reason: string;
     readonly pauseUntilMs: number | undefined;
+    readonly asideUntilMs?: number;
     readonly nowMs: number;
   }): Promise<boolean>;
   /** `fencedAtMs`: since when its sender, who asks, can send nothing more. `pauseUntilMs`: until when the account rests. */

@@ -107,6 +107,8 @@ export interface ArchiveRecord {
   readonly sealedAtMs: number | undefined;
   /** How many intents it has had. */
   readonly intents: number;
+  /** How often it was put aside because its body could not be made; absent: never, or not since a rebuild. */
+  readonly asides?: number | undefined;
   readonly intent: IntentId | undefined;
   /** Fingerprint of the account that its batch belongs to; only that account may poll it. */
   readonly account: string | undefined;

@@ -136,6 +136,8 @@ export type Preparation =
   | { readonly kind: 'counts_taken'; readonly rows: number }
   /** Everything in line waits for a primer of its prefix, the first of it until then, Unix ms. */
   | { readonly kind: 'awaiting_primer'; readonly untilMs: number }
+  /** What is left in line is put aside, because its bodies could not be made. */
+  | { readonly kind: 'set_aside'; readonly untilMs: number }
   | { readonly kind: 'lane_busy'; readonly untilMs: number }
   /** The provider's queue has no room for the next archive. */
   | { readonly kind: 'queue_full'; readonly rows: number; readonly rowsFree: number }

@@ -92,6 +92,8 @@ it('every script is harmless when it is sent twice, along a whole life with budg
     return prepared.intent;
   };
   expect(await ledger.refuseIntent({ intent: await take(), reason: 'status_429', pauseUntilMs: nowMs, nowMs })).toBe(true);
+  expect(await ledger.refuseIntent({ intent: await take(), reason: 'not_sent_lake_missing', pauseUntilMs: undefined, asideUntilMs: nowMs, nowMs })).toBe(true);
+  expect((await ledger.readArchive(archive))?.asides).toBe(1);
   const halves = await ledger.halveArchive(await take(), [first.chunk], 'status_400', nowMs);
   for (const half of halves) await ledger.sealArchive({ archive: half, bodyBytes: 10, bodySha256: 'x', nowMs });
   const lost = await take();

@@ -1,11 +1,11 @@
 /** One archive on its way to the provider: submitter, gate, lane and adapter over real HTTP, real Redis and a real lake. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { intentKey, spoolKey } from '../../segments/lake.ts';
 import type { Ledger } from '../../segments/ledger/ledger.ts';
 import { intentId, type ArchiveId, type IntentId, type RunKey, type SegmentName } from '../../segments/segment.ts';
-import type { StageOutcome } from '../../segments/stage.ts';
+import type { StageLog, StageOutcome } from '../../segments/stage.ts';
 import { putDocument } from '../../segments/store/document.ts';
 import type { Wake, WakeUp } from '../../segments/wake.ts';
 import { openClaude } from '../../workers/anthropic.ts';
@@ -278,19 +278,33 @@ describe('the gate', () => {
     expect(await world.ledger.readArchive(archive)).toMatchObject({ state: 'accepted', intents: 2 });
   });
 
-  it('never lets a body through that differs from the sealed one', async () => {
+  it.each([
+    ['differs from the sealed one', 'body_differs', async (path: string) => await writeFile(path, (await readFile(path, 'latin1')).replace('honest text', 'hOnest text'), 'latin1')],
+    ['has lost an object of its spool', 'lake_missing', async (path: string) => await rm(path)],
+  ])('never lets a body through that %s: it is put aside, told once, and the next archive goes (S7)', async (_name, code, damage) => {
     const archive = await sealed(['honest text', 'more']);
     const chunk = (await world.ledger.readChunks(await world.ledger.readArchiveChunks(archive)))[0];
-    const path = join(lake.directory, 'lake', ...(chunk?.spoolKey ?? '').split('/'));
-    await writeFile(path, (await readFile(path, 'latin1')).replace('honest text', 'hOnest text'), 'latin1');
-    for (let attempt = 1; attempt <= 3; attempt += 1) {
-      await submitter()();
-      await provider.arrived(attempt);
-      clockMs += 60_000;
+    const healthy = await sealed(['healthy'], 'receipts.8k.normal' as SegmentName);
+    await damage(join(lake.directory, 'lake', ...(chunk?.spoolKey ?? '').split('/')));
+    const lines: StageLog[] = [];
+    const submit = submitter({ log: (line) => void lines.push(line) });
+    expect(await submit()).toMatchObject({ kind: 'later', atMs: nowMs + 60_000, why: 'set_aside' });
+    expect(provider.batches).toHaveLength(1);
+    expect(await stateOf(healthy)).toBe('accepted');
+    expect(await world.ledger.readArchive(archive)).toMatchObject({ state: 'sealed', reason: `not_sent_${code}`, intents: 1 });
+    // Nobody tries before it is due, and each time it is left alone for longer, up to an hour.
+    clockMs = nowMs + 59_999;
+    expect(await submit()).toMatchObject({ kind: 'later', atMs: nowMs + 60_000 });
+    for (const minutes of [2, 4, 8, 16, 32, 60, 60]) {
+      const outcome = await submit();
+      clockMs = outcome.kind === 'later' ? outcome.atMs : clockMs;
+      expect(await submit()).toMatchObject({ kind: 'later', atMs: clockMs + minutes * 60_000, why: 'set_aside' });
     }
-    expect(whole()).toBe(0);
-    expect(provider.batches).toEqual([]);
-    expect(await stateOf(archive)).toBe('sealed');
+    expect(await world.ledger.readArchive(archive)).toMatchObject({ state: 'sealed', intents: 8 });
+    expect(whole()).toBe(1);
+    const told = lines.filter((line) => line.event === 'archive.set_aside');
+    expect(told.map((line) => line.level)).toEqual(['error', ...Array.from({ length: 7 }, () => 'warn')]);
+    expect(told[0]).toMatchObject({ subject: archive, detail: { code, ...(code === 'lake_missing' ? { where: chunk?.spoolKey } : {}) } });
   });
 });
 

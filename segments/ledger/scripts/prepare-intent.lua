@@ -2,7 +2,7 @@
 -- request  {account, owner, leaseMs, queueRowsMax, patienceMs?, primerWaitMs?, proof?: {generation, epoch, server}, nowMs}
 -- returns  {kind: "prepared", intent, archive} | {kind: "nothing"} | {kind: "lane_busy", untilMs}
 --        | {kind: "queue_full", rows, rowsFree} | {kind: "paused", untilMs, reason} | {kind: "counts_taken", rows}
---        | {kind: "awaiting_primer", untilMs}
+--        | {kind: "awaiting_primer", untilMs} | {kind: "set_aside", untilMs}: what is left in line is put aside
 --        | {kind: "unproven", reason}: this is not the ledger that was compared with the lake
 -- Atomic because two submitters must never hold one lane, nor two intents one archive (G3, G4).
 local fault = q.proof and standingFault(q.proof)
@@ -28,12 +28,16 @@ end
 -- The archives of a run that an operator holds stay in line; the next one goes before them.
 -- So does one whose row count an archive in doubt has: until a batch ends, its count is nearly all that tells whose it is.
 -- And so does one that waits for the primer of a prefix; the end of a primer makes the submitter due.
-local archive, taken, awaitUntilMs
+-- And so does one whose body could not be made, until it is tried again.
+local archive, taken, awaitUntilMs, asideUntilMs
 for _, candidate in ipairs(inLine(q.patienceMs, q.nowMs)) do
   local run = get(P .. 'archive:' .. candidate, 'run')
   if redis.call('SISMEMBER', P .. 'stops', 'run|' .. run) == 0 then
+    local aside = num(P .. 'archive:' .. candidate, 'asideUntilMs')
     local untilMs = q.primerWaitMs and primerWaitOf(candidate, q.primerWaitMs, q.nowMs)
-    if untilMs then
+    if aside > q.nowMs then
+      asideUntilMs = math.min(asideUntilMs or aside, aside)
+    elseif untilMs then
       awaitUntilMs = math.min(awaitUntilMs or untilMs, untilMs)
     elseif not isCountTaken(q.account, num(P .. 'archive:' .. candidate, 'rows')) then
       archive = candidate
@@ -43,21 +47,17 @@ for _, candidate in ipairs(inLine(q.patienceMs, q.nowMs)) do
     end
   end
 end
-if not archive and awaitUntilMs then
-  restSubmit()
+if not archive then restSubmit() end
+local againAtMs = asideUntilMs and math.min(awaitUntilMs or asideUntilMs, asideUntilMs) or awaitUntilMs
+if not archive and againAtMs then
   local dueAtMs = tonumber(redis.call('ZSCORE', P .. 'due:submit', 'next') or '')
-  if not dueAtMs or dueAtMs > awaitUntilMs then due('submit', 'next', awaitUntilMs) end
-  return reply({ kind = 'awaiting_primer', untilMs = awaitUntilMs })
+  if not dueAtMs or dueAtMs > againAtMs then due('submit', 'next', againAtMs) end
 end
-if not archive and taken then
-  -- The end of a doubt makes it due at once.
-  restSubmit()
-  return reply({ kind = 'counts_taken', rows = taken })
-end
-if not archive then
-  restSubmit()
-  return '{"kind":"nothing"}'
-end
+if not archive and awaitUntilMs then return reply({ kind = 'awaiting_primer', untilMs = againAtMs }) end
+-- The end of a doubt makes it due at once.
+if not archive and taken then return reply({ kind = 'counts_taken', rows = taken }) end
+if not archive and asideUntilMs then return reply({ kind = 'set_aside', untilMs = asideUntilMs }) end
+if not archive then return '{"kind":"nothing"}' end
 local key = P .. 'archive:' .. archive
 local rows = num(key, 'rows')
 local enqueued = num(lane, 'rowsEnqueued')

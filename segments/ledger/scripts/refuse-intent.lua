@@ -1,5 +1,6 @@
 -- Ends an intent that made no batch; its archive may be tried again.
--- request  {intent, reason, pauseUntilMs?, nowMs}
+-- request  {intent, reason, pauseUntilMs?, asideUntilMs?, nowMs}; until when the account rests, and until when the archive alone
+--          stays in line while the others go
 -- returns  {isRefused}
 -- Atomic because the archive must not be in line while its lane is still taken. A refusal that comes after the lane was
 -- given up is still a proof, so it resolves the doubt.
@@ -21,6 +22,10 @@ if isDoubt then
 else
   change('intent', key, 'refuse', q.reason)
   change('archive', archiveKey, 'refuse', q.reason)
+end
+if q.asideUntilMs then
+  redis.call('HSET', archiveKey, 'asideUntilMs', int(q.asideUntilMs))
+  add(archiveKey, 'asides', 1)
 end
 leaveProviderQueue(account, archive)
 if get(lane, 'intent') == q.intent then freeLane(account, q.nowMs) end
