@@ -18,6 +18,8 @@ export function heldText(stop: StopRecord): string {
     }
     case 'bound_exceeded':
       return `segment ${stop.segment} is stopped (bound_exceeded): a row of it was billed above its upper bound, so no budget could be kept: ${held}\n  look at its error rows and texts first, then: plimsoll resume ${stop.segment}`;
+    case 'spool_unreadable':
+      return `a chunk of segment ${stop.segment} of run ${stop.run ?? ''} is held (spool_unreadable): ${stop.target} cannot be read: ${held}\n  it is tried again by itself; bring the object back, then: plimsoll resume ${stop.segment}; or give it up: plimsoll cancel ${stop.run ?? ''}`;
     case 'budget_runtime':
       return runtimeText(stop, held);
     default:

@@ -18,13 +18,8 @@ export interface UnmadeBody {
 }
 
 /** It is tried again after this, twice as long each time, up to the maximum. */
-const asideMs = 60_000;
-const asideMaxMs = 3_600_000;
-
-/** Until when what could not be read `times` times before is left alone, Unix ms. */
-export function asideUntilMs(times: number, nowMs: number): number {
-  return nowMs + Math.min(asideMs * 2 ** times, asideMaxMs);
-}
+export const asideMs = 60_000;
+export const asideMaxMs = 3_600_000;
 
 /** What is wrong with a body; undefined: nothing is wrong with this one, the lake is away and answers later. */
 export function readBodyFault(fault: unknown): UnmadeBody | undefined {
@@ -39,7 +34,7 @@ export function readBodyFault(fault: unknown): UnmadeBody | undefined {
 export async function setAside(dependencies: { readonly ledger: Ledger; readonly now: Now; readonly log: Log }, intent: IntentId, archive: ArchiveRecord, body: UnmadeBody): Promise<void> {
   const { ledger, now, log } = dependencies;
   const times = archive.asides ?? 0;
-  const untilMs = asideUntilMs(times, now());
+  const untilMs = now() + Math.min(asideMs * 2 ** times, asideMaxMs);
   await ledger.refuseIntent({ intent, reason: `not_sent_${body.code}`, pauseUntilMs: undefined, asideUntilMs: untilMs, nowMs: now() });
   const { code, where, message } = body;
   log({ level: times === 0 ? 'error' : 'warn', event: 'archive.set_aside', subject: archive.archive, detail: { intent, code, where, message, untilMs, hint: 'bring the objects of its spool back as they were, or cancel its run' } });

@@ -9,6 +9,8 @@
  *   P1  A chunk enters an archive only through `admit`, which takes its reservation in the same step.
  *   P2  A chunk that does not fit a budget is cut at the last prompt that does; the rest is held, never dropped.
  *   P3  One loop runs at a time; a wake-up during the loop makes it look once more.
+ *   P4  A chunk whose spool object cannot be read is held by itself and told; the others go on. While the lake is away, it
+ *       is not the chunk's fault, and the stage is tried again.
  */
 import type { ChunkPart, ChunkRecord, Ledger, PackLimits, QueuedChunk, Admission } from '../segments/ledger/ledger.ts';
 import type { ChunkRow } from '../segments/chunk.ts';
@@ -18,6 +20,7 @@ import { done, type Log, type Now, type StageHandler } from '../segments/stage.t
 import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
+import { asideMaxMs, asideMs, readBodyFault } from './body-fault.ts';
 import type { SegmentQueues } from './segment-queues.ts';
 
 export interface PackerDependencies {
@@ -132,7 +135,7 @@ class PackLoop {
     const room = { rows: undefined, bytes: undefined, tokens: admission.tokensFree, microUsd: admission.microUsdFree };
     if (await this.#cut(chunk, room)) return true;
     const record = await ledger.readChunk(chunk);
-    const first = record ? (await this.#rowsOf(record))[0] : undefined;
+    const first = record ? (await this.#readOrHold(record))?.[0] : undefined;
     if (!first) return true;
     const stop = await ledger.stopOnBudget({
       chunk,
@@ -156,7 +159,8 @@ class PackLoop {
     const { ledger, now } = this.#dependencies;
     const record = await ledger.readChunk(chunk);
     if (!record || record.state !== 'queued') return true;
-    const rows = await this.#rowsOf(record);
+    const rows = await this.#readOrHold(record);
+    if (!rows) return true;
     const fitting = Math.max(rowsThatFit(rows.map(sizeOf), room), rowsMin);
     if (fitting === 0 || fitting === rows.length) return false;
     const children = await ledger.split(chunk, ...partsOf(record, rows, fitting), now());
@@ -164,8 +168,20 @@ class PackLoop {
     return true;
   }
 
-  async #rowsOf(record: ChunkRecord): Promise<readonly ChunkRow[]> {
-    return (await readSpoolRows(this.#dependencies.store, record)).rows;
+  /** The rows of a queued chunk; undefined: they cannot be read, and it is held (P4). */
+  async #readOrHold(record: ChunkRecord): Promise<readonly ChunkRow[] | undefined> {
+    const { ledger, store, now, log } = this.#dependencies;
+    try {
+      return (await readSpoolRows(store, record)).rows;
+    } catch (error) {
+      const fault = readBodyFault(error);
+      if (!fault) throw error;
+      const { isHeld, isFirst, untilMs, isFlushDue } = await ledger.holdChunk({ chunk: record.chunk, asideMs, asideMaxMs, nowMs: now() });
+      const { code, where, message } = fault;
+      if (isHeld) log({ level: isFirst ? 'error' : 'warn', event: 'chunk.unreadable', subject: record.chunk, detail: { code, where, message, untilMs, hint: 'bring its spool object back, or cancel its run' } });
+      await this.#flushIfDue(record.chunk, isFlushDue);
+      return undefined;
+    }
   }
 
   async #enqueue(children: readonly QueuedChunk[]): Promise<void> {

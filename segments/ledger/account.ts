@@ -21,7 +21,8 @@ export interface StopRecord {
   /** Set when the budget is that of a client: others in the segment flow on. */
   readonly client: string | undefined;
   readonly reason: StopReason;
-  /** The account that has no room: `segment:…`, `topic:…`, `client:…`, `all`; empty for an operator's stop. */
+  /** The account that has no room: `segment:…`, `topic:…`, `client:…`, `all`; empty for an operator's stop; the lake key of a
+   *  spool object that cannot be read. */
   readonly target: string;
   readonly stoppedAtMs: number;
   /** The bounds of the next prompt in line: it flows again when the account has this much room. */

@@ -49,12 +49,13 @@ export function callerInWindows(call: Call): Call {
 /** The calls of the ledger that only the economy needs. `call` is one of `callerInWindows`. */
 export function budgetCalls(redis: Redis, keys: LedgerKeys, call: Call): Pick<
   Ledger,
-  'stopOnBudget' | 'resume' | 'resumeHeld' | 'setBudget' | 'tellForecast' | 'listBudgets' | 'listAccounts' | 'sweepAccounts' | 'listStops' | 'listSegments'
+  'stopOnBudget' | 'holdChunk' | 'resume' | 'resumeHeld' | 'setBudget' | 'tellForecast' | 'listBudgets' | 'listAccounts' | 'sweepAccounts' | 'listStops' | 'listSegments'
 > {
   const hash = async (name: string): Promise<Fields> => await redis.hgetall(keys.of(name));
   const listStops = async (nowMs: number): Promise<readonly StopRecord[]> => ((await call('read-stops', { nowMs })) as Fields[]).map(decodeStop);
   return {
     stopOnBudget: async (request) => (await call('stop-on-budget', { ...request })) as Awaited<ReturnType<Ledger['stopOnBudget']>>,
+    holdChunk: async (request) => (await call('hold-chunk', { ...request })) as Awaited<ReturnType<Ledger['holdChunk']>>,
     resume: async (target, nowMs) => (await call('resume', { ...(target.kind === 'segment' ? { segment: target.segment } : { run: target.run }), nowMs })) as Awaited<ReturnType<Ledger['resume']>>,
     resumeHeld: async (nowMs) => (await call('resume-held', { nowMs })) as QueuedChunk[],
 

@@ -77,6 +77,13 @@ export interface Ledger {
     readonly microUsdNeeded: number;
     readonly nowMs: number;
   }): Promise<{ readonly kind: 'stopped' | 'room' | 'stale'; readonly isFlushDue: boolean }>;
+  /** Holds one queued chunk whose spool object cannot be read, for `asideMs`, doubling each time up to `asideMaxMs`. */
+  holdChunk(request: {
+    readonly chunk: ChunkId;
+    readonly asideMs: number;
+    readonly asideMaxMs: number;
+    readonly nowMs: number;
+  }): Promise<{ readonly isHeld: boolean; readonly isFirst: boolean; readonly untilMs: number; readonly isFlushDue: boolean }>;
   /** The chunks of a segment that a stop holds, in the order in which they would go. */
   listHeld(segment: SegmentName): Promise<readonly ChunkRecord[]>;
   /** Puts waiting chunks into archives that are never sent, because a replan has written others in their place. */

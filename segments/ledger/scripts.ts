@@ -13,7 +13,7 @@ export const scriptNames = [
   'absolve-intent', 'book-leak', 'disown-batch', 'fence-intent', 'forgo-intent', 'hold-intent', 'note-look', 'note-stranger',
   'mark-behind', 'raise-generation', 'read-intents', 'read-standing', 'restore-archive', 'restore-begin', 'restore-chunks', 'restore-end', 'restore-forget', 'restore-run',
   'accept-intent', 'add-chunk', 'admit', 'advance-relay', 'claim-relay', 'arm-intent', 'cancel-run', 'claim', 'claim-lake', 'close-archive', 'complete-run', 'defer-poll', 'drop-accounts',
-  'doubt-intent', 'end-archive', 'expire-lane', 'export-archive', 'flush-archives', 'flush-run', 'halve-archive', 'hold',
+  'doubt-intent', 'end-archive', 'expire-lane', 'export-archive', 'flush-archives', 'flush-run', 'halve-archive', 'hold', 'hold-chunk',
   'measure-clients', 'next-segment', 'open-run', 'overdue', 'prepare-intent', 'read-stops', 'refuse-intent', 'reject-archive', 'release', 'replan-chunks',
   'renew-lane', 'resume', 'resume-held', 'seal-archive', 'send-intent', 'set-budget', 'set-tier', 'set-weights', 'settle', 'split', 'stop-on-budget', 'tell-forecast',
   'watch-batch',

@@ -66,6 +66,9 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   // The first fits, the second fits in part, the rest is held.
   expect(await ledger.nextSegment([])).toBe(normal);
   expect((await ledger.admit(first.chunk, limits, false, nowMs)).kind).toBe('packed');
+  expect(await ledger.holdChunk({ chunk: second.chunk, asideMs: 10, asideMaxMs: 20, nowMs })).toMatchObject({ isHeld: true, isFirst: true });
+  expect(await ledger.resumeHeld(nowMs + 9)).toEqual([]);
+  expect((await ledger.resumeHeld(nowMs + 10)).map((each) => each.chunk)).toEqual([second.chunk]);
   const [left, right] = await ledger.split(second.chunk, ...partsAfter(8, 0, 9), nowMs);
   if (!left || !right) throw new Error('the split queued no children');
   expect((await ledger.admit(left.chunk, limits, false, nowMs)).kind).toBe('packed');

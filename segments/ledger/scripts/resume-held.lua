@@ -1,4 +1,5 @@
--- Lets go what is held by a budget whose account has room, or time, for the next prompt again.
+-- Lets go what is held by a budget whose account has room, or time, for the next prompt again, and a chunk that could not be
+-- read when it is to be tried again.
 -- request  {windows, nowMs}
 -- returns  [{chunk, segment, epoch}]
 -- Atomic because a stop that is taken away while its chunks stay held would strand them.
@@ -8,7 +9,9 @@ local queued = {}
 for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
   local stop = P .. 'stop:' .. scope
   local reason = get(stop, 'reason')
-  if reason == 'budget_tokens' or reason == 'budget_cost' or reason == 'budget_runtime' then
+  if reason == 'spool_unreadable' and (num(stop, 'untilMs') <= q.nowMs or redis.call('EXISTS', stop .. ':held') == 0) then
+    for _, each in ipairs(endStop(scope)) do queued[#queued + 1] = each end
+  elseif reason == 'budget_tokens' or reason == 'budget_cost' or reason == 'budget_runtime' then
     local held = redis.call('ZRANGE', stop .. ':held', 0, 0)[1]
     local isFree = true
     if held then

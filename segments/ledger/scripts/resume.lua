@@ -11,7 +11,7 @@ for _, scope in ipairs(redis.call('SMEMBERS', P .. 'stops')) do
   local stop = P .. 'stop:' .. scope
   local reason = get(stop, 'reason')
   local isMeant = q.segment and get(stop, 'segment') == q.segment or q.run and get(stop, 'run') == q.run
-  if isMeant and (reason == 'operator' or reason == 'bound_exceeded' or reason == 'budget_runtime') then
+  if isMeant and (reason == 'operator' or reason == 'bound_exceeded' or reason == 'budget_runtime' or reason == 'spool_unreadable') then
     local held = redis.call('ZRANGE', stop .. ':held', 0, 0)[1]
     if held and reason == 'budget_runtime' then
       local key = P .. 'chunk:' .. held

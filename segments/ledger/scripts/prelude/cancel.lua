@@ -25,7 +25,10 @@ local function withdraw(chunk, key, event, reason)
   local heldBy
   if state == 'queued' then dequeue(chunk, key) end
   if state == 'held' then
-    for _, scope in ipairs(scopesOf(segment, run, get(key, 'client'))) do
+    local scopes = scopesOf(segment, run, get(key, 'client'))
+    -- A chunk that cannot be read has a stop of its own.
+    scopes[#scopes + 1] = 'chunk|' .. chunk
+    for _, scope in ipairs(scopes) do
       if redis.call('ZSCORE', P .. 'stop:' .. scope .. ':held', chunk) then
         unhold(chunk, key, scope)
         heldBy = scope
