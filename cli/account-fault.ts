@@ -17,7 +17,7 @@ export function explainAccountFault(fault: PlimsollError, config: Config, isSimu
   return new PlimsollError(fault.code, {
     message: fault.message,
     ...(fault.where === undefined ? {} : { where: fault.where }),
-    hint: `${key}\n  Nothing more is submitted; ${openRows === undefined ? 'everything stays' : `${countOf(openRows, 'row')} ${openRows === 1 ? 'stays' : 'stay'}`} queued, and no attempt is used up. Set a key that works, then run the same command again, or: plimsoll work`,
+    hint: `${key}\n  Nothing more is submitted; ${openRows === undefined ? 'everything stays' : `${countOf(openRows, 'row')} ${openRows === 1 ? 'stays' : 'stay'}`} queued, and no attempt is used up. ${fault.code === 'account_at_fault' ? 'Set the account right' : 'Set a key that works'}, then run the same command again, or: plimsoll work`,
     cause: fault,
   });
 }

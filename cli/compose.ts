@@ -172,7 +172,8 @@ export async function startStages(installation: Installation, claude: Claude & B
       }),
       makeTracker({ ...shared, claude, pollMinMs: config.poll.minMs, pollMaxMs: config.poll.maxMs }),
       makeSettler({
-        ...shared, claude, scratchDirectory, attemptsMax: config.retry.attemptsMax, chunkBytesMax: config.chunk.bytesMax,
+        ...shared, claude, onAccountFault, scratchDirectory, attemptsMax: config.retry.attemptsMax, accountRoundsMax: config.retry.accountRounds,
+        accountRestMs: config.retry.accountRestMs, chunkBytesMax: config.chunk.bytesMax,
         chunkRowsMax: config.chunk.rowsMax, priceOf: priceOf(prices), priceVersion: prices.version,
       }),
       makeExporter({ ...shared, settings: exporting, onSpent: foreseer.onSpent }),

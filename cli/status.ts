@@ -21,6 +21,7 @@ export function statusCommand(exit: (code: ExitCode) => void): Command {
           const views = (await Promise.all((await ledger.listRuns()).map(async (run) => await viewRun(ledger, run)))).filter((view) => view !== undefined);
           const segments = await ledger.listSegments(now());
           const stops = await ledger.listStops(now());
+          const rests = await ledger.listRests(now());
           const overruns = overrunsOf(await ledger.listAccounts(), await ledger.listBudgets());
           const oldest = await oldestWaiting(ledger, segments, views, now());
           if (options.json) {
@@ -29,6 +30,7 @@ export function statusCommand(exit: (code: ExitCode) => void): Command {
               segments: segments.map((each) => ({ segment: each.segment, state: each.state, rows_queued: each.rowsQueued, rows_held: each.rowsHeld, oldest_waiting_ms: oldest.get(each.segment) ?? null, reasons: each.stops.map((stop) => stop.reason) })),
               archives: underWay(views).map((each) => ({ archive: each.archive, run_key: each.run, state: each.state, rows: each.rows, batch_id: each.batch ?? null, reason: each.reason ?? null, age_ms: now() - (each.acceptedAtMs ?? each.openedAtMs) })),
               stops: stops.map((stop) => ({ segment: stop.segment === '' ? null : stop.segment, run_key: stop.run ?? null, client: stop.client ?? null, reason: stop.reason, target: stop.target === '' ? null : stop.target, rows_held: stop.rowsHeld, stopped_ms: now() - stop.stoppedAtMs })),
+              rests: rests.map((each) => ({ account: each.account, reason: each.reason, rests_for_ms: each.untilMs - now() })),
               overruns: overruns.map((each) => ({ target: each.target, window: each.windowId, tokens: each.tokens, usd: microUsdToUsd(each.microUsd) })),
               in_doubt: views.flatMap((view) => view.archives.filter((archive) => archive.state === 'in_doubt').map((archive) => ({ archive: archive.archive, run_key: view.run.run, rows: archive.rows, reason: archive.reason ?? null }))),
             });
@@ -44,6 +46,7 @@ export function statusCommand(exit: (code: ExitCode) => void): Command {
           const archives = underWay(views);
           if (archives.length > 0) print(`\n${archivesText(archives, now())}`);
           for (const stop of stops) print(`\n${heldText(stop)}`);
+          for (const rest of rests) print(`\naccount ${rest.account} rests for ${ageText(rest.untilMs - now())} (${rest.reason}): nothing is submitted until then${rest.reason === 'account_fault' ? '; check billing, spend limits, key and workspace' : ''}`);
           for (const overrun of overruns) print(`\n${overrunText(overrun)}`);
           for (const archive of archives) {
             if (archive.state === 'in_doubt') print(`\narchive ${archive.archive} of run ${archive.run}: in doubt (${archive.reason ?? ''}), ${countText(archive.rows)} rows, reservation kept`);

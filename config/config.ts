@@ -63,7 +63,7 @@ export interface Config {
   readonly cache: { readonly policy: 'auto' | 'off'; readonly topics: readonly string[]; readonly after: number; readonly primerWaitMs: number };
   readonly poll: { readonly minMs: number; readonly maxMs: number };
   readonly submit: { readonly leaseMs: number; readonly queueRows: number; readonly patienceMs: number; readonly timeoutMs: number; readonly landingWaitMs: number; readonly unprovable: 'hold' | 'forgo' };
-  readonly retry: { readonly attemptsMax: number };
+  readonly retry: { readonly attemptsMax: number; readonly accountRestMs: number; readonly accountRounds: number };
   readonly sweep: { readonly intervalMs: number; readonly workspaceMs: number; readonly leaseMs: number };
   readonly work: { readonly concurrency: number };
   readonly input: { readonly lineBytesMax: number; readonly nestingMax: number; readonly expansionMax: number; readonly sectionBytes: number };

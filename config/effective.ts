@@ -76,7 +76,7 @@ export function toConfig(values: Values, chosen: ReadonlyMap<string, Given>, env
     archive: { bytesMax: archive.bytesMax, rowsMax: archive.rowsMax, lingerMs: archive.linger, fullPermille: archive.fullPermille },
     poll: { minMs: poll.min, maxMs: poll.max },
     submit: { leaseMs: submit.lease, queueRows: submit.queueRows, patienceMs: submit.patience, timeoutMs: submit.timeout, landingWaitMs: submit.landingWait, unprovable: submit.unprovable },
-    retry: values.retry,
+    retry: { attemptsMax: values.retry.attemptsMax, accountRestMs: values.retry.accountRest, accountRounds: values.retry.accountRounds },
     sweep: { intervalMs: sweep.interval, workspaceMs: sweep.workspace, leaseMs: sweep.lease },
     work: values.work,
     input: { lineBytesMax, nestingMax: input.nestingMax, expansionMax: input.expansionMax, sectionBytes: input.sectionBytes },

@@ -62,6 +62,8 @@ export const ownLimits = {
   budgetsMax: 1_000,
   /** Every attempt is paid for, so a loop of retries has to end. */
   attemptsMax: 10,
+  /** Rounds for a fault of the account are not paid for, but each is an upload; with rests of an hour this is four days. */
+  accountRoundsMax: 100,
   /** Stages that one process runs side by side; more only wait for each other's disk and network. */
   concurrencyMax: 64,
   /** JSON deeper than this needs more stack than a thread is sure to have. */

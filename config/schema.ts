@@ -105,6 +105,8 @@ export const schema = group('Settings of Plimsoll.', {
   }),
   retry: group('Prompts that failed and may still succeed.', {
     attemptsMax: setting(integer(1, ownLimits.attemptsMax), 3, 'Attempts of one prompt, the first included.'),
+    accountRest: setting(duration('1s', '1h'), '1m', 'How long the account rests after results show a fault of the account (billing, a limit, a permission); after each further round twice as long, up to an hour.'),
+    accountRounds: setting(integer(0, ownLimits.accountRoundsMax), 6, 'How often a prompt goes round for a fault of the account, which uses up no attempt, before it is a dead letter (account_fault).'),
   }),
   sweep: group('Finding work whose wake-up was lost.', {
     interval: setting(duration('20ms', waitMost), '2s', 'Wait between two sweeps.'),

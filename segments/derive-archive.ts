@@ -3,7 +3,7 @@
  * of `derive.ts`.
  */
 import type { ChunkFooter } from './chunk.ts';
-import type { SpooledObject } from './derive-rows.ts';
+import { isOfSource, type SpooledObject } from './derive-rows.ts';
 import { ordinalOf, type AcceptedDocument, type CompletionDocument, type ForgoingDocument, type IngestionDocument, type IntentDocument, type OpeningDocument, type RefusalDocument, type SealedArchive, type SealedChunkRange } from './journal.ts';
 import type { ArchiveState, IntentState } from './lifecycle.ts';
 import type { ArchiveOutcome } from './outcome.ts';
@@ -181,7 +181,7 @@ function stateOf(
 
 function areRetriesSpooled(evidence: RunEvidence, outcome: ArchiveOutcome): boolean {
   const retried = outcome.retried.reduce((sum, [first, last]) => sum + last - first + 1, 0);
-  const spooled = evidence.spool.filter(({ footer }) => footer.attempt > 1 && sourceOf(footer) === outcome.archive);
+  const spooled = evidence.spool.filter(({ footer }) => !isOfSource(footer) && sourceOf(footer) === outcome.archive);
   return spooled.reduce((sum, { footer }) => sum + footer.rows, 0) === retried;
 }
 

@@ -5,7 +5,7 @@
  */
 import type { ChunkFooter } from './chunk.ts';
 import type { SealedChunkRange } from './journal.ts';
-import { isReplanned, laneOf } from './segment.ts';
+import { isReplanned, laneOf, roundOf } from './segment.ts';
 
 /** A spool object. `rowsOf`: source lines by index, needed where the object overlaps another one. */
 export interface SpooledObject {
@@ -54,7 +54,7 @@ export class Cover {
   }
 
   /** Takes the rows of an archive; false, and nothing is taken, when one of them is taken already. */
-  take(ranges: readonly Pick<SealedChunkRange, 'spoolKey' | 'spoolRows' | 'from' | 'to' | 'attempt'>[]): boolean {
+  take(ranges: readonly Pick<SealedChunkRange, 'spoolKey' | 'spoolRows' | 'from' | 'to'>[]): boolean {
     const isFree = ranges.every((range) => {
       const taken = this.#takenOf(range.spoolKey, range.spoolRows);
       const lines = this.#linesOf(range.spoolKey);
@@ -65,7 +65,7 @@ export class Cover {
       return true;
     });
     if (!isFree) return false;
-    for (const range of ranges) this.#mark(range.spoolKey, range.spoolRows, range.from, range.to, range.attempt === 1);
+    for (const range of ranges) this.#mark(range.spoolKey, range.spoolRows, range.from, range.to, true);
     return true;
   }
 
@@ -135,7 +135,8 @@ export class Cover {
       if (line !== undefined) lines.taken.add(line);
     }
     const footer = this.#objects.get(key)?.footer;
-    if (!footer || !isRegistered) return;
+    // A retry has no prefix, so its lane may be another one than that of its rows.
+    if (!footer || !isRegistered || !isOfSource(footer)) return;
     const lane = laneOf(footer);
     this.#registered.set(lane, Math.max(this.#registered.get(lane) ?? 0, footer.lastRow));
   }
@@ -158,9 +159,12 @@ export class Cover {
   }
 }
 
-/** Whether a producer made the object from its source: retries and replans carry on rows that it has spooled before. */
-function isOfSource({ attempt, chunk }: Pick<ChunkFooter, 'attempt' | 'chunk'>): boolean {
-  return attempt === 1 && !isReplanned(chunk);
+/**
+ * Whether a producer made the object from its source: retries, rounds for a fault of the account and replans carry on rows
+ * that it has spooled before.
+ */
+export function isOfSource({ attempt, chunk }: Pick<ChunkFooter, 'attempt' | 'chunk'>): boolean {
+  return attempt === 1 && !isReplanned(chunk) && roundOf(chunk) === 0;
 }
 
 function lanesOf<Object extends { readonly footer: ChunkFooter }>(objects: readonly Object[]): ReadonlyMap<string, readonly Object[]> {

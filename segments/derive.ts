@@ -21,7 +21,7 @@
  */
 import { draftsOf, halvedOf, sourceOf, type ArchiveDraft, type DerivedArchive, type RunEvidence } from './derive-archive.ts';
 import { accountsOf, addAccounts, calibrationsOf, joinedBy, sumsOf, type AccountSums, type JoinedRun, type RunSums, type RunTargets } from './derive-money.ts';
-import { Cover, type SpooledObject } from './derive-rows.ts';
+import { Cover, isOfSource, type SpooledObject } from './derive-rows.ts';
 import type { ChunkFooter } from './chunk.ts';
 import { invariant, PlimsollError } from './errors.ts';
 import type { IngestionDocument, OpeningDocument, SealedChunkRange } from './journal.ts';
@@ -105,7 +105,7 @@ export function deriveRun(evidence: RunEvidence, runTargets: RunTargets = new Se
   const isReleased = ingestion !== undefined || living.length > 0;
   const settledFrom = new Set(living.filter((draft) => draft.state === 'settled' || draft.state === 'exported').map((draft) => draft.archive));
   const successors = new Set(living.flatMap((draft) => draft.outcome?.replan?.chunks ?? []));
-  const isAlive = (footer: ChunkFooter): boolean => (isReplanned(footer.chunk) ? successors.has(footer.chunk) : footer.attempt === 1 || settledFrom.has(sourceOf(footer)));
+  const isAlive = (footer: ChunkFooter): boolean => (isReplanned(footer.chunk) ? successors.has(footer.chunk) : isOfSource(footer) || settledFrom.has(sourceOf(footer)));
   const replans = evidence.isComplete ? [] : unfinishedReplans(evidence, cover, isAlive);
   for (const { chunks: waiting } of replans) for (const chunk of waiting) chunks.push(replannedChunk(chunk, cover));
   for (const { object, from, to } of cover.free(ingestion !== undefined, isAlive)) {

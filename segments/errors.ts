@@ -64,6 +64,7 @@ export const errorKinds = {
   rows_unaccounted: kind('stop', 1, 'A run cannot be closed: not every row of it is a result or a dead letter.'),
   credentials_missing: kind('stop', 4, 'No API key is set and no simulator was asked for.'),
   credentials_refused: kind('stop', 4, 'The provider does not accept the credentials.'),
+  account_at_fault: kind('stop', 4, 'The provider answers the prompts of this account with an error of the account: billing, a limit or a permission.'),
   provider_unavailable: kind('retry', 1, 'The provider did not answer or answered with a passing fault.'),
   provider_refused: kind('stop', 1, 'The provider refused the call for good.'),
   model_unknown: kind('refuse', 2, 'The price table has no such model, so no budget could be kept.'),

@@ -36,7 +36,7 @@ export type IntentState = 'prepared' | 'armed' | 'sent' | 'accepted' | 'refused'
 export type SegmentState = 'flowing' | 'stopped';
 
 /** Why a segment or a chunk stands still. */
-export type StopReason = 'budget_tokens' | 'budget_cost' | 'budget_runtime' | 'bound_exceeded' | 'account_fault' | 'operator' | 'spool_unreadable';
+export type StopReason = 'budget_tokens' | 'budget_cost' | 'budget_runtime' | 'bound_exceeded' | 'operator' | 'spool_unreadable';
 
 function move(from: string, event: string, to: string, by: string, meaning: string): Move {
   return { from, event, to, by, meaning };

@@ -36,7 +36,7 @@ export const notSampledReason = 'replan';
 /** What the provider said of one row. `retryable`: the same request may succeed later. */
 export type RowVerdict =
   | { readonly kind: 'succeeded'; readonly usage: Usage; readonly model: string }
-  | { readonly kind: 'retryable'; readonly cause: 'expired' | 'provider_fault'; readonly errorType: string | undefined }
+  | { readonly kind: 'retryable'; readonly cause: 'expired' | 'provider_fault' | 'account_fault'; readonly errorType: string | undefined }
   | { readonly kind: 'dead'; readonly reason: DeadLetterReason; readonly errorType: string | undefined };
 
 /** What one chunk consumed; booked against the chunk's own reservation. */
@@ -123,6 +123,8 @@ export interface ArchiveOutcome {
   readonly chunks: readonly ArchiveChunkOutcome[];
   /** Rows that went round again: inclusive ranges of indexes, ascending. */
   readonly retried: IndexRanges;
+  /** Those of `retried` that the provider refused for a fault of the account: they keep their attempt. Absent: none. */
+  readonly rested?: IndexRanges;
   /** Ascending by index. */
   readonly dead: readonly DeadRow[];
   /** Of an archive whose chunks were replanned and that was therefore never sent; absent in every other. */
@@ -162,6 +164,7 @@ const shape = z.looseObject({
   v: z.number(), archive: z.string(), run: z.string(), dt: z.string(), rows: amount, rounding: z.literal('part').optional(),
   chunks: z.array(z.looseObject({ chunk: z.string(), from: amount, to: amount, firstIndex: amount, succeeded: amount, retried: amount, deadLettered: amount, microUsd: amount, usage: tokens })),
   retried: z.array(z.tuple([amount, amount])),
+  rested: z.array(z.tuple([amount, amount])).optional(),
   dead: z.array(z.looseObject({ index: amount, reason: z.enum(deadLetterReasons) })),
 });
 
@@ -209,6 +212,8 @@ function faultOf(outcome: ArchiveOutcome): string | undefined {
   if (next !== outcome.rows) return `its chunks hold ${next} rows, expected ${outcome.rows}`;
   const retriedRows = sizeOfRanges(outcome.retried);
   if (retriedRows !== retried) return `${retriedRows} rows are listed as retried, its chunks say ${retried}`;
+  const restedRows = sizeOfRanges(outcome.rested ?? []);
+  if (restedRows > retriedRows) return `${restedRows} rows went round for a fault of the account, ${retriedRows} in all`;
   const leftOut = sizeOfRanges(outcome.replan?.notSampled ?? []);
   if (leftOut !== notSampled) return `${leftOut} rows are listed as left out, its chunks say ${notSampled}`;
   const carriedOn = sizeOfRanges(outcome.replan?.replanned ?? []);

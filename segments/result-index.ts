@@ -2,6 +2,7 @@
  * Where each row of an archive stands in its results and what the provider said of it, in typed arrays: 39 bytes a row.
  * Rows are found by their index in the archive, so the join costs no hash map.
  */
+import { crc32 } from 'node:zlib';
 import type { Span } from './json-span.ts';
 import type { RowVerdict } from './outcome.ts';
 import type { ResultKind, ResultLine } from './result-line.ts';
@@ -42,7 +43,8 @@ export class ResultIndex {
   readonly #idsByName = new Map<string, number>();
   #lastName = '';
   #lastNameId = 0;
-  /** Five counts per row: input, output, cache read, cache write, cache write for one hour. */
+  /** Five counts per row: input, output, cache read, cache write, cache write for one hour. An errored row has none of
+   *  them, so the first holds the crc32 of its error message. */
   readonly #tokens: Uint32Array;
 
   /** An empty index, or one that goes on where another left off on its thread. */
@@ -92,6 +94,12 @@ export class ResultIndex {
     }
   }
 
+  /** Tells the error of an errored row, its type and its message, from other errors; undefined: it is not errored. */
+  errorOf(index: number): number | undefined {
+    if (this.#states[index] !== stateOf.errored) return undefined;
+    return (this.#nameIds[index] ?? 0) * 2 ** 32 + (this.#tokens[index * 5] ?? 0);
+  }
+
   /** Whether the row has neither a line nor a conflict. */
   isMissing(index: number): boolean {
     return this.#states[index] === stateMissing;
@@ -125,6 +133,8 @@ export class ResultIndex {
       this.#tokens[at + 2] = line.cacheReadInputTokens;
       this.#tokens[at + 3] = line.cacheWriteInputTokens;
       this.#tokens[at + 4] = line.cacheWrite1hInputTokens;
+    } else if (line.kind === 'errored') {
+      this.#tokens[index * 5] = crc32(line.textOf(line.errorMessage) ?? '');
     }
     return 'placed';
   }
@@ -177,7 +187,7 @@ export function errorVerdict(errorType: string | undefined): RowVerdict {
     return { kind: 'dead', reason: 'invalid_request', errorType };
   }
   if (errorType !== undefined && accountFaultTypes.includes(errorType)) {
-    return { kind: 'dead', reason: 'account_fault', errorType };
+    return { kind: 'retryable', cause: 'account_fault', errorType };
   }
   return { kind: 'retryable', cause: 'provider_fault', errorType };
 }

@@ -170,9 +170,17 @@ export function childChunkId(parent: ChunkId, first: number, last: number): Chun
   return `${parent}.${first}-${last}` as ChunkId;
 }
 
-/** Names the chunk that carries the retryable rows of one segment of an archive once more. */
-export function retryChunkId(archive: ArchiveId, segment: SegmentName, attempt: number): ChunkId {
-  return `${archive}.${segment}.attempt-${attempt}` as ChunkId;
+/**
+ * Names the chunk that carries the retryable rows of one segment of an archive once more. `round`: how often its rows have
+ * gone round for a fault of the account, which uses up no attempt; it stands in the name, so that whoever has the chunk knows it.
+ */
+export function retryChunkId(archive: ArchiveId, segment: SegmentName, attempt: number, round = 0): ChunkId {
+  return `${archive}.${segment}.attempt-${attempt}${round === 0 ? '' : `.round-${round}`}` as ChunkId;
+}
+
+/** How often the rows of a chunk, or of a part of it, have gone round for a fault of the account. A replan begins at 0. */
+export function roundOf(chunk: ChunkId): number {
+  return Number(/\.attempt-\d+\.round-(\d+)\./.exec(chunk)?.[1] ?? 0);
 }
 
 /** Names the nth chunk of a run (from 0) that a replan has written; `replan` is `<segment>.<digest>`. */

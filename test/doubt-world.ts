@@ -9,7 +9,7 @@ import { runOpenKey, spoolKey } from '../segments/lake.ts';
 import type { ArchiveRecord, IntentRecord } from '../segments/ledger/ledger.ts';
 import { rebuild } from '../segments/ledger/rebuild.ts';
 import { openRestore } from '../segments/ledger/restore.ts';
-import { intentId, type ArchiveId, type BatchId, type RunKey, type SegmentName } from '../segments/segment.ts';
+import { intentId, type ArchiveId, type BatchId, type ChunkId, type RunKey, type SegmentName } from '../segments/segment.ts';
 import { putDocument, readDocument } from '../segments/store/document.ts';
 import type { StageHandler, StageLog, StageOutcome } from '../segments/stage.ts';
 import type { Wake } from '../segments/wake.ts';
@@ -38,6 +38,8 @@ export interface DoubtWorld {
   seal(rows: number, segment?: string): Promise<ArchiveId>;
   /** The submitter of the first process. */
   submitter(given?: Partial<SubmitterDependencies>): StageHandler;
+  /** Seals an archive of a chunk that is queued, as a retry is. */
+  sealQueued(chunk: ChunkId): Promise<ArchiveId>;
   submit(given?: Partial<SubmitterDependencies>): Promise<StageOutcome>;
   /** One look of the adopter for an archive. */
   look(archive: ArchiveId, given?: Partial<AdopterDependencies>): Promise<StageOutcome>;
@@ -113,7 +115,10 @@ export async function openDoubtWorld(faults: readonly FaultRule[] = []): Promise
       const key = spoolKey(run, chunk.footer.chunk);
       await lake.store.put(key, chunk);
       await world.ledger.addChunk({ footer: chunk.footer, spoolKey: key, previousRow: 0, checkpoint: { bytes: 0, rows: 0, sha256: '' }, isReleased: true, nowMs: now() });
-      const archive = await world.pack(chunk.footer.chunk);
+      return await self.sealQueued(chunk.footer.chunk);
+    },
+    async sealQueued(chunk) {
+      const archive = await world.pack(chunk);
       await makeSealer(shared).handle(archive, never);
       return archive;
     },
@@ -139,7 +144,7 @@ export async function openDoubtWorld(faults: readonly FaultRule[] = []): Promise
     async finish(archive, given = {}) {
       await makeTracker({ ...shared, claude, pollMinMs: 100, pollMaxMs: 1_000 }).handle(archive, never);
       await makeSettler({
-        ...shared, claude, attemptsMax: 3, chunkBytesMax: 1_000_000, chunkRowsMax: 1_000, priceOf, priceVersion: 'test-1', scratchDirectory: join(lake.directory, 'scratch'),
+        ...shared, claude, attemptsMax: 3, accountRoundsMax: 6, accountRestMs: 60_000, onAccountFault: () => undefined, chunkBytesMax: 1_000_000, chunkRowsMax: 1_000, priceOf, priceVersion: 'test-1', scratchDirectory: join(lake.directory, 'scratch'),
         ...given,
       }).handle(archive, never);
     },

@@ -3,16 +3,17 @@
  * rerun after a crash decides the same (O2). The index of one chunk at a time is in hand, so that memory does not
  * grow with the archive.
  */
+import { accountCohortOf } from '../segments/account-cohort.ts';
 import { samplesOf, type RowConsumption } from '../segments/calibration.ts';
 import type { ChunkRow } from '../segments/chunk.ts';
 import { invariant } from '../segments/errors.ts';
 import { resultLinesKey } from '../segments/lake.ts';
 import type { ArchiveRecord, RunRecord } from '../segments/ledger/ledger.ts';
-import { rangesOfIndexes, type ArchiveChunkOutcome, type ArchiveOutcome, type DeadLetterReason, type ReplanOutcome, type RowVerdict } from '../segments/outcome.ts';
+import { rangesOfIndexes, sizeOfRanges, type ArchiveChunkOutcome, type ArchiveOutcome, type DeadLetterReason, type ReplanOutcome, type RowVerdict } from '../segments/outcome.ts';
 import { microUsdUp, rowFemtoUsd, rowMicroUsd, type ModelPrice } from '../segments/price.ts';
 import type { ResultsCheck } from '../segments/results.ts';
 import { keptMask, replannedIn, type ReplanDocument } from '../segments/replan-document.ts';
-import { addUsage, assertNever, noUsage, totalTokens, type Usage } from '../segments/segment.ts';
+import { addUsage, assertNever, noUsage, roundOf, totalTokens, type Usage } from '../segments/segment.ts';
 import { SpendTally } from '../segments/spend.ts';
 import type { SealedChunkRange } from './sealer.ts';
 
@@ -24,11 +25,13 @@ export interface JudgeInput {
   /** What an operator made of the archive's chunks; undefined: the archive was sent, or was to be. */
   readonly replan?: ReplanDocument | undefined;
   readonly attemptsMax: number;
+  /** How often a row may go round for a fault of the account before it is a dead letter. */
+  readonly accountRoundsMax: number;
   readonly priceOf: (model: string) => ModelPrice | undefined;
   readonly priceVersion: string;
 }
 
-type Fate = { readonly kind: 'succeeded'; readonly usage: Usage; readonly model: string } | { readonly kind: 'retry' | 'replanned' | 'not_sampled' } | { readonly kind: 'dead'; readonly reason: DeadLetterReason; readonly errorType: string | undefined };
+type Fate = { readonly kind: 'succeeded'; readonly usage: Usage; readonly model: string } | { readonly kind: 'retry' | 'rest' | 'replanned' | 'not_sampled' } | { readonly kind: 'dead'; readonly reason: DeadLetterReason; readonly errorType: string | undefined };
 
 /** Of these nobody knows whether they were billed, so they count as spent at their bounds. */
 const mayBeBilled: ReadonlySet<DeadLetterReason> = new Set(['result_missing', 'result_conflict', 'submission_in_doubt']);
@@ -40,12 +43,15 @@ export class Judge {
   readonly #chunks: ArchiveChunkOutcome[] = [];
   readonly #dead: { index: number; reason: DeadLetterReason; errorType: string | null }[] = [];
   readonly #retried: number[] = [];
+  readonly #rested: number[] = [];
+  readonly #isOfCohort: (index: number) => boolean;
   readonly #replanned: number[] = [];
   readonly #notSampled: number[] = [];
   readonly #prices = new Map<string, ModelPrice>();
 
   constructor(input: JudgeInput) {
     this.#input = input;
+    this.#isOfCohort = input.results ? accountCohortOf(input.results.index) : () => false;
   }
 
   /** Judges the next chunk. `rows`: the index lines of its range, in order. @throws RangeError when one is missing */
@@ -61,12 +67,14 @@ export class Judge {
       const index = range.firstIndex + place;
       const row = rows[place];
       if (!row) throw new RangeError(`row ${index} of ${input.archive.archive} has no index line`);
-      const fate: Fate = kept ? { kind: kept[place] === 1 ? 'replanned' : 'not_sampled' } : fateOf(input, range, row, input.results?.index.verdictOf(index));
+      const fate: Fate = kept ? { kind: kept[place] === 1 ? 'replanned' : 'not_sampled' } : fateOf(input, range, row, this.#verdictOf(index));
       switch (fate.kind) {
         case 'succeeded':
           consumed.push(book(tally, spends, fate.usage, row, priceFor(input, this.#prices, fate.model, row)));
           break;
         case 'retry':
+        case 'rest':
+          if (fate.kind === 'rest') this.#rested.push(index);
           tally.retried += 1;
           spends.count('retried', modelOf(input, row));
           this.#retried.push(index);
@@ -96,6 +104,13 @@ export class Judge {
     this.#chunks.push({ ...place, ...tally, ...money, ...leftOut, reserved: { tokens: kept ? 0 : tokensMax, microUsd: kept ? 0 : microUsdMax }, spends: parts, ...samples });
   }
 
+  /** What the provider said of a row. An error that many different prompts share is not the row's own, but for their size. */
+  #verdictOf(index: number): RowVerdict | undefined {
+    const verdict = this.#input.results?.index.verdictOf(index);
+    const isShared = verdict?.kind === 'dead' && verdict.reason === 'invalid_request' && verdict.errorType !== 'request_too_large' && this.#isOfCohort(index);
+    return isShared ? { kind: 'retryable', cause: 'account_fault', errorType: verdict.errorType } : verdict;
+  }
+
   /** The outcome of the archive, once every chunk of it was added. */
   outcome(): ArchiveOutcome {
     const { archive, run, results, priceVersion, replan } = this.#input;
@@ -119,6 +134,7 @@ export class Judge {
       prices: Object.fromEntries([...this.#prices].sort(([a], [b]) => (a < b ? -1 : 1))),
       chunks: this.#chunks,
       retried: rangesOfIndexes(this.#retried),
+      ...(this.#rested.length === 0 ? {} : { rested: rangesOfIndexes(this.#rested) }),
       dead: this.#dead,
       ...(replan === undefined ? {} : { replan: replanOutcome(replan, this.#ranges, this.#notSampled, this.#replanned) }),
     };
@@ -135,8 +151,16 @@ function replanOutcome(document: ReplanDocument, ranges: readonly SealedChunkRan
 }
 
 /** Archive indexes of the rows that go round again, ascending. */
-export function retriedRowsOf(outcome: ArchiveOutcome): readonly number[] {
-  return outcome.retried.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, offset) => first + offset));
+export function retriedRowsOf({ retried }: Pick<ArchiveOutcome, 'retried'>): readonly number[] {
+  return retried.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, offset) => first + offset));
+}
+
+/** The rows that a fault of the account has struck, and the round on which they go, from 1; undefined: there are none. */
+export function restedIn(outcome: ArchiveOutcome): { readonly rows: number; readonly round: number } | undefined {
+  const { rested } = outcome;
+  if (rested === undefined) return undefined;
+  const isStruck = ({ firstIndex, from, to }: ArchiveChunkOutcome): boolean => rested.some(([first, last]) => first <= firstIndex + to - from && last >= firstIndex);
+  return { rows: sizeOfRanges(rested), round: Math.max(...outcome.chunks.filter(isStruck).map(({ chunk }) => roundOf(chunk))) + 1 };
 }
 
 /** The sums of an outcome, for the log. */
@@ -170,6 +194,10 @@ function fateOf(input: JudgeInput, range: SealedChunkRange, row: ChunkRow, verdi
       // The recorded end of the batch, not the clock: a rerun must decide the same.
       const isLate = row.deadline !== undefined && row.deadline <= (input.archive.endedAtMs ?? 0);
       if (isLate) return { kind: 'dead', reason: 'deadline', errorType: verdict.errorType };
+      if (verdict.cause === 'account_fault') {
+        // Nothing is wrong with the prompt, so no attempt is used up; but a fault that nobody repairs must end.
+        return roundOf(range.chunk) < input.accountRoundsMax ? { kind: 'rest' } : { kind: 'dead', reason: 'account_fault', errorType: verdict.errorType };
+      }
       if (range.attempt < input.attemptsMax) return { kind: 'retry' };
       return { kind: 'dead', reason: verdict.cause === 'expired' ? 'expired' : 'attempts_exhausted', errorType: verdict.errorType };
     }

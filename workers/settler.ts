@@ -16,6 +16,8 @@
  *   O6  Results that stand in the lake already are believed as little as a download: an object without its own digest, or
  *       an incomplete set that the provider does not give once more, byte for byte, stops the stage. Rows that were paid
  *       for and are missing only there would be lost for good in an outcome.
+ *   O7  A fault of the account uses up no attempt: its rows go round again on their own attempt while the account rests, at
+ *       most `accountRoundsMax` times.
  */
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
@@ -38,7 +40,7 @@ import { urlOf, type Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import type { BatchSearch, Claude } from './claude.ts';
 import { downloadResults } from './download.ts';
-import { Judge, retriedRowsOf, summaryOf } from './judge.ts';
+import { Judge, restedIn, retriedRowsOf, summaryOf } from './judge.ts';
 import { writeRetries } from './retries.ts';
 import { rangesOf, type SealedChunkRange } from './sealer.ts';
 import { archiveOf } from './workspace.ts';
@@ -49,6 +51,12 @@ export interface SettlerDependencies {
   readonly wake: Wake;
   readonly claude: Claude & Pick<BatchSearch, 'firstResult'>;
   readonly attemptsMax: number;
+  /** How often a row may go round for a fault of the account (O7). */
+  readonly accountRoundsMax: number;
+  /** How long the account rests after the first of these rounds, ms; after each further one twice as long, up to an hour. */
+  readonly accountRestMs: number;
+  /** Told when results show that the account cannot work until a person acts. */
+  readonly onAccountFault: (fault: PlimsollError) => void;
   readonly chunkBytesMax: number;
   readonly chunkRowsMax: number;
   readonly priceOf: (model: string) => ModelPrice | undefined;
@@ -64,6 +72,8 @@ const downloadsMax = 5;
 /** A batch ends within a day (claude-batches.md 2.4), and the sweep looks at it once more after that. */
 const everyRivalEndsMs = 26 * 3_600_000;
 const lookAgainMs = 15 * 60_000;
+/** No rest for a fault of the account is longer. */
+const restMaxMs = 3_600_000;
 
 /** Makes the settler's stage; its entities are archives whose batch has ended. */
 export function makeSettler(dependencies: SettlerDependencies): StageHandler {
@@ -92,15 +102,29 @@ export function makeSettler(dependencies: SettlerDependencies): StageHandler {
         // The submitter writes this too; it may have died in between, or the batch was adopted and is proven only now.
         await putDocument(store, acceptedKey(archive.account, archive.intent), { v: 1, intent: archive.intent, archive: id, run: archive.run, account: archive.account, batch: archive.batch });
       }
-      const retries = replan ? successorsIn(replan, ranges) : await writeRetries({ ...dependencies, archive, run, ranges, retried: retriedRowsOf(outcome) });
-      const settled = await ledger.settle({ archive: id, chunks: outcome.chunks, retries, nowMs: now() });
+      const retries = replan ? successorsIn(replan, ranges) : await writeRetries({ ...dependencies, archive, run, ranges, retried: retriedRowsOf(outcome), rested: new Set(retriedRowsOf({ retried: outcome.rested ?? [] })) });
+      const rested = restedIn(outcome);
+      const rest = rested && { ...rested, untilMs: now() + Math.min(dependencies.accountRestMs * 2 ** (rested.round - 1), restMaxMs) };
+      const settled = await ledger.settle({ archive: id, chunks: outcome.chunks, retries, nowMs: now(), ...(rest ? { rest } : {}) });
       for (const chunk of settled.queued) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
       if (settled.isSettled) log({ level: 'info', event: 'archive.settled', subject: id, detail: summaryOf(outcome) });
+      if (settled.isSettled && rest) {
+        log({ level: 'error', event: 'account.rested', subject: archive.account ?? '', detail: { archive: id, batch: archive.batch, rows: rest.rows, round: rest.round, untilMs: rest.untilMs } });
+        dependencies.onAccountFault(accountFault(outcome, rest.rows));
+      }
       for (const chunk of await ledger.resumeHeld(now())) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
       await wake.wake({ stage: 'export', entity: id, epoch: 0 });
       return done;
     },
   };
+}
+
+function accountFault({ batch, rows, resultsKey }: ArchiveOutcome, struck: number): PlimsollError {
+  return new PlimsollError('account_at_fault', {
+    message: `${struck} of ${rows} rows of ${batch ?? 'a batch'} came back with an error of the account, not of the prompt`,
+    where: resultsKey ?? '',
+    hint: 'Check billing, spend limits, key and workspace; the provider\'s words stand in that file. The account rests, then the rows are sent again on the same attempt.',
+  });
 }
 
 /** The archive was bound to its batch by time and count, and the results are somebody else's (O5). */

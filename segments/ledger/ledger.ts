@@ -245,6 +245,8 @@ export interface Ledger {
   listSegments(nowMs: number): Promise<readonly SegmentRecord[]>;
   /** Everything that stands still, runs that are held included. */
   listStops(nowMs: number): Promise<readonly StopRecord[]>;
+  /** The accounts of which nothing is submitted for a while, and why; `untilMs`: Unix ms. */
+  listRests(nowMs: number): Promise<readonly { readonly account: string; readonly reason: string; readonly untilMs: number }[]>;
   /** Measures what clients hand in with a run, each row once, and decides from which row on it is too much for the tier of each. */
   measureClients(request: MeasureRequest): Promise<Measurement>;
   /** Puts a client into a tier on an operator's word; false where a newer word holds. */

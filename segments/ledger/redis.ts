@@ -80,6 +80,12 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys, call: Call = scr
       const chunks = await Promise.all((held.flat() as ChunkId[]).map(readChunk));
       return chunks.filter((chunk) => chunk !== undefined).filter((chunk) => chunk.segment === segment && chunk.state === 'held');
     },
+    async listRests(nowMs) {
+      const accounts = (await redis.smembers(keys.of('lanes'))).sort();
+      const lanes = await Promise.all(accounts.map(async (account) => ({ account, fields: await hash(`lane:${account}`) })));
+      const rests = lanes.map(({ account, fields }) => ({ account, reason: fields['pauseReason'] ?? '', untilMs: Number(fields['pausedUntilMs'] ?? 0) }));
+      return rests.filter(({ untilMs }) => untilMs > nowMs);
+    },
     async replanChunks({ chunks, ...request }) {
       const found = { archives: [], taken: [], gone: [] } as { archives: ArchiveId[]; taken: ChunkId[]; gone: ChunkId[] };
       for (let at = 0; at < chunks.length; at += replanStep) {

@@ -150,6 +150,9 @@ export interface SettleRequest {
   readonly chunks: readonly ChunkOutcome[];
   /** Chunks that carry retryable rows once more. */
   readonly retries: readonly { readonly footer: ChunkFooter; readonly spoolKey: string }[];
+  /** How many of its rows show a fault of the account, which is the how-manieth round of theirs, and until when the account
+   *  rests, Unix ms; absent: none do. */
+  readonly rest?: { readonly rows: number; readonly round: number; readonly untilMs: number };
   readonly nowMs: number;
 }
 

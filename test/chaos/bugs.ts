@@ -34,7 +34,7 @@ export const bugs: readonly Bug[] = [
   { name: 'a sender that died behind the gate counts as refused', file: lua('prelude/doubt'), find: "if get(key, 'state') == 'sent' then\n    doubt(intent, 'owner_lost', at)\n    return 'in_doubt', 0\n  end", replace: "if get(key, 'state') == 'sent' then redis.call('HSET', key, 'state', 'armed') end" },
   { name: 'absence is declared without the landing wait', file: lua('absolve-intent'), find: 'q.nowMs >= fencedAtMs + q.landingWaitMs', replace: 'q.nowMs >= fencedAtMs', also: [{ file: lua('note-look'), find: 'q.askedAtMs >= fencedAtMs + q.landingWaitMs', replace: 'q.askedAtMs >= fencedAtMs' }] },
   { name: 'results are taken although they are not complete', file: 'workers/settler.ts', find: 'if (check.isComplete || download === downloadsMax) {', replace: 'if (download > 0) {' },
-  { name: 'retries are forgotten', file: 'workers/settler.ts', find: 'chunks: outcome.chunks, retries, nowMs: now()', replace: 'chunks: outcome.chunks, retries: [], nowMs: now()' },
+  { name: 'retries are forgotten', file: 'workers/settler.ts', find: 'chunks: outcome.chunks, retries, nowMs: now(),', replace: 'chunks: outcome.chunks, retries: [], nowMs: now(),' },
   { name: 'an exported chunk stays open', file: lua('export-archive'), find: "'chunksOpen', -#chunks)", replace: "'chunksOpen', 1 - #chunks)" },
   { name: 'the manifest of a run leaves an archive out', file: 'exporters/run-report.ts', find: 'for (const archive of [...archives].sort()) manifests', replace: 'for (const archive of [...archives].sort().slice(1)) manifests' },
   { name: 'the high-water mark is not moved', file: lua('add-chunk'), find: "redis.call('HSET', run .. ':high', lane, footer.lastRow)", replace: '' },

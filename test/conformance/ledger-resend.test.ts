@@ -114,7 +114,7 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   expect(await ledger.endArchive(one, undefined, nowMs)).toBe(true);
   await claimed('settle', one);
   const retry = { footer: { ...footerOf(2, 1, { run: runB, attempt: 2 }), chunk: `${first.chunk}.again` as typeof first.chunk }, spoolKey: 'r' };
-  await ledger.settle({ archive: one, chunks: [outcomeOf(first.chunk, 10, 60, { succeeded: 8, retried: 2, overBound: 0 })], retries: [retry], nowMs });
+  await ledger.settle({ archive: one, chunks: [outcomeOf(first.chunk, 10, 60, { succeeded: 8, retried: 2, overBound: 0 })], retries: [retry], rest: { rows: 2, round: 1, untilMs: nowMs }, nowMs });
   await ledger.settle({ archive: two, chunks: [outcomeOf(left.chunk, 8, 0, { succeeded: 0, deadLettered: 8 })], retries: [], nowMs });
   await ledger.exportArchive(one, { archive: one, none: null, list: [], text: 'ü' }, nowMs);
   await ledger.exportArchive(two, {}, nowMs);

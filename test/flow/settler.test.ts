@@ -46,7 +46,7 @@ async function* streamOf(texts: readonly string[], fault?: Error): AsyncGenerato
 
 const settle = async (attemptsMax = 3) =>
   await makeSettler({
-    ledger: world.ledger, store: lake.store, wake, claude, attemptsMax, chunkBytesMax: 1_000_000, chunkRowsMax: 100, priceOf: () => testPrice, priceVersion: 'test-1',
+    ledger: world.ledger, store: lake.store, wake, claude, attemptsMax, accountRoundsMax: 6, accountRestMs: 60_000, onAccountFault: () => undefined, chunkBytesMax: 1_000_000, chunkRowsMax: 100, priceOf: () => testPrice, priceVersion: 'test-1',
     scratchDirectory: join(lake.directory, 'scratch'), now: () => nowMs, log: () => undefined,
   }).handle(archive, never);
 const stateOf = async (): Promise<string | undefined> => (await world.ledger.readArchive(archive))?.state;

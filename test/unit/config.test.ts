@@ -22,7 +22,7 @@ describe('where settings come from', () => {
       archive: { bytesMax: 256_000_000, rowsMax: 100_000, lingerMs: 60_000, fullPermille: 985 },
       poll: { minMs: 10_000, maxMs: 300_000 },
       submit: { leaseMs: 6_000, queueRows: 200_000, timeoutMs: 600_000, landingWaitMs: 900_000 },
-      retry: { attemptsMax: 3 },
+      retry: { attemptsMax: 3, accountRestMs: 60_000, accountRounds: 6 },
       sweep: { intervalMs: 2_000, leaseMs: 6_000 },
       work: { concurrency: 2 },
       input: { lineBytesMax: 32_000_000, nestingMax: 64, expansionMax: 200, sectionBytes: 1_000_000_000 },

@@ -5,7 +5,7 @@ import { deriveRun, type DerivedRun, type RunEvidence } from '../../segments/der
 import { earlierOf } from '../../segments/derive-money.ts';
 import { overlappingKeys } from '../../segments/derive-rows.ts';
 import { archiveId } from '../../segments/pack.ts';
-import { intentId, replannedChunkId } from '../../segments/segment.ts';
+import { intentId, replannedChunkId, retryChunkId, type ChunkId, type SegmentName } from '../../segments/segment.ts';
 import { acceptedOf, intentOf, outcomeOf, replanOf, replanOutcomeOf, retrySpooled, runEvidence, sealedOf, spooled, tag } from '../evidence-world.ts';
 
 const states = (run: DerivedRun): Record<string, string> => Object.fromEntries(run.archives.map((each) => [Number(each.archive.slice(-6)), each.state]));
@@ -101,6 +101,24 @@ describe('the rows', () => {
     expect(waiting(settled)).toEqual(['000001.invoices.8k.normal.attempt-2.p0 queued']);
     const unsettled = deriveRun({ ...base, spool, sealed: [sealed], accepted: [acceptedOf(base, 1, 1)], intents: [intentOf(base, 1, 1)] });
     expect(waiting(unsettled)).toEqual([]);
+  });
+
+  it('that went round for a fault of the account wait as retries do, although they are on their first attempt (B3)', () => {
+    const base = runEvidence({ rows: [4] });
+    const sealed = sealedOf(base, 1, [0]);
+    const around = spooled(1, 4, { chunk: `${retryChunkId(sealed.archive, sealed.chunks[0]?.segment ?? ('' as SegmentName), 1, 1)}.p0` as ChunkId });
+    const spool = [...base.spool, around];
+    const outcome = { ...outcomeOf(sealed, 4), rested: [[0, 3]] as const };
+    const settled = deriveRun({ ...base, spool, sealed: [sealed], outcomes: [outcome] });
+    expect(states(settled)).toEqual({ 1: 'settled' });
+    expect(waiting(settled)).toEqual(['000001.invoices.8k.normal.attempt-1.round-1.p0 queued']);
+    expect(settled.accepted).toBe(4);
+    const again = deriveRun({ ...base, spool, sealed: [sealed, sealedOf({ ...base, spool }, 2, [1])], outcomes: [outcome] });
+    expect(waiting(again)).toEqual([]);
+    const unwritten = deriveRun({ ...base, sealed: [sealed], outcomes: [outcome] });
+    expect(states(unwritten)).toEqual({ 1: 'ended' });
+    const unsettled = deriveRun({ ...base, spool, sealed: [sealed], accepted: [acceptedOf(base, 1, 1)], intents: [intentOf(base, 1, 1)] });
+    expect([waiting(unsettled), unsettled.accepted]).toEqual([[], 4]);
   });
 });
 

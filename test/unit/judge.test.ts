@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { ChunkRow } from '../../segments/chunk.ts';
 import type { ArchiveRecord, RunRecord } from '../../segments/ledger/ledger.ts';
-import { decodeOutcome, type ArchiveOutcome } from '../../segments/outcome.ts';
+import { decodeOutcome, sizeOfRanges, type ArchiveOutcome } from '../../segments/outcome.ts';
 import { archiveId, customId } from '../../segments/pack.ts';
 import { checkResults, type ResultsCheck } from '../../segments/results.ts';
-import { noUsage, type BatchId, type ChunkId } from '../../segments/segment.ts';
-import { Judge, retriedRowsOf, summaryOf, type JudgeInput } from '../../workers/judge.ts';
+import { noUsage, retryChunkId, type BatchId, type ChunkId } from '../../segments/segment.ts';
+import { Judge, restedIn, retriedRowsOf, summaryOf, type JudgeInput } from '../../workers/judge.ts';
 import type { SealedChunkRange } from '../../workers/sealer.ts';
 import { run, segment, tag, testPrice } from '../spool-world.ts';
 
@@ -30,7 +30,7 @@ const runRecord: RunRecord = {
   usage: noUsage, microUsd: 0, standardMicroUsd: 0, result: undefined,
 };
 
-type Result = { readonly type: 'succeeded'; readonly input: number; readonly output: number } | { readonly type: 'errored'; readonly error: string } | { readonly type: 'expired' | 'canceled' } | 'missing';
+type Result = { readonly type: 'succeeded'; readonly input: number; readonly output: number } | { readonly type: 'errored'; readonly error: string; readonly message?: string } | { readonly type: 'expired' | 'canceled' } | 'missing';
 
 function lineOf(index: number, result: Exclude<Result, 'missing'>): string {
   const custom_id = customId(archive, index, shaOf(index));
@@ -38,7 +38,7 @@ function lineOf(index: number, result: Exclude<Result, 'missing'>): string {
     const message = { id: 'msg_1', type: 'message', role: 'assistant', model: 'claude-test', content: [{ type: 'text', text: 'ok' }], stop_reason: 'end_turn', stop_sequence: null, usage: { input_tokens: result.input, output_tokens: result.output } };
     return JSON.stringify({ custom_id, result: { type: 'succeeded', message } });
   }
-  if (result.type === 'errored') return JSON.stringify({ custom_id, result: { type: 'errored', error: { type: 'error', error: { type: result.error, message: 'no' } } } });
+  if (result.type === 'errored') return JSON.stringify({ custom_id, result: { type: 'errored', error: { type: 'error', error: { type: result.error, message: result.message ?? 'no' } } } });
   return JSON.stringify({ custom_id, result: { type: result.type } });
 }
 
@@ -63,7 +63,7 @@ async function inputOf(results: readonly Result[], given: Partial<Ended> = {}): 
   const rows = results.map((_, index) => rowOf(index));
   return {
     archive: archiveRecord({ rows: rows.length }), run: runRecord, ranges: [range(0, rows.length)], rows, results: await resultsOf(results),
-    attemptsMax: 3, priceOf: (model) => (model === 'claude-test' ? testPrice : undefined), priceVersion: 'test-1', ...given,
+    attemptsMax: 3, accountRoundsMax: 2, priceOf: (model) => (model === 'claude-test' ? testPrice : undefined), priceVersion: 'test-1', ...given,
   };
 }
 
@@ -114,12 +114,42 @@ describe('the outcome of an archive', () => {
 
   it.each([
     [{ type: 'errored', error: 'invalid_request_error' } as const, 'invalid_request', 'invalid_request_error'],
-    [{ type: 'errored', error: 'billing_error' } as const, 'account_fault', 'billing_error'],
     [{ type: 'canceled' } as const, 'canceled_externally', null],
   ])('makes %j a dead letter at once, and books nothing', async (result, reason, errorType) => {
     const outcome = judge(await inputOf([result]));
     expect(outcome.dead).toEqual([{ index: 0, reason, errorType }]);
     expect(outcome.chunks[0]).toMatchObject({ deadLettered: 1, microUsd: 0, usage: noUsage });
+  });
+
+  it('sends rows round again on their own attempt after an error of the account, whatever became of the others, until their rounds are used up', async () => {
+    const results: Result[] = [{ type: 'errored', error: 'billing_error' }, { type: 'expired' }, good, { type: 'errored', error: 'permission_error' }];
+    const outcome = judge(await inputOf(results));
+    expect(outcome).toMatchObject({ retried: [[0, 1], [3, 3]], rested: [[0, 0], [3, 3]], dead: [] });
+    expect(restedIn(outcome)).toEqual({ rows: 2, round: 1 });
+    expect(decodeOutcome(encoded(outcome))).toEqual(outcome);
+    const onRound = (round: number): SealedChunkRange => ({ ...range(0, 4), chunk: `${retryChunkId(archive, segment, 1, round)}.p0.0-3` as ChunkId });
+    expect(restedIn(judge(await inputOf(results, { ranges: [onRound(1)] })))).toEqual({ rows: 2, round: 2 });
+    expect(judge(await inputOf(results, { ranges: [onRound(2)] }))).toMatchObject({ retried: [[1, 1]], dead: [{ index: 0, reason: 'account_fault', errorType: 'billing_error' }, { index: 3, reason: 'account_fault', errorType: 'permission_error' }] });
+  });
+
+  it.each([
+    ['every row of a batch of five', 5, 5, true],
+    ['every row of a batch of four', 4, 4, false],
+    ['five rows of six', 5, 6, false],
+    ['twenty rows of ninety-nine', 20, 99, true],
+    ['twenty rows of a hundred', 20, 100, false],
+    ['nineteen rows of twenty', 19, 20, false],
+  ])('takes one invalid_request_error of %s for what it is', async (_what, struck, rows, isOfAccount) => {
+    const outcome = judge(await inputOf(Array.from({ length: rows }, (_, index): Result => (index < struck ? { type: 'errored', error: 'invalid_request_error' } : good))));
+    expect(sizeOfRanges(outcome.rested ?? [])).toBe(isOfAccount ? struck : 0);
+    expect(outcome.dead.filter(({ reason }) => reason === 'invalid_request')).toHaveLength(isOfAccount ? 0 : struck);
+  });
+
+  it('takes errors of different words, or of prompts that are too large, for those of the prompts, however many they are', async () => {
+    const different = judge(await inputOf(Array.from({ length: 30 }, (_, index): Result => ({ type: 'errored', error: 'invalid_request_error', message: `row ${index}` }))));
+    expect([different.dead.length, different.rested]).toEqual([30, undefined]);
+    const large = judge(await inputOf(Array.from({ length: 30 }, (): Result => ({ type: 'errored', error: 'request_too_large' }))));
+    expect([large.dead.length, large.rested]).toEqual([30, undefined]);
   });
 
   it('books the bound of a row whose result is missing: the provider may have billed it', async () => {

@@ -146,7 +146,7 @@ describe('a set of results', () => {
 describe('an errored row', () => {
   it.each([
     ['invalid_request_error', 'dead', 'invalid_request'], ['not_found_error', 'dead', 'invalid_request'], ['request_too_large', 'dead', 'invalid_request'],
-    ['authentication_error', 'dead', 'account_fault'], ['permission_error', 'dead', 'account_fault'], ['billing_error', 'dead', 'account_fault'],
+    ['authentication_error', 'retryable', 'account_fault'], ['permission_error', 'retryable', 'account_fault'], ['billing_error', 'retryable', 'account_fault'],
     ['rate_limit_error', 'retryable', 'provider_fault'], ['overloaded_error', 'retryable', 'provider_fault'], ['api_error', 'retryable', 'provider_fault'],
     ['timeout_error', 'retryable', 'provider_fault'], ['something_new', 'retryable', 'provider_fault'],
   ])('of type %s is %s: %s', (type, kind, why) => {

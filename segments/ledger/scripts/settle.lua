@@ -1,9 +1,9 @@
 -- Books what an archive consumed, returns its reservations, and queues what goes round again.
 -- request  {archive, chunks: [{chunk, succeeded, retried, deadLettered, usage, microUsd, standardMicroUsd, overBound, notSampled?, samples?: [sample]}],
---           retries: [{footer, spoolKey}], nowMs}
+--           retries: [{footer, spoolKey}], rest?: {rows, round, untilMs}, nowMs}
 -- returns  {isSettled, queued: [{chunk, segment, epoch}]}
 -- Atomic because money must move from reserved to spent in one step (G1), once (G2), together with the new chunks that
--- the old ones' rows continue in. Bounded by the chunks of one archive.
+-- the old ones' rows continue in, and the account must rest before these can be sent. Bounded by the chunks of one archive.
 local archiveKey = P .. 'archive:' .. q.archive
 if not target('archive', archiveKey, 'settle') then return '{"isSettled":false,"queued":[]}' end
 local run = P .. 'run:' .. get(archiveKey, 'run')
@@ -76,6 +76,12 @@ if get(archiveKey, 'batch') ~= '' and get(archiveKey, 'cancelAskedAtMs') == '' t
     redis.call('LPUSH', P .. 'turnaround:' .. name, tookMs)
     redis.call('LTRIM', P .. 'turnaround:' .. name, 0, 19)
   end
+end
+if q.rest then
+  local account = get(archiveKey, 'account')
+  restLane(account, q.rest.untilMs, 'account_fault')
+  emit(q.archive .. ':account_fault', 'account.rested', account, q.nowMs,
+    { account = account, archive = q.archive, batch_id = get(archiveKey, 'batch'), rows = q.rest.rows, round = q.rest.round, until_ms = int(q.rest.untilMs) })
 end
 local queued = {}
 for _, retry in ipairs(q.retries) do

@@ -47,7 +47,7 @@ export function endedArchive({ store, scratch, claude, batch, prepared }: EndedA
   const wake = { wake: async () => undefined, enqueueChunk: async () => undefined, close: async () => undefined };
   const shared = { ledger, store, wake, now: () => Date.now(), log: () => undefined };
   const priceOf = (name: string) => prices.find(name);
-  const settler = makeSettler({ ...shared, claude, attemptsMax: 3, chunkBytesMax: 8_000_000, chunkRowsMax: 2_500, priceOf, priceVersion: prices.version, scratchDirectory: scratch });
+  const settler = makeSettler({ ...shared, claude, attemptsMax: 3, accountRoundsMax: 6, accountRestMs: 60_000, onAccountFault: () => undefined, chunkBytesMax: 8_000_000, chunkRowsMax: 2_500, priceOf, priceVersion: prices.version, scratchDirectory: scratch });
   const exporter = makeExporter({ ...shared, settings: { partBytesMax: 128_000_000, gzipLevel: 1, scratchDirectory: scratch } });
   const { signal } = new AbortController();
   return {

@@ -70,7 +70,7 @@ export function makeWorker(world: World, name: string): BoxWorker {
     makeSubmitter({ ...shared, claude, calls, owner: name, leaseMs, replyTimeoutMs: 60_000, queueRowsMax: 1e6, pollMinMs: 500, onAccountFault: () => undefined }),
     makeAdopter({ ...shared, claude, fence: { owner: name, calls, isOwnerGone }, landingWaitMs, unprovable: 'hold', orphansEveryMs: 20_000, pollMinMs: 500, priceOf: (model) => prices.find(model) }),
     makeTracker({ ...shared, claude, pollMinMs: 500, pollMaxMs: 5_000 }),
-    makeSettler({ ...shared, claude, scratchDirectory: scratch, attemptsMax: 3, chunkBytesMax: 2_000, chunkRowsMax: 10, priceOf: (model) => prices.find(model), priceVersion: prices.version }),
+    makeSettler({ ...shared, claude, scratchDirectory: scratch, attemptsMax: 3, accountRoundsMax: 4, accountRestMs: 2_000, onAccountFault: () => undefined, chunkBytesMax: 2_000, chunkRowsMax: 10, priceOf: (model) => prices.find(model), priceVersion: prices.version }),
     makeExporter({ ...shared, settings: exporting }),
     makeGatherer({ ...shared, settings: exporting }),
   ];

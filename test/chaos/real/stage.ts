@@ -24,7 +24,7 @@ export const prefix = `{${tag}}:`;
 /** Short waits, so that a seed takes seconds; the sweep is no shorter than lost wake-ups need, because every worker makes it all the time. */
 export const impatient = {
   PLIMSOLL_POLL__MIN: '30ms', PLIMSOLL_POLL__MAX: '300ms', PLIMSOLL_SUBMIT__LEASE: '3s', PLIMSOLL_SUBMIT__TIMEOUT: '2s', PLIMSOLL_SUBMIT__LANDING_WAIT: '1500ms',
-  PLIMSOLL_SWEEP__INTERVAL: '400ms', PLIMSOLL_SWEEP__LEASE: '1500ms', PLIMSOLL_SWEEP__WORKSPACE: '1s', PLIMSOLL_ARCHIVE__LINGER: '200ms',
+  PLIMSOLL_RETRY__ACCOUNT_REST: '1s', PLIMSOLL_SWEEP__INTERVAL: '400ms', PLIMSOLL_SWEEP__LEASE: '1500ms', PLIMSOLL_SWEEP__WORKSPACE: '1s', PLIMSOLL_ARCHIVE__LINGER: '200ms',
 };
 
 export interface StageSettings {
