@@ -5,6 +5,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { deadLetterReasons } from '../../../segments/outcome.ts';
 import { filesBelow, manifestBreaches } from '../oracle.ts';
 import { readHistory, type History } from './history.ts';
@@ -117,7 +118,7 @@ function judgeContent(rows: readonly Row[], truth: Truth, lake: string): string[
       : row.reason === 'canceled_externally' ? type === 'canceled'
       // What would go round again ends with its run, when that was canceled meanwhile.
       : row.reason === 'canceled' ? type === 'canceled' || (isPassing && canceled.has(row.run_key))
-      : row.reason === 'invalid_request' || row.reason === 'account_fault' ? type === 'errored'
+      : row.reason === 'invalid_request' || row.reason === 'account_fault' ? type === 'errored' && !isMisjudged(row.reason, error?.error?.type)
       : row.reason === 'attempts_exhausted' ? type === 'errored' || type === 'expired'
       : true;
     if (!isTrue) found.push(`I13: ${row.id} is ${row.status} for ${String(row.reason)}, the provider said ${String(type)}`);
@@ -194,16 +195,32 @@ function factOf(body: string): string {
   return JSON.stringify([type, subject, /\.(exported|completed|failed)\.v1$/.test(type) ? data : undefined]);
 }
 
+/**
+ * I16 of the lake: no secret stands in what is handed on or in the journal, compressed or not. Only the spool and audit archives
+ * hold prompts; the answers of the simulator, which are in both places, repeat none of them.
+ */
+export function judgeLake(lake: string, secrets: readonly string[]): string[] {
+  const files = ['runs', 'errors', 'results', 'journal'].flatMap((folder) => filesBelow(join(lake, folder)));
+  return files.flatMap((file) => {
+    const bytes = file.endsWith('.gz') ? gunzipSync(readFileSync(file)) : readFileSync(file);
+    return secrets.filter((secret) => bytes.includes(secret)).map((secret) => `I16: ${secret} stands in ${file}`);
+  });
+}
+
+/** I13: whether a dead letter for the request itself has an error that speaks of the account (claude-batches.md 1.8). */
+export function isMisjudged(reason: string | null, errorType: string | undefined): boolean {
+  return reason === 'invalid_request' && ['authentication_error', 'permission_error', 'billing_error'].includes(errorType ?? '');
+}
+
 /** I16, and a program that crashes. */
 function judgeHygiene(remains: Remains, histories: readonly History[], truth: Truth): string[] {
   // Between two reads of one stage Redis may forget everything; then an invariant stops the stage, as it should.
   const isForgotten = (line: string): boolean => remains.rebuilds > 0 && line.includes('"message":"invariant broken');
-  const found: string[] = [...remains.deaths.map((death) => `I16: a process died by itself: ${death}`)];
+  const found: string[] = [...remains.deaths.map((death) => `I16: a process died by itself: ${death}`), ...judgeLake(remains.lake, remains.secrets)];
   for (const secret of remains.secrets) {
     if (remains.said.some((text) => text.includes(secret))) found.push(`I16: ${secret} stands in a log`);
     if (histories.some(({ bytes }) => bytes.includes(secret))) found.push(`I16: ${secret} stands in Redis`);
     if (remains.delivered.some(({ body }) => body.includes(secret))) found.push(`I16: ${secret} stands in an event`);
-    for (const file of filesBelow(join(remains.lake, 'runs'))) if (readFileSync(file).includes(secret)) found.push(`I16: ${secret} stands in ${file}`);
   }
   for (const text of remains.said) {
     for (const line of text.split('\n')) if (line.includes('"stage.fault"') && line.includes('"code":"defect"') && !isForgotten(line)) found.push(`I16: a stage has a defect: ${line.slice(0, 400)}`);
