@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { isObject, listOf, numberOf, parseJson, textOf, type JsonObject } from './shape.ts';
+import { isList, isObject, listOf, numberOf, parseJson, textOf, type JsonObject } from './shape.ts';
 
 /**
  * Answers of the user's own, from a JSON file or a module.
@@ -37,6 +37,45 @@ export interface Answer {
   readonly outputTokens?: number;
   /** Fails the row, or the call, with this error. */
   readonly error?: { readonly type: string; readonly message: string };
+}
+
+/**
+ * What an answer function gave, if it has the shape of an answer. A module is not type-checked, so another shape is told as the error of
+ * its row: `{text: {total: 12}}` would fail deep in the simulator, and every other row of its batch with it.
+ */
+export function answerOf(given: unknown): Answer | undefined {
+  if (given === undefined) {
+    return undefined;
+  }
+  if (typeof given === 'string') {
+    return { text: given };
+  }
+  const wrong = isObject(given) ? wrongField(given) : 'an answer has to be a text, an object or undefined';
+  return wrong === undefined && isObject(given) ? decoded(given) : { error: { type: 'api_error', message: `The answers module gave no answer: ${wrong ?? ''}.` } };
+}
+
+function wrongField(given: JsonObject): string | undefined {
+  const { text, content, stopReason, outputTokens, error } = given;
+  if (text !== undefined && typeof text !== 'string') {
+    return 'text has to be a string';
+  }
+  if (content !== undefined && !(isList(content) && content.every(isObject))) {
+    return 'content has to be a list of blocks';
+  }
+  if (stopReason !== undefined && typeof stopReason !== 'string') {
+    return 'stopReason has to be a string';
+  }
+  if (outputTokens !== undefined && !(typeof outputTokens === 'number' && Number.isInteger(outputTokens) && outputTokens >= 0)) {
+    return 'outputTokens has to be a whole number';
+  }
+  const isError = error === undefined || (isObject(error) && typeof error.type === 'string' && typeof error.message === 'string');
+  return isError ? undefined : 'error has to be an object with type and message';
+}
+
+/** The fields of an answer whose shape was looked at, as JSON will say them: what cannot be said in JSON throws here and not in a batch. */
+function decoded(given: JsonObject): Answer {
+  const { text, content, stopReason, outputTokens, error } = given;
+  return decodeAnswer({ text, content: content === undefined ? undefined : parseJson(JSON.stringify(content)), stop_reason: stopReason, output_tokens: outputTokens, error });
 }
 
 export type AnswerFunction = (request: AnswerRequest) => Answer | string | undefined | Promise<Answer | string | undefined>;

@@ -19,6 +19,7 @@ import type { TruthLog } from './truth.ts';
  *   B1  A batch is settled exactly once: its bill appears in the truth log once, even if the process is killed in the middle of writing it.
  *   B2  A batch reads as ended only after its results and its bill are complete.
  *   B3  One pass at a time, so memory does not grow with the number of batches that end together.
+ *   B4  A pass that fails as a whole (a full disk) ends nothing: the truth log tells of it, and the next look at the batch tries again.
  */
 export class BatchRunner {
   readonly #clock: SimulatedClock;
@@ -32,11 +33,11 @@ export class BatchRunner {
   #last: Promise<void> = Promise.resolve();
   #stopping = false;
 
-  constructor(clock: SimulatedClock, truth: TruthLog, records: BatchRecords, world: Omit<SettlementWorld, 'isStopping' | 'nowMs'>) {
+  constructor(clock: SimulatedClock, truth: TruthLog, records: BatchRecords, world: Omit<SettlementWorld, 'isStopping' | 'nowMs' | 'onDefect'>) {
     this.#clock = clock;
     this.#truth = truth;
     this.#records = records;
-    this.#world = { ...world, nowMs: () => clock.nowMs(), isStopping: () => this.#stopping };
+    this.#world = { ...world, nowMs: () => clock.nowMs(), isStopping: () => this.#stopping, onDefect: (id, customId, what) => this.#noteDefect(id, what, customId) };
   }
 
   /** Takes up the unfinished batches found on disk, and completes what the truth log lacks about them. */
@@ -81,7 +82,11 @@ export class BatchRunner {
   /** Sets the alarm of a batch, anew after a cancel. */
   schedule(record: BatchRecord): void {
     this.#alarms.get(record.id)?.();
-    this.#alarms.set(record.id, this.#clock.at(dueUs(record), () => this.#settle(record.id)));
+    this.#alarms.set(record.id, this.#clock.at(dueUs(record), () => this.#settle(record.id).catch((cause: unknown) => this.#noteDefect(record.id, cause instanceof Error ? cause.message : String(cause)))));
+  }
+
+  #noteDefect(batchId: string, what: string, customId?: string): void {
+    this.#truth.append({ kind: 'simulator_defect', batch_id: batchId, ...(customId === undefined ? {} : { custom_id: customId }), what });
   }
 
   /** True while the rows of the batch are being settled: its time is over and it can no longer be canceled. */

@@ -10,6 +10,7 @@ import { isObject, numberOf, parseJson } from './shape.ts';
  *   T1  `nowUs()` never runs backwards within a process and never returns the same instant twice, so created batches have a total order.
  *   T2  An alarm never fires before its simulated instant has come, and fires once.
  *   T3  The mapping is on disk, so a restart on the same folder continues the same time line, the pause included.
+ *   T4  An alarm that fails keeps no other from ringing, and never ends the process. Whoever moved time is told.
  */
 
 export interface ClockSettings {
@@ -117,8 +118,12 @@ export class SimulatedClock {
     for (const alarm of due) {
       this.#alarms.delete(alarm);
     }
-    await Promise.all(due.map((alarm) => alarm.ring()));
+    const rung = await Promise.allSettled(due.map(async (alarm) => await alarm.ring()));
     this.#arm();
+    const failed = rung.find((each) => each.status === 'rejected');
+    if (failed !== undefined) {
+      throw failed.reason;
+    }
   }
 
   /** One wall timer for the nearest alarm; re-armed in steps, because Node's timers overflow at 2^31 ms. */
@@ -132,7 +137,7 @@ export class SimulatedClock {
       nearestUs = Math.min(nearestUs, alarm.dueUs);
     }
     const waitMs = Math.ceil((nearestUs / 1000 - this.nowMs()) / this.#mapping.scale);
-    this.#timer = setTimeout(() => void this.#ringDue(), Math.min(Math.max(waitMs, 0), LONGEST_TIMER_MS));
+    this.#timer = setTimeout(() => this.#ringDue().catch(() => undefined), Math.min(Math.max(waitMs, 0), LONGEST_TIMER_MS));
   }
 }
 

@@ -1,11 +1,12 @@
-import { composeAnswer } from './answer.ts';
-import type { Answer, AnswerFunction } from './answersource.ts';
+import { composeAnswer, type AnswerQuestion, type Composed } from './answer.ts';
+import { answerOf, type Answer, type AnswerFunction } from './answersource.ts';
 import { promptBlocks } from './content.ts';
 import { costPicoUsd } from './models.ts';
 import type { ModelEntry } from './modeltable.ts';
 import { checkParams, type ParamsQuestion } from './params.ts';
 import type { CacheUse, PromptCache } from './promptcache.ts';
 import { invalidRequest, statusOfType, type Refusal } from './refusal.ts';
+import { SchemaEndless } from './schema.ts';
 import { generator, identifier, uniform } from './seeded.ts';
 import { isObject, listOf, numberOf, textOf, type JsonObject } from './shape.ts';
 import { measureBlock, overheadTokens, type Billing } from './tokens.ts';
@@ -86,7 +87,10 @@ export async function infer(world: InferenceWorld, request: InferenceRequest): P
   const next = generator(promptSeed(world.seed, request.params, count));
   // Fields are named one by one here: copying whole objects takes as long as counting the prompt, once per row.
   const { params, label, forced, workspaceId, arrivedMs, nowMs } = request;
-  const composed = composeAnswer({ params, label, forced, model, promptTokens: count.total, prompt, next, seed: world.seed, own });
+  const composed = composedOf({ params, label, forced, model, promptTokens: count.total, prompt, next, seed: world.seed, own });
+  if (composed === undefined) {
+    return { kind: 'refused', refusal: { status: 500, type: 'api_error', message: 'The schema of the answer has no finite value.' }, isRunning: true };
+  }
   const { blocks, tokens, overhead } = count;
   const use = world.cache.use({ blocks, tokens, overhead, workspaceId, model, label, arrivedMs, nowMs });
   const outputTokens = world.billing === 'worst' ? (numberOf(request.params.max_tokens) ?? 0) : composed.outputTokens;
@@ -138,9 +142,21 @@ async function ownAnswer(world: InferenceWorld, request: InferenceRequest, model
   const { params, customId, batchId } = request;
   try {
     const answer = await world.answers({ params, prompt, model: model.id, customId, batchId, seed: world.seed });
-    return typeof answer === 'string' ? { text: answer } : answer;
+    return answerOf(answer);
   } catch {
     return { error: { type: 'api_error', message: 'The answers module failed on this request.' } };
+  }
+}
+
+/** Undefined when the answer has to satisfy a schema that nothing satisfies. */
+function composedOf(question: AnswerQuestion): Composed | undefined {
+  try {
+    return composeAnswer(question);
+  } catch (cause) {
+    if (cause instanceof SchemaEndless) {
+      return undefined;
+    }
+    throw cause;
   }
 }
 

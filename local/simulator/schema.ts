@@ -2,25 +2,42 @@ import { isList, isObject, listOf, numberOf, textOf, type JsonObject } from './s
 
 /**
  * Makes a JSON value that satisfies a JSON schema, for requested output formats and tool inputs. Every property is filled in, required or
- * not, because that is what a caller's parser has to cope with. References, combinations and the usual bounds are honoured; a schema nested
- * deeper than 12 levels gets its smallest value, which ends recursive definitions.
+ * not, because that is what a caller's parser has to cope with. References, combinations and the usual bounds are honoured. A schema nested
+ * deeper than 12 levels gets its smallest value, which ends recursive definitions, and so does one that has grown to 20,000 values. What
+ * then still goes on holds itself with no way out: such a schema has no finite value, and only an error is true of it.
  */
 
 const DEEPEST = 12;
+/** Levels after which a schema is taken to hold itself without end. Real ones that nest this deep are not known. */
+const ENDLESS = 64;
+const VALUES_MOST = 20_000;
+/** A bound on texts whose `minLength` no answer could hold, characters. */
+const TEXT_MOST = 100_000;
 const WORDS = ['amber', 'harbor', 'ledger', 'north', 'signal', 'copper', 'meadow', 'quartz', 'lantern', 'orbit', 'willow', 'summit'];
 
-/** A value for `schema`, chosen by `next` (numbers in [0, 1)). */
+/** No finite JSON value satisfies a schema, for example `{"$ref": "#"}` or an object that requires itself; or none of a size that can be sent. */
+export class SchemaEndless extends Error {
+  override readonly name = 'SchemaEndless';
+}
+
+/** A value for `schema`, chosen by `next` (numbers in [0, 1)). Throws `SchemaEndless`. */
 export function valueFor(schema: unknown, next: () => number): unknown {
-  return make(schema, { root: isObject(schema) ? schema : {}, next, depth: 0 });
+  return make(schema, { root: isObject(schema) ? schema : {}, next, depth: 0, made: { values: 0 } });
 }
 
 interface Frame {
   readonly root: JsonObject;
   readonly next: () => number;
   readonly depth: number;
+  /** Counted over the whole value, because width multiplies with every level. */
+  readonly made: { values: number };
 }
 
 function make(schema: unknown, frame: Frame): unknown {
+  frame.made.values += 1;
+  if (frame.depth >= ENDLESS || frame.made.values > 2 * VALUES_MOST) {
+    throw new SchemaEndless('The schema has no finite value.');
+  }
   if (!isObject(schema)) {
     return pick(WORDS, frame.next);
   }
@@ -36,7 +53,7 @@ function make(schema: unknown, frame: Frame): unknown {
   }
   const choices = [...listOf(schema.anyOf), ...listOf(schema.oneOf)];
   if (choices.length > 0) {
-    return make(frame.depth >= DEEPEST ? (choices.find(isNullSchema) ?? choices[0]) : pick(choices, frame.next), inner);
+    return make(isLarge(frame) ? (choices.find(isNullSchema) ?? choices.find(isFlat) ?? choices[0]) : pick(choices, frame.next), inner);
   }
   if (isList(schema.allOf) && schema.allOf.length > 0) {
     const parts = schema.allOf.map((part) => (isObject(part) && typeof part.$ref === 'string' ? resolve(part.$ref, frame.root) : part));
@@ -45,14 +62,24 @@ function make(schema: unknown, frame: Frame): unknown {
   return makeOfType(schema, typeOf(schema, frame), inner);
 }
 
+/** From here on only the smallest values are made. */
+function isLarge({ depth, made }: Frame): boolean {
+  return depth >= DEEPEST || made.values > VALUES_MOST;
+}
+
 function isNullSchema(choice: unknown): boolean {
   return isObject(choice) && choice.type === 'null';
+}
+
+/** True for a choice that cannot lead back to the schema it is a choice of. */
+function isFlat(choice: unknown): boolean {
+  return isObject(choice) && (choice.const !== undefined || choice.enum !== undefined || ['string', 'integer', 'number', 'boolean'].includes(textOf(choice.type) ?? ''));
 }
 
 function typeOf(schema: JsonObject, frame: Frame): string {
   const types = isList(schema.type) ? schema.type : [schema.type];
   const usable = types.filter((type) => typeof type === 'string' && type !== 'null');
-  const named = textOf(frame.depth >= DEEPEST && types.includes('null') ? 'null' : (usable[0] ?? types[0]));
+  const named = textOf(isLarge(frame) && types.includes('null') ? 'null' : (usable[0] ?? types[0]));
   return named ?? (isObject(schema.properties) ? 'object' : schema.items === undefined ? 'string' : 'array');
 }
 
@@ -79,7 +106,7 @@ function makeObject(schema: JsonObject, frame: Frame): JsonObject {
   const required = new Set(listOf(schema.required));
   const properties = isObject(schema.properties) ? schema.properties : {};
   for (const [name, property] of Object.entries(properties)) {
-    if (frame.depth < DEEPEST || required.has(name)) {
+    if (!isLarge(frame) || required.has(name)) {
       made[name] = make(property, frame);
     }
   }
@@ -94,7 +121,7 @@ function makeObject(schema: JsonObject, frame: Frame): JsonObject {
 function makeArray(schema: JsonObject, frame: Frame): unknown[] {
   const least = numberOf(schema.minItems) ?? 0;
   const most = numberOf(schema.maxItems) ?? Math.max(least, 3);
-  const length = frame.depth >= DEEPEST ? least : Math.max(least, Math.min(most, 1 + Math.floor(frame.next() * 3)));
+  const length = isLarge(frame) ? least : Math.max(least, Math.min(most, 1 + Math.floor(frame.next() * 3)));
   const leading = listOf(schema.prefixItems).map((item) => make(item, frame));
   while (leading.length < length) {
     leading.push(make(schema.items, frame));
@@ -133,7 +160,7 @@ function makeText(schema: JsonObject, next: () => number): string {
   if (format !== undefined) {
     return format;
   }
-  const least = numberOf(schema.minLength) ?? 0;
+  const least = Math.min(numberOf(schema.minLength) ?? 0, TEXT_MOST);
   const most = numberOf(schema.maxLength) ?? Infinity;
   let text = `${pick(WORDS, next)} ${pick(WORDS, next)}`;
   while (text.length < least) {

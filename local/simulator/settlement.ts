@@ -2,7 +2,7 @@ import { closeSync, openSync, readFileSync, readSync, renameSync, writeFileSync,
 import { join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { fateOf } from './batchview.ts';
-import { infer, type Inference, type InferenceWorld } from './inference.ts';
+import { infer, type Inference, type InferenceRequest, type InferenceWorld } from './inference.ts';
 import type { BatchRecord, Outcomes } from './records.ts';
 import type { FaultRule } from './faults.ts';
 import { rowFaultOf } from './rowfaults.ts';
@@ -16,7 +16,8 @@ import { isObject, numberOf, parseJson } from './shape.ts';
  * row of memory. The pass gives the event loop a turn every few milliseconds.
  *
  * Invariants
- *   P1  Exactly one result line per request, whatever happens to it (claude-batches.md 1.7).
+ *   P1  Exactly one result line per request, whatever happens to it (claude-batches.md 1.7). A row on which the simulator itself fails is
+ *       errored like one on which the service fails: it must not take its batch along, now and at every later start.
  *   P2  Only succeeded rows are billed, each with one line.
  *   P3  `ended.json` is written last: where it exists, results and bill are complete and are never computed again.
  */
@@ -28,6 +29,8 @@ export interface SettlementWorld {
   readonly nowMs: () => number;
   /** True when the simulator is being stopped; the pass is then given up and done again after the next start. */
   readonly isStopping: () => boolean;
+  /** Tells of a row on which the simulator failed. `what` names the kind of failure; its text could quote the prompt. */
+  readonly onDefect: (batchId: string, customId: string, what: string) => void;
 }
 
 /** What `ended.json` holds. */
@@ -115,7 +118,7 @@ async function outcomeOf(world: SettlementWorld, record: BatchRecord, rows: RowR
     return injectedError(fault);
   }
   const params = parseJson(rows.paramsOf(position));
-  return infer(world.inference, {
+  const request: InferenceRequest = {
     params: isObject(params) ? params : {},
     surface: 'batch',
     apiVersion: record.apiVersion,
@@ -127,7 +130,13 @@ async function outcomeOf(world: SettlementWorld, record: BatchRecord, rows: RowR
     batchId: record.id,
     customId,
     forced: fault?.fault === 'refused' ? 'refusal' : fault?.fault === 'truncated' ? 'max_tokens' : undefined,
-  });
+  };
+  try {
+    return await infer(world.inference, request);
+  } catch (cause) {
+    world.onDefect(record.id, customId, cause instanceof Error ? cause.name : typeof cause);
+    return { kind: 'refused', refusal: { status: 500, type: 'api_error', message: 'Internal server error' }, isRunning: true };
+  }
 }
 
 function injectedError(rule: FaultRule): Inference {

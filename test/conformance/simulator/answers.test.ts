@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadAnswers } from '../../../local/simulator/answersource.ts';
 import { findModel } from '../../../local/simulator/models.ts';
-import { valueFor } from '../../../local/simulator/schema.ts';
+import { SchemaEndless, valueFor } from '../../../local/simulator/schema.ts';
 import { generator } from '../../../local/simulator/seeded.ts';
 import { writeText } from '../../../local/simulator/sentences.ts';
 import { textTokens } from '../../../local/simulator/tokens.ts';
-import { at, params, rig, rowFor, scratchFolder, START_MS, type Json } from './rig.ts';
+import { at, create, finish, params, rig, rowFor, rowsOf, scratchFolder, START_MS, type Json } from './rig.ts';
 
 /** Answers: deterministic, plausible, as long as asked for, in the form asked for; and answers of one's own. */
 
@@ -115,7 +115,55 @@ describe('values for schemas', () => {
   });
 });
 
+describe('schemas without a finite value', () => {
+  const itself = { $defs: { t: { type: 'object', properties: { next: { $ref: '#/$defs/t' } }, required: ['next'] } }, $ref: '#/$defs/t' };
+  it.each([
+    ['a reference to itself', { $ref: '#' }],
+    ['an object that requires itself', itself],
+    ['all of itself', { allOf: [{ $ref: '#' }] }],
+  ])('%s is an error of its row alone, and of the call', async (_name, schema) => {
+    const on = await rig();
+    const bad = say('x', { output_config: { format: { type: 'json_schema', schema } } });
+    const id = await create(on, { requests: [{ custom_id: 'good', params: say('x') }, { custom_id: 'bad', params: bad }] });
+    await on.advance(61_000);
+    const batch = (await on.call('GET', `/v1/messages/batches/${id}`)).json;
+    expect([batch.processing_status, at(batch, 'request_counts.succeeded'), at(batch, 'request_counts.errored')]).toEqual(['ended', 1, 1]);
+    const rows = rowsOf((await on.call('GET', `/v1/messages/batches/${id}/results`)).text);
+    expect([at(rows.get('bad'), 'result.error.error.type'), at(rows.get('good'), 'result.type')]).toEqual(['api_error', 'succeeded']);
+    expect((await on.call('POST', '/v1/messages', bad)).status).toBe(500);
+  });
+
+  it.each([
+    ['a tree of wide nodes', { type: 'object', properties: Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`p${index}`, { $ref: '#' }])) }],
+    ['a choice between itself and a text', { anyOf: [{ type: 'object', properties: { next: { $ref: '#' } }, required: ['next'] }, { type: 'string' }] }],
+    ['a text longer than memory', { type: 'string', minLength: 10_000_000_000 }],
+  ])('%s ends', (_name, schema) => {
+    expect(JSON.stringify(valueFor(schema, generator(1))).length).toBeLessThan(3_000_000);
+  });
+
+  it('more items than can be sent are refused', () => {
+    expect(() => valueFor({ type: 'array', minItems: 10_000_000_000 }, generator(1))).toThrow(SchemaEndless);
+  });
+});
+
 describe('answers of one\'s own', () => {
+  it.each([
+    ['a text that is an object', { text: { total: 12 } }],
+    ['a number', 7],
+    ['blocks that are texts', { content: ['a'] }],
+    ['blocks that JSON cannot say', { content: [{ type: 'text', text: 7n }], outputTokens: 1 }],
+    ['tokens that are a text', { text: 'a', outputTokens: '7' }],
+    ['an error without a message', { error: { type: 'api_error' } }],
+  ])('%s is an error of its row alone', async (_name, given) => {
+    const path = join(scratchFolder(), 'answers.mjs');
+    writeFileSync(path, 'export const answer = ({ prompt }) => globalThis.givenAnswers.get(prompt);\n');
+    Reflect.set(globalThis, 'givenAnswers', new Map([['bad', given]]));
+    const on = await rig({ answers: await loadAnswers(path) });
+    const rows = await finish(on, { requests: ['bad', 'good'].map((prompt) => ({ custom_id: prompt, params: say(prompt) })) });
+    Reflect.deleteProperty(globalThis, 'givenAnswers');
+    expect([at(rows.get('bad'), 'result.error.error.type'), at(rows.get('good'), 'result.type')]).toEqual(['api_error', 'succeeded']);
+  });
+
   it('from a module, where it has one', async () => {
     const path = join(scratchFolder(), 'answers.mjs');
     writeFileSync(path, 'export const answer = ({ prompt }) => (prompt.includes("total") ? `The total is ${prompt.length}.` : undefined);\n');

@@ -5,7 +5,10 @@ import { appendFileSync, existsSync, readFileSync, rmSync, truncateSync, writeFi
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, describe, expect, it } from 'vitest';
-import { asJson, at, batchBody, create, rig, rowsOf, scratchFolder, stopNow, truthLines, until } from './rig.ts';
+import { PromptCache, type CacheUse } from '../../../local/simulator/promptcache.ts';
+import { BatchRecords } from '../../../local/simulator/records.ts';
+import { settleRows } from '../../../local/simulator/settlement.ts';
+import { asJson, at, batchBody, create, rig, rowsOf, scratchFolder, START_MS, stopNow, truthLines, until } from './rig.ts';
 
 /** What survives: restarts, kills, torn logs; and what the truth log promises. */
 
@@ -68,6 +71,43 @@ describe('restarts', () => {
     const after = asJson(await (await fetch(`${second.url}/_simulator/clock`)).text()).now;
     await second.stop();
     expect(String(after).slice(0, 19)).toBe(String(before).slice(0, 19));
+  });
+});
+
+describe('failures of the simulator itself', () => {
+  it('P1: a row on which it fails is errored, and the rest of its batch succeeds', async () => {
+    const on = await rig();
+    const id = await create(on, batchBody(2));
+    await stopNow(on.simulator);
+    class BrokenCache extends PromptCache {
+      override use(question: Parameters<PromptCache['use']>[0]): CacheUse {
+        if (question.label === `${id}|row-0`) {
+          throw new RangeError('a defect');
+        }
+        return super.use(question);
+      }
+    }
+    const record = new BatchRecords(on.stateDir).get(id);
+    const defects: string[][] = [];
+    const cache = new BrokenCache(1, { together: 0, standing: 0 });
+    const inference = { seed: 1, billing: 'plausible', cache, answers: undefined } as const;
+    const folder = join(on.stateDir, 'batches', id);
+    const settled = record && (await settleRows({ seed: 1, finishAfterCancel: 0, inference, nowMs: () => START_MS, isStopping: () => false, onDefect: (...told) => defects.push(told) }, record, folder));
+    expect(settled?.outcomes).toEqual({ succeeded: 1, errored: 1, canceled: 0, expired: 0 });
+    const rows = rowsOf(readFileSync(join(folder, 'results.jsonl'), 'utf8'));
+    expect([at(rows.get('row-0'), 'result.error.error.type'), at(rows.get('row-1'), 'result.type')]).toEqual(['api_error', 'succeeded']);
+    expect(defects).toEqual([[id, 'row-0', 'RangeError']]);
+  });
+
+  it('B4, T4: a pass that fails is told, ends no process and keeps no other batch waiting', async () => {
+    const on = await rig();
+    const broken = await create(on, batchBody(2));
+    const whole = await create(on, batchBody(2));
+    rmSync(join(on.stateDir, 'batches', broken, 'index.bin'));
+    // Time runs by itself here, so that the alarm rings from its timer and nobody waits for it.
+    await on.control('POST', '/clock', { time_scale: 1_000_000 });
+    await until(() => on.truth('batch_ended').some((line) => line.batch_id === whole) && on.truth('simulator_defect').some((line) => line.batch_id === broken));
+    expect((await on.call('GET', `/v1/messages/batches/${whole}`)).json.processing_status).toBe('ended');
   });
 });
 
