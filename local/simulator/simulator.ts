@@ -12,6 +12,7 @@ import { PromptCache } from './promptcache.ts';
 import { BatchRecords } from './records.ts';
 import { identifier, uuid } from './seeded.ts';
 import { resolveSettings, SimulatorUsageError, type Settings, type SimulatorOptions } from './settings.ts';
+import { lockState } from './statelock.ts';
 import { TruthLog } from './truth.ts';
 import type { World } from './world.ts';
 
@@ -30,7 +31,8 @@ export interface Simulator {
 
 /**
  * Starts a server that behaves like the Message Batches, Messages, count_tokens and models API, on `stateDir`.
- * Throws `SimulatorUsageError` for options that make no sense, a folder that cannot be written and a port that cannot be had.
+ * Throws `SimulatorUsageError` for options that make no sense, a folder that cannot be written
+ * or that another simulator uses, and a port that cannot be had.
  */
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
   const settings = resolveSettings(options);
@@ -46,14 +48,18 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   server.keepAliveTimeout = 120_000;
   // The port comes first: a second simulator that is refused the port must not have touched the folder of the first.
   await listen(server, settings);
-  const world = await openWorld(settings).catch(async (cause: unknown) => {
+  let unlock = (): void => undefined;
+  const world = await openWorld(settings, (taken) => {
+    unlock = taken;
+  }).catch(async (cause: unknown) => {
+    unlock();
     server.close();
     throw cause;
   });
   world.faults.add(options.faults ?? { faults: [] });
   open(world);
   const port = portOf(server);
-  return { url: `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`, port, stop: () => stop(world, server) };
+  return { url: `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`, port, stop: () => stop(world, server).finally(unlock) };
 }
 
 /** Serves one call. A failure of the simulator itself is told in the truth log and closes the connection; it never looks like an answer. */
@@ -67,9 +73,10 @@ function receive(world: World, request: IncomingMessage, response: ServerRespons
   });
 }
 
-async function openWorld(settings: Settings): Promise<World> {
+async function openWorld(settings: Settings, locked: (unlock: () => void) => void): Promise<World> {
   try {
     mkdirSync(settings.stateDir, { recursive: true });
+    locked(lockState(settings.stateDir));
     makeTruthFolder(settings);
     const world = buildWorld(settings);
     world.truth.append({ kind: 'simulator_started', at: instantText(world.clock.nowUs()), seed: settings.seed, tier: settings.tier });

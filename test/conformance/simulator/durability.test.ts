@@ -111,6 +111,25 @@ describe('failures of the simulator itself', () => {
   });
 });
 
+describe('a folder that another simulator uses', () => {
+  it('K1: is refused before anything in it is touched, and is free again after a stop', async () => {
+    const first = await rig();
+    writeFileSync(join(first.stateDir, 'incoming', 'upload'), 'half');
+    await expect(rig({ stateDir: first.stateDir })).rejects.toThrow(/Another simulator uses the folder .* \(process \d+\)/);
+    expect([existsSync(join(first.stateDir, 'incoming', 'upload')), first.truth('simulator_started').length]).toEqual([true, 1]);
+    await stopNow(first.simulator);
+    expect((await rig({ stateDir: first.stateDir })).truth('simulator_started').length).toBe(2);
+  });
+
+  it('K2: is taken over from a process that was killed', async () => {
+    const folder = scratchFolder();
+    const { child } = await launch(folder);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    expect((await rig({ stateDir: folder })).truth('simulator_started').length).toBe(2);
+  });
+});
+
 describe('kills', () => {
   it('A1: a batch whose reply arrived survives SIGKILL', async () => {
     const folder = scratchFolder();
