@@ -57,7 +57,8 @@ const verbs: Readonly<Record<string, () => Promise<Command>>> = {
   events: async () => (await import('./events.ts')).eventsCommand(exit),
   config: async () => (await import('./config.ts')).configCommand(exit),
   completion: async () => (await import('./completion.ts')).completionCommand(exit, () => program),
-  simulate: async () => (await import('./simulate.ts')).simulateCommand({ defaultStateDir: () => join(resolve(readEnvironment().variables.get('PLIMSOLL_HOME') ?? '.plimsoll'), 'simulator') }),
+  // A folder of its own: the one of `--simulate` belongs to the simulator that the verbs share.
+  simulate: async () => (await import('./simulate.ts')).simulateCommand({ defaultStateDir: () => join(resolve(readEnvironment().variables.get('PLIMSOLL_HOME') ?? '.plimsoll'), 'simulate') }),
 };
 
 const asked = process.argv[2];

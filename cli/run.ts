@@ -54,7 +54,7 @@ export function enqueueCommand(exit: (code: ExitCode) => void): Command {
       exit(
         await withInstallation(options, 'words', async (installation) => {
           const key = runKeyOf(options.runKey);
-          const interrupt = interruptSignal(() => tell(`\n${interruptedText(key)}`));
+          const interrupt = interruptSignal(() => tell(`\n${interruptedText(key, false)}`));
           try {
             const production = await ingest(installation, sourceOf(file, config), key, producerSettings(installation, options), interrupt.signal, !options.quiet);
             if (options.json) printJson({ ...runDocument(production.run, installation.store.uri), deferred: production.deferred.map(deferredDocument) });

@@ -45,7 +45,7 @@ export async function workUntilStill(
 ): Promise<RunEnd> {
   const announce = options.isShown ? tell : () => undefined;
   const claude = await connectClaude(installation, { ...options, announce });
-  const interrupt = interruptSignal(() => tell(`\n${interruptedText(key)}`));
+  const interrupt = interruptSignal(() => tell(`\n${interruptedText(key, options.isSimulated)}`));
   const fault = new AbortController();
   let accountFault: PlimsollError | undefined;
   const stages = await startStages(installation, claude, (error) => {
@@ -90,13 +90,14 @@ export function exitOf(end: Pick<RunEnd, 'view' | 'isTimedOut'> & Partial<Pick<R
   return view.standing === 'in_doubt' || isTimedOut ? 6 : 1;
 }
 
-/** What a person reads after a Ctrl-C. */
-export function interruptedText(key: string): string {
+/** What a person reads after a Ctrl-C. Of a rehearsal every command that works says `--simulate`: without it, it would be real. */
+export function interruptedText(key: string, isSimulated: boolean): string {
+  const simulate = isSimulated ? ' --simulate' : '';
   return [
     `Interrupted. Nothing is lost: what is queued stays queued, and the provider goes on with its batches.`,
     `  watch it   plimsoll watch ${key}`,
-    `  go on      the same command again, or plimsoll work (some worker has to run for results to arrive)`,
-    `  stop it    plimsoll cancel ${key}`,
+    `  go on      the same command again, or plimsoll work${simulate} (some worker has to run for results to arrive)`,
+    `  stop it    plimsoll cancel ${key}${simulate}`,
   ].join('\n');
 }
 

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { tmpdir } from 'node:os';
 import { configOf } from '../../cli/options.ts';
+import { interruptedText } from '../../cli/work-run.ts';
 
 // A folder without a settings file, and no setting from the shell that runs the tests: `PLIMSOLL_TEST_MOTO` is for the
 // tests alone, and the configuration would refuse it as a name it does not know.
@@ -17,6 +18,11 @@ afterEach(() => {
 it('asks the simulator often, and the provider as seldom as is configured', () => {
   expect(configOf({ install: true, simulate: true }).poll.minMs).toBe(250);
   expect(configOf({ install: true }).poll.minMs).toBe(10_000);
+});
+
+it('says after a Ctrl-C how to go on with the simulator, and not with the provider, who would bill it', () => {
+  expect(interruptedText('nightly', true)).toMatch(/plimsoll work --simulate \([^]*plimsoll cancel nightly --simulate$/);
+  expect(interruptedText('nightly', false)).not.toContain('--simulate');
 });
 
 it('keeps an interval that somebody has set', () => {
