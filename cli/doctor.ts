@@ -16,7 +16,7 @@ export function doctorCommand(exit: (code: ExitCode) => void): Command {
   return withCommon(new Command('doctor'))
     .description('Check Redis, lake, disk, clocks, key and prices, and say how to mend what is wrong.')
     .option('--simulate', 'ask the simulator of the home instead of the provider')
-    .addHelpText('after', '\nThe same checks keep plimsoll work from starting where a line says fail.\n\nExamples:\n  plimsoll doctor\n  plimsoll doctor --json\n\nExit codes: 0 ok or warnings only, 1 something fails, 2 usage or configuration, 4 the provider refuses the credentials')
+    .addHelpText('after', '\nWhat could lose or repeat work keeps plimsoll work from starting, too: a Redis that may evict, a lake that overwrites, a ledger\nthat is behind. Refused credentials let it start and wait, and it says so.\n\nExamples:\n  plimsoll doctor\n  plimsoll doctor --json\n\nExit codes: 0 ok or warnings only, 1 something fails, 2 usage or configuration, 4 the provider refuses the credentials')
     .action(async (options: DoctorOptions) => {
       const examination = await examine({ config: configOf(options), install: options.install, isSimulated: options.simulate === true, announce: options.quiet ? () => undefined : tell });
       if (options.json) printJson({ verdict: worstOf(examination.findings), checks: examination.findings.map(({ check, verdict, detail, fix }) => ({ check, verdict, detail, fix: fix ?? null })) });

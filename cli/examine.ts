@@ -15,6 +15,7 @@ import { ledgerKeys, type LedgerKeys } from '../segments/ledger/keys.ts';
 import { openRedisLedger } from '../segments/ledger/redis.ts';
 import { openStanding } from '../segments/ledger/standing.ts';
 import type { ChunkRecord, Ledger } from '../segments/ledger/ledger.ts';
+import { replyCodeOf } from '../segments/ledger/refusal.ts';
 import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import { stages } from '../segments/wake.ts';
@@ -57,8 +58,9 @@ export async function examine(options: ExamineOptions): Promise<Examination> {
     if (redis) {
       closers.push(() => redis.disconnect());
       findings.push({ check: 'redis.reachable', verdict: 'ok', detail: home.redis.kind === 'socket' ? home.redis.path : 'the named Redis answers' });
-      findings.push(...judgeRedis(await redis.info(), await fsyncOf(redis)));
-      findings.push(judgeClock('clock.redis', 'Redis', await redisOffset(redis)));
+      findings.push(...((await attempt(findings, 'redis.settings', async () => judgeRedis(await redis.info(), await fsyncOf(redis)))) ?? []));
+      const offset = await attempt(findings, 'clock.redis', async () => await redisOffset(redis));
+      if (offset !== undefined) findings.push(judgeClock('clock.redis', 'Redis', offset));
     }
     const store = await attempt(findings, 'lake.create_only', async () => await openStore(config, Date.now()));
     if (store) {
@@ -70,9 +72,11 @@ export async function examine(options: ExamineOptions): Promise<Examination> {
     if (redis && store) {
       const keys = ledgerKeys(config.redis.tag);
       const ledger = openRedisLedger(redis, keys);
-      findings.push(await lookAtLedger(redis, keys, ledger, store));
-      findings.push(judgeWorkers(await waitingIn(redis, keys, ledger), (await listPeers(redis, config.redis.tag))?.filter((peer) => peer.role === 'stages').length));
-      for (const model of await waitingModels(ledger, store)) models.add(model);
+      const current = await attempt(findings, 'ledger.current', async () => await lookAtLedger(redis, keys, ledger, store));
+      if (current) findings.push(current);
+      const workers = await attempt(findings, 'workers', async () => judgeWorkers(await waitingIn(redis, keys, ledger), (await listPeers(redis, config.redis.tag))?.filter((peer) => peer.role === 'stages').length));
+      if (workers) findings.push(workers);
+      for (const model of (await attempt(findings, 'prices', async () => await waitingModels(ledger, store))) ?? []) models.add(model);
     }
     if (home) areCredentialsRefused = await lookAtProvider(findings, options, home, redis);
     const prices = pricesInForce(config.prices.file);
@@ -94,6 +98,8 @@ async function attempt<Result>(findings: Finding[], check: string, act: () => Pr
 }
 
 function failureOf(check: string, error: unknown): Finding {
+  // A server that has users may let ours do less than it needs.
+  if (replyCodeOf(error) === 'NOPERM') return { check, verdict: 'fail', detail: 'the user of REDIS_URL may not ask this', fix: 'ACL LOG on the server names the command; allow it with ACL SETUSER.' };
   if (!(error instanceof PlimsollError)) return { check, verdict: 'fail', detail: error instanceof Error ? `${error.name}: ${error.message}` : 'an unknown fault', fix: 'This is a defect; report it.' };
   const detail = `${error.message}${error.where === undefined ? '' : ` (${error.where})`}`;
   return { check, verdict: 'fail', detail, ...(error.hint === undefined ? {} : { fix: error.hint }) };

@@ -40,6 +40,7 @@ import { urlOf, type Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import type { BatchSearch, Claude } from './claude.ts';
 import { downloadResults } from './download.ts';
+import { warnOfExpiry } from './expiry.ts';
 import { Judge, restedIn, retriedRowsOf, summaryOf } from './judge.ts';
 import { writeRetries } from './retries.ts';
 import { rangesOf, type SealedChunkRange } from './sealer.ts';
@@ -86,7 +87,9 @@ export function makeSettler(dependencies: SettlerDependencies): StageHandler {
       const id = entity as ArchiveId;
       const archive = await ledger.readArchive(id);
       if (!archive || archive.state !== 'ended') return done;
+      warnOfExpiry(archive, now(), log);
       if (archive.batch !== undefined && archive.account !== dependencies.claude.account) {
+        log({ level: 'warn', event: 'batch.other_account', subject: archive.batch, detail: { archive: id } });
         return { kind: 'later', atMs: now() + 60_000, why: 'other_account' };
       }
       const ranges = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(id)));

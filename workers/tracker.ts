@@ -13,6 +13,7 @@ import type { ArchiveId, BatchId } from '../segments/segment.ts';
 import { done, type Log, type Now, type StageHandler } from '../segments/stage.ts';
 import type { Wake } from '../segments/wake.ts';
 import type { Claude } from './claude.ts';
+import { warnOfExpiry } from './expiry.ts';
 
 export interface TrackerDependencies {
   readonly ledger: Ledger;
@@ -26,8 +27,6 @@ export interface TrackerDependencies {
 
 /** A batch is asked for again after this part of its age: often while it is young, seldom when it is old. */
 const ageShare = 10;
-/** The provider keeps results for 29 days; from day 21 on every poll is an alarm. */
-const alarmAgeMs = 21 * 86_400_000;
 
 /** Makes the tracker's stage; its entities are archives whose batch was accepted. */
 export function makeTracker(dependencies: TrackerDependencies): StageHandler {
@@ -40,12 +39,12 @@ export function makeTracker(dependencies: TrackerDependencies): StageHandler {
       const id = entity as ArchiveId;
       const archive = await ledger.readArchive(id);
       if (!archive || archive.state !== 'accepted' || archive.batch === undefined) return done;
+      warnOfExpiry(archive, now(), log);
       if (archive.account !== claude.account) {
         log({ level: 'warn', event: 'batch.other_account', subject: archive.batch, detail: { archive: id } });
         return { kind: 'later', atMs: now() + pollMaxMs, why: 'other_account' };
       }
       const ageMs = now() - (archive.acceptedAtMs ?? now());
-      if (ageMs > alarmAgeMs) log({ level: 'error', event: 'batch.results_expire', subject: archive.batch, detail: { archive: id, days: Math.floor(ageMs / 86_400_000) } });
       let status;
       try {
         status = await claude.retrieveBatch(archive.batch, signal);

@@ -49,6 +49,20 @@ it('a fresh installation is ok; a weak Redis is a warning; what may lose money f
   redis.disconnect();
 });
 
+it('a Redis that lets its user ask less than is needed fails at each of these lines, and the others are still said', { timeout: 60_000 }, async () => {
+  world = await openWorld();
+  home = await openHome({ directory: world.home, searchPath: process.env['PATH'] ?? '', install: true, announce: () => undefined });
+  if (home.redis.kind !== 'socket') throw new Error('a home starts a Redis of its own');
+  const redis = new Redis({ path: home.redis.path });
+  await redis.acl('SETUSER', 'default', '-time', '-zcount');
+  const end = await world.run(['doctor', '--json']);
+  await redis.acl('SETUSER', 'default', '+time', '+zcount');
+  redis.disconnect();
+  expect({ code: end.code, stderr: end.stderr }).toEqual({ code: 1, stderr: '' });
+  expect(verdicts(end)).toMatchObject({ 'redis.reachable': 'ok', 'redis.policy': 'ok', 'clock.redis': 'fail', workers: 'fail', 'ledger.current': 'ok', 'provider.key': 'ok' });
+  expect(reportOf(end).checks.find(({ check }) => check === 'clock.redis')?.fix).toContain('ACL');
+});
+
 it('credentials that the provider refuses are exit 4, and a lake that cannot be written is exit 1', { timeout: 60_000 }, async () => {
   world = await openWorld({ faults: { faults: [{ fault: 'status', on: 'batches.list', status: 401, error_type: 'authentication_error' }] } });
   const refused = await world.run(['doctor', '--json']);
