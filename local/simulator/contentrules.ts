@@ -45,7 +45,14 @@ export function checkContent(params: JsonObject, model: ModelEntry, apiVersion: 
   if (isObject(last) && last.role === 'assistant' && model.generation >= 46) {
     return invalidRequest('This model does not support assistant message prefill. The conversation must end with a user message.');
   }
-  return checkTally(tally, model);
+  return checkTopMark(params, last, tally) ?? checkTally(tally, model);
+}
+
+/** A top-level mark is one on the last block (claude-batches.md 5), so it counts where that block has none of its own. */
+function checkTopMark(params: JsonObject, last: unknown, tally: Tally): Refusal | undefined {
+  const block = isObject(last) ? listOf(last.content).at(-1) : undefined;
+  const isCounted = !isObject(block) || !isObject(block.cache_control);
+  return checkMark(params, '', isCounted ? tally : { ...tally, fiveMinutesSeen: false });
 }
 
 function checkTally(tally: Tally, model: ModelEntry): Refusal | undefined {
@@ -147,11 +154,12 @@ function checkBlock(block: unknown, where: string, tally: Tally, model: ModelEnt
 
 function checkMark(holder: JsonObject, where: string, tally: Tally): Refusal | undefined {
   const { cache_control: mark } = holder;
+  const at = where === '' ? 'cache_control' : `${where}.cache_control`;
   if (!isObject(mark)) {
     return undefined;
   }
   if (mark.type !== 'ephemeral' || (mark.ttl !== undefined && mark.ttl !== '5m' && mark.ttl !== '1h')) {
-    return invalidRequest(`${where}.cache_control: Input should be of type 'ephemeral' with a ttl of '5m' or '1h'`);
+    return invalidRequest(`${at}: Input should be of type 'ephemeral' with a ttl of '5m' or '1h'`);
   }
   tally.cacheMarks += 1;
   if (mark.ttl !== '1h') {
@@ -159,7 +167,7 @@ function checkMark(holder: JsonObject, where: string, tally: Tally): Refusal | u
     return undefined;
   }
   return tally.fiveMinutesSeen
-    ? invalidRequest(`${where}.cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block.`)
+    ? invalidRequest(`${at}.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block.`)
     : undefined;
 }
 

@@ -210,6 +210,16 @@ describe('caching', () => {
     const row = await rowFor(await rig(), params({ cache_control: { type: 'ephemeral' }, ...user(shared.text) }));
     expect(usage(row, 'cache_creation_input_tokens')).toBeGreaterThan(4_096);
   });
+
+  it('a top-level cache_control is judged and counted as one on the last block, where that has none of its own', async () => {
+    const block = { type: 'text', text: 'A rule.', cache_control: { type: 'ephemeral' } };
+    const plain = { type: 'text', text: 'A question.' };
+    const refused = async (over: Parameters<typeof params>[0]): Promise<unknown> => at(await rowFor(await rig(), params(over)), 'result.error.error.message');
+    expect(await refused({ system: [block, block, block, block], cache_control: { type: 'ephemeral' }, ...user('x') })).toBe('A maximum of 4 blocks with cache_control may be provided. Found 5.');
+    expect(await refused({ system: [block], cache_control: { type: 'ephemeral', ttl: '1h' }, ...user('x') })).toMatch(/^cache_control\.ttl: a ttl='1h'/);
+    expect(await refused({ cache_control: { type: 'forever' }, ...user('x') })).toMatch(/^cache_control: Input should be/);
+    expect(await refused({ system: [block, block, block], cache_control: { type: 'ephemeral' }, messages: [{ role: 'user', content: [plain, block] }] })).toBeUndefined();
+  });
 });
 
 describe('prices', () => {
