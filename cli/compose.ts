@@ -83,16 +83,14 @@ export async function openInstallation(options: OpenOptions): Promise<Installati
   try {
     const home = await openHomeOf(options);
     closers.push(async () => await home.close());
+    const connections = new Set<Redis>();
+    closers.push(() => connections.forEach((redis) => redis.disconnect()));
     const connect = (role: Role = 'view'): Redis => {
       const redis = new Redis({ ...connectionOf(home.redis), connectionName: connectionName(config.redis.tag, role) });
       redis.on('error', (error) => log({ level: 'debug', event: 'redis.fault', subject: 'connection', detail: { error: error.name } }));
-      const closer = (): void => redis.disconnect();
-      closers.push(closer);
+      connections.add(redis);
       // A listener makes a connection for every object: one that has ended is not kept for as long as the process lives.
-      redis.once('end', () => {
-        const place = closers.indexOf(closer);
-        if (place >= 0) closers.splice(place, 1);
-      });
+      redis.once('end', () => connections.delete(redis));
       return redis;
     };
     const redis = connect();

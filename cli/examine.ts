@@ -58,9 +58,8 @@ export async function examine(options: ExamineOptions): Promise<Examination> {
     if (redis) {
       closers.push(() => redis.disconnect());
       findings.push({ check: 'redis.reachable', verdict: 'ok', detail: home.redis.kind === 'socket' ? home.redis.path : 'the named Redis answers' });
-      findings.push(...((await attempt(findings, 'redis.settings', async () => judgeRedis(await redis.info(), await fsyncOf(redis)))) ?? []));
-      const offset = await attempt(findings, 'clock.redis', async () => await redisOffset(redis));
-      if (offset !== undefined) findings.push(judgeClock('clock.redis', 'Redis', offset));
+      await look(findings, 'redis.settings', async () => judgeRedis(await redis.info(), await fsyncOf(redis)));
+      await look(findings, 'clock.redis', async () => [judgeClock('clock.redis', 'Redis', await redisOffset(redis))]);
     }
     const store = await attempt(findings, 'lake.create_only', async () => await openStore(config, Date.now()));
     if (store) {
@@ -72,10 +71,8 @@ export async function examine(options: ExamineOptions): Promise<Examination> {
     if (redis && store) {
       const keys = ledgerKeys(config.redis.tag);
       const ledger = openRedisLedger(redis, keys);
-      const current = await attempt(findings, 'ledger.current', async () => await lookAtLedger(redis, keys, ledger, store));
-      if (current) findings.push(current);
-      const workers = await attempt(findings, 'workers', async () => judgeWorkers(await waitingIn(redis, keys, ledger), (await listPeers(redis, config.redis.tag))?.filter((peer) => peer.role === 'stages').length));
-      if (workers) findings.push(workers);
+      await look(findings, 'ledger.current', async () => [await lookAtLedger(redis, keys, ledger, store)]);
+      await look(findings, 'workers', async () => [judgeWorkers(await waitingIn(redis, keys, ledger), (await listPeers(redis, config.redis.tag))?.filter((peer) => peer.role === 'stages').length)]);
       for (const model of (await attempt(findings, 'prices', async () => await waitingModels(ledger, store))) ?? []) models.add(model);
     }
     if (home) areCredentialsRefused = await lookAtProvider(findings, options, home, redis);
@@ -95,6 +92,11 @@ async function attempt<Result>(findings: Finding[], check: string, act: () => Pr
     findings.push(failureOf(check, error));
     return undefined;
   }
+}
+
+/** Adds what a look finds, or why it could not be taken. */
+async function look(findings: Finding[], check: string, act: () => Promise<readonly Finding[]>): Promise<void> {
+  findings.push(...((await attempt(findings, check, act)) ?? []));
 }
 
 function failureOf(check: string, error: unknown): Finding {

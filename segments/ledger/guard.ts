@@ -144,10 +144,15 @@ function intentOf(key: string): IntentId {
 
 /** Every run that was ever opened in this lake. */
 export async function openedRuns(store: Store): Promise<readonly RunKey[]> {
+  return await runsWith(store, 'open');
+}
+
+/** Every run of which the journal has a document of this name. */
+export async function runsWith(store: Store, name: 'open' | 'canceled'): Promise<readonly RunKey[]> {
   const runs: RunKey[] = [];
   for (const key of await keysUnder(store, 'journal/runs/')) {
-    const run = /^journal\/runs\/([^/]+)\/open\.json$/.exec(key)?.[1];
-    const known = run === undefined ? undefined : asRunKey(run);
+    const [run = '', document, ...deeper] = key.slice('journal/runs/'.length).split('/');
+    const known = document === `${name}.json` && deeper.length === 0 ? asRunKey(run) : undefined;
     if (known) runs.push(known);
   }
   return runs;

@@ -9,12 +9,12 @@
  *   W1  When this has returned, the newest word on every run, segment, doubt, limit and client that the lake had before is the ledger's.
  *   W2  A word that the ledger knows changes nothing, and an older one never undoes a newer one.
  */
-import { runCanceledKey } from '../lake.ts';
 import type { IntentId, RunKey } from '../segment.ts';
 import type { Log, Now } from '../stage.ts';
 import { readBudgets, readHolds, readTiers } from '../store/evidence.ts';
 import type { Store } from '../store/store.ts';
 import { heldByOperator } from './doubts.ts';
+import { runsWith } from './guard.ts';
 import type { HoldTarget, Ledger } from './ledger.ts';
 
 export interface WordDependencies {
@@ -32,7 +32,7 @@ export interface WordDependencies {
  */
 export async function carryOutWords(dependencies: WordDependencies): Promise<{ readonly movedClients: number }> {
   const { store, ledger } = dependencies;
-  for (const run of await canceledRuns(store)) await cancel(dependencies, run);
+  for (const run of await runsWith(store, 'canceled')) await cancel(dependencies, run);
   const { targets, doubts } = await readHolds(store);
   for (const target of targets) await hold(dependencies, target);
   for (const intent of doubts) await leave(dependencies, intent);
@@ -75,13 +75,4 @@ function nameOf(target: HoldTarget): string {
 
 function tell({ log }: WordDependencies, subject: string, word: string): void {
   log({ level: 'warn', event: 'ledger.word_carried_out', subject, detail: { word, hint: 'the lake knew it and Redis did not: it was set back, or the command was cut off' } });
-}
-
-async function canceledRuns(store: Store): Promise<readonly RunKey[]> {
-  const runs: RunKey[] = [];
-  for await (const { key } of store.list('journal/runs/')) {
-    const run = /^journal\/runs\/([^/]+)\/canceled\.json$/.exec(key)?.[1] as RunKey | undefined;
-    if (run !== undefined && key === runCanceledKey(run)) runs.push(run);
-  }
-  return runs;
 }
