@@ -45,7 +45,7 @@ export const errorKinds = {
   installation_differs: kind('refuse', 2, 'Ledger and lake belong to different installations.'),
   plan_stale: kind('refuse', 2, 'The input, the prices or the settings are no longer those of the plan.'),
   file_exists: kind('refuse', 2, 'A file that would be written is there already.'),
-  redis_unavailable: kind('stop', 2, 'Redis is not reachable or was not found.'),
+  redis_unavailable: kind('retry', 2, 'Redis is not reachable or was not found.'),
   redis_refused: kind('retry', 1, 'Redis takes no writes for now: it has no memory or no disk left, or is not the primary.'),
   redis_unfit: kind('stop', 2, 'Redis may lose or evict what the ledger has promised to keep.'),
   ledger_behind: kind('stop', 1, 'Redis has forgotten what the lake knows was done: posting now could pay twice.'),

@@ -111,7 +111,7 @@ export async function produceOnce(world: World, name: string, startedAtMs: numbe
   } catch (error) {
     if (!(error instanceof PlimsollError)) throw error;
     if (error.code === 'run_canceled') return true;
-    if (error.disposition === 'retry' || error.code === 'redis_unavailable') return false;
+    if (error.disposition === 'retry') return false;
     throw error;
   }
 }

@@ -59,6 +59,8 @@ class Trial {
   readonly #product: Product;
   readonly #stage: Stage;
   readonly #struck = new Set<string>();
+  /** How often a process was struck: one fault may strike each of them. */
+  #strikes = 0;
   readonly #points: Record<string, number> = {};
   readonly #breaches: string[] = [];
   /** Ids that a retry has sent once more, by its run key. */
@@ -90,7 +92,12 @@ class Trial {
     const last = Math.max(0, ...faults.map((fault) => ('atMs' in fault ? fault.atMs + ('forMs' in fault ? fault.forMs : 0) : 0)));
     await this.#until(() => this.#isDone() && performance.now() - workingAt > last, stormMs);
     await this.#calm();
-    const isDone = await this.#until(() => this.#isDone(), calmBoundMs);
+    // What was armed in a process that lives may still strike it, and the patience begins anew then.
+    for (let strikes = -1; strikes !== this.#strikes && !this.#isDone();) {
+      strikes = this.#strikes;
+      await this.#until(() => this.#isDone() || this.#strikes !== strikes, calmBoundMs);
+    }
+    const isDone = this.#isDone();
     if (!isDone) this.#breaches.push(`I14: not at its end ${calmBoundMs / 1000} s after the last fault: ${this.#missing()}`);
     if (isDone) await this.#after();
     await this.#end(loops, isDone);
@@ -148,6 +155,7 @@ class Trial {
 
   #noteStrike(struck: Struck, child: { kill(signal: NodeJS.Signals): boolean }): void {
     this.#struck.add(struck.id);
+    this.#strikes += 1;
     const fault = this.#schedule.faults.find(({ id }) => id === struck.id);
     if (fault?.kind !== 'strike') return;
     this.#points[fault.strike.point] = (this.#points[fault.strike.point] ?? 0) + 1;
