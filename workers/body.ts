@@ -10,6 +10,7 @@ import type { RowMarks } from '../segments/row-mark.ts';
 import type { ArchiveId } from '../segments/segment.ts';
 import { readSpoolMarks, type SpoolRange, type SpoolReader } from '../segments/store/spool.ts';
 import type { ByteRange, Store } from '../segments/store/store.ts';
+import { isDigestedAside } from './digest.ts';
 import { spoolReaderOf } from './local-spool.ts';
 
 /** Blocks of this size leave the generator; smaller ones halve the throughput of the upload (performance.md). */
@@ -21,17 +22,23 @@ const blockBytes = 1024 * 1024;
  * again.
  */
 export class BodyMemory {
-  readonly #free: Buffer<ArrayBuffer>[] = [];
+  readonly #free: Buffer[] = [];
+  readonly #isShared: boolean;
 
-  take(): Buffer<ArrayBuffer> {
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(blockBytes);
+  /** `sizeBytes`: of the body. The blocks of a large one are shared with the thread that digests them. */
+  constructor(sizeBytes: number) {
+    this.#isShared = isDigestedAside(sizeBytes);
+  }
+
+  take(): Buffer {
+    return this.#free.pop() ?? (this.#isShared ? Buffer.from(new SharedArrayBuffer(blockBytes)) : Buffer.allocUnsafeSlow(blockBytes));
   }
 
   /** Takes back a block that nobody looks at any more. */
   give(block: Uint8Array): void {
     const { buffer } = block;
     invariant(!this.#free.some((free) => free.buffer === buffer), 'a block is given back once');
-    if (buffer instanceof ArrayBuffer && buffer.byteLength === blockBytes) this.#free.push(Buffer.from(buffer));
+    if (buffer.byteLength === blockBytes) this.#free.push(Buffer.from(buffer));
   }
 }
 
@@ -40,7 +47,7 @@ export async function* archiveBody(
   store: SpoolReader & Pick<Store, 'localPath'>,
   archive: ArchiveId,
   chunks: readonly SpoolRange[],
-  memory = new BodyMemory(),
+  memory = new BodyMemory(0),
 ): AsyncGenerator<Buffer> {
   const reader = spoolReaderOf(store);
   const writer = new BlockWriter(memory, archive);

@@ -6,10 +6,11 @@
  * Invariants
  *   A1  The last byte leaves only after `mayLeave` answered true; `isReleased` is true before it leaves.
  *   A2  Whatever goes wrong earlier ends the stream with an error, so the connection dies one byte short.
+ *   A3  A block that has left is given back only when it has been digested too (D2 of `digest.ts`).
  */
-import { createHash } from 'node:crypto';
 import { invariant } from '../segments/errors.ts';
 import type { GatedBody } from './claude.ts';
+import { digestFor } from './digest.ts';
 
 const reasons = { body_differs: 'the body differs from the sealed one', lane_lost: 'the lane is lost' } as const;
 
@@ -47,25 +48,34 @@ export function gateBody(
   let isMaking = true;
   /** The block that is held back while it is not known whether another follows. */
   let last: Uint8Array | undefined;
+  /** By the memory of a block: when it has been digested. */
+  const digested = new Map<ArrayBufferLike, Promise<void>>();
   const made = async function* (): AsyncGenerator<Uint8Array> {
-    const hash = createHash('sha256');
+    const digest = digestFor(sealed.sizeBytes);
     let sent = 0;
-    for await (const block of blocks) {
-      // Digested before anything of it leaves, while it is still in the cache of the processor.
-      hash.update(block);
-      sent += block.length;
-      const before = last;
-      last = block;
+    try {
+      for await (const block of blocks) {
+        const done = digest.add(block);
+        // A digest that fails says so in its end; until then it must not count as unhandled.
+        done.catch(() => undefined);
+        digested.set(block.buffer, done);
+        await digest.room();
+        sent += block.length;
+        const before = last;
+        last = block;
+        isMaking = false;
+        if (before) yield before;
+        isMaking = true;
+      }
+      invariant(last !== undefined && last.length > 0, 'an archive has a body');
       isMaking = false;
-      if (before) yield before;
+      if (last.length > 1) yield last.subarray(0, last.length - 1);
       isMaking = true;
+      // The chunks may have changed on the disk since they were sealed: what is about to be paid for is compared.
+      if (sent !== sealed.sizeBytes || (await digest.end()) !== sealed.sha256) throw new GateShut('body_differs');
+    } finally {
+      digest.close();
     }
-    invariant(last !== undefined && last.length > 0, 'an archive has a body');
-    isMaking = false;
-    if (last.length > 1) yield last.subarray(0, last.length - 1);
-    isMaking = true;
-    // The chunks may have changed on the disk since they were sealed: what is about to be paid for is compared.
-    if (sent !== sealed.sizeBytes || hash.digest('hex') !== sealed.sha256) throw new GateShut('body_differs');
   };
   const gated = async function* (): AsyncGenerator<Uint8Array> {
     try {
@@ -82,7 +92,7 @@ export function gateBody(
   return {
     blocks: gated(),
     // The last block leaves in two parts, and the memory of the first holds the second.
-    give: (block) => (block.buffer === last?.buffer ? undefined : give(block)),
+    give: (block) => (block.buffer === last?.buffer ? undefined : void digested.get(block.buffer)?.then(() => give(block), () => undefined)),
     sizeBytes: sealed.sizeBytes,
     isReleased: () => isReleased,
     fault: () => fault,

@@ -6,7 +6,6 @@
  *   E1  The size that the ledger's counters promise is the size of the bytes; a difference stops the archive here.
  *   E2  The manifest is durable in the lake before the ledger says `sealed`.
  */
-import { createHash } from 'node:crypto';
 import { invariant, PlimsollError } from '../segments/errors.ts';
 import { sealedKey } from '../segments/lake.ts';
 import type { LedgerGuard } from '../segments/ledger/guard.ts';
@@ -19,6 +18,7 @@ import { putDocument } from '../segments/store/document.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import { archiveBody, BodyMemory } from './body.ts';
+import { digestFor } from './digest.ts';
 
 export type { SealedArchive, SealedChunkRange } from '../segments/journal.ts';
 
@@ -81,15 +81,9 @@ async function patience({ ledger, lingerMs }: SealerDependencies, archive: Archi
 async function writeManifest(dependencies: SealerDependencies, archive: ArchiveRecord): Promise<SealedArchive> {
   const { ledger, store } = dependencies;
   const chunks = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(archive.archive)));
-  const hash = createHash('sha256');
-  let sizeBytes = 0;
-  const memory = new BodyMemory();
-  for await (const block of archiveBody(store, archive.archive, chunks, memory)) {
-    hash.update(block);
-    sizeBytes += block.length;
-    memory.give(block);
-  }
-  invariant(sizeBytes === bodyBytes(archive.rows, archive.paramsBytes), `E1: ${archive.archive} has ${sizeBytes} bytes, its counters promise ${bodyBytes(archive.rows, archive.paramsBytes)}`);
+  const promisedBytes = bodyBytes(archive.rows, archive.paramsBytes);
+  const { sizeBytes, sha256 } = await digestOf(promisedBytes, (memory) => archiveBody(store, archive.archive, chunks, memory));
+  invariant(sizeBytes === promisedBytes, `E1: ${archive.archive} has ${sizeBytes} bytes, its counters promise ${promisedBytes}`);
   const sealed: SealedArchive = {
     v: 1,
     archive: archive.archive,
@@ -98,7 +92,7 @@ async function writeManifest(dependencies: SealerDependencies, archive: ArchiveR
     priority: archive.priority,
     rows: archive.rows,
     bodyBytes: sizeBytes,
-    bodySha256: hash.digest('hex'),
+    bodySha256: sha256,
     chunks,
   };
   const key = sealedKey(archive.run, archive.archive);
@@ -107,6 +101,24 @@ async function writeManifest(dependencies: SealerDependencies, archive: ArchiveR
     throw isForgotten ? await dependencies.guard.condemn('an archive was sealed that the lake has known before', key) : error;
   });
   return sealed;
+}
+
+/** Makes a body once, for its size and digest. */
+async function digestOf(promisedBytes: number, body: (memory: BodyMemory) => AsyncIterable<Buffer>): Promise<{ readonly sizeBytes: number; readonly sha256: string }> {
+  const memory = new BodyMemory(promisedBytes);
+  const digest = digestFor(promisedBytes);
+  let sizeBytes = 0;
+  try {
+    for await (const block of body(memory)) {
+      sizeBytes += block.length;
+      // A digest that fails says so in its end; the block is then never filled again.
+      digest.add(block).then(() => memory.give(block), () => undefined);
+      await digest.room();
+    }
+    return { sizeBytes, sha256: await digest.end() };
+  } finally {
+    digest.close();
+  }
 }
 
 /** The chunks of an archive with the index of their first row; the order is the order of admission. */

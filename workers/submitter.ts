@@ -182,7 +182,7 @@ class Submitter {
       return this.#notReached(error);
     }
     this.#unsent.delete(intent);
-    const memory = new BodyMemory();
+    const memory = new BodyMemory(sizeBytes);
     const mayLeave = async (): Promise<boolean> => {
       // Asked of the ledger, not of this process's memory: it may have slept past its lease (S2).
       if (signal.aborted || !(await ledger.sendIntent(intent, owner, now()))) return false;

@@ -7,7 +7,8 @@ import { fetchWith } from '../../workers/upload.ts';
 import { closeServers, serve } from '../own-server.ts';
 
 const blockBytes = 256 * 1024;
-const blocks = Array.from({ length: 40 }, (_, place) => Uint8Array.from(Buffer.alloc(blockBytes, place)));
+/** Shared, as those of every body are that is large enough to be digested on a thread. */
+const blocks = Array.from({ length: 40 }, (_, place) => new Uint8Array(new SharedArrayBuffer(blockBytes)).fill(place));
 const whole = Buffer.concat(blocks);
 const sealed = { sizeBytes: whole.length, sha256: createHash('sha256').update(whole).digest('hex') };
 

@@ -21,7 +21,7 @@ const target = argument(1);
 const prepared = JSON.parse(await readFile(`${lake}/archive.json`, 'utf8')) as Prepared;
 const store = await openFolderStore(lake, Date.now());
 const { ranges, rows, bodyBytes: sizeBytes, bodySha256: sha256 } = prepared;
-const memory = new BodyMemory();
+const memory = new BodyMemory(sizeBytes);
 const blocks = archiveBody(store, prepared.archive as ArchiveId, ranges, memory);
 
 const startMs = begin();
