@@ -26,6 +26,7 @@ export function applyCommand(exit: (code: ExitCode) => void): Command {
     .addHelpText('after', `\nExample:\n  plimsoll plan invoices.jsonl --out plan.json && plimsoll apply plan.json --run-key nightly-2026-11-21\n\n${runExitCodes}`)
     .action(async (path: string, options: ApplyOptions) => {
       const plan = parsePlan(await readPlan(path), path);
+      if (plan.refused) throw new PlimsollError('input_rejected', { message: `this plan queues nothing: ${plan.refused.message}`, where: path, hint: `Mend the lines that it lists under rejects, then plan anew: plimsoll plan ${plan.source} --out ${path}` });
       const { topic, priority, client, model, maxTokens, strict, maxBadRows } = plan.flags;
       const given = { topic, priority, client, model, maxTokens, strict, maxBadRows };
       const merged = { ...options, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) } as RunOptions;

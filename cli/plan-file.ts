@@ -91,12 +91,28 @@ export interface PlanFlags {
   readonly maxBadRows?: string | undefined;
 }
 
-/** The document that `plan --json` prints and `plan --out` writes. `source` is an absolute path, or `-`. */
+/** Why a run of a source would queue nothing, as `run` and `enqueue` would say it; undefined: it would queue the good lines. */
+export function refusalOf({ source, accepted, rejected, rejects, isBoundBroken }: Survey, { strict, maxBadRows }: PlanFlags): PlimsollError | undefined {
+  const [first] = rejects;
+  if (!isBoundBroken || !first) return undefined;
+  const bound = strict === true ? '--strict' : `--max-bad-rows ${maxBadRows ?? ''}`;
+  return new PlimsollError('input_rejected', {
+    message: `${rejected} of ${accepted + rejected} lines of ${source} are bad, more than ${bound} allows; nothing would be queued`,
+    where: `${first.source_uri ?? source}:${first.line}${first.column === undefined ? '' : `:${first.column}`}`,
+    hint: `That place is the first of them; --json and --out list ${rejected > rejects.length ? `the first ${rejects.length}` : 'every one'}. Mend them, or ${strict === true ? 'leave --strict out' : 'allow more with --max-bad-rows'}.`,
+  });
+}
+
+/**
+ * The document that `plan --json` prints and `plan --out` writes. `source` is an absolute path, or `-`. Where it is
+ * `refused`, rows, batches, tokens and costs are what the good lines alone would come to.
+ */
 export function planDocument(survey: Survey, source: string, cutSha256: string, flags: PlanFlags, config: Pick<Config, 'archive'>, budgets: readonly Budget[], warnings: readonly string[] = []) {
   const { total, own } = batchesOf(survey.segments, config.archive);
   const sum = (of: (each: SegmentSurvey) => number): number => survey.segments.reduce((all, each) => all + of(each), 0);
   const expected = sum((each) => each.microUsdExpected);
   const bound = sum((each) => each.microUsdMax);
+  const refusal = refusalOf(survey, flags);
   return {
     v: 1,
     source,
@@ -104,9 +120,14 @@ export function planDocument(survey: Survey, source: string, cutSha256: string, 
     price_version: survey.priceVersion,
     settings_sha256: cutSha256,
     flags,
+    /** Nothing would be queued, and `apply` refuses the plan; null: it may be applied. */
+    refused: refusal ? { code: refusal.code, message: refusal.message, where: refusal.where ?? null } : null,
     accepted: survey.accepted,
     rejected: survey.rejected,
     rejected_by_code: survey.rejectedByCode,
+    /** The first bad lines in the order of the source, and how many more there are. */
+    rejects: survey.rejects,
+    rejects_unlisted: survey.rejected - survey.rejects.length,
     batches: total + survey.primers,
     tokens_expected: sum((each) => each.tokensExpected),
     tokens_max: sum((each) => each.tokensMax),
@@ -132,6 +153,7 @@ const planSchema = z.object({
   source: z.string(),
   input: z.object({ bytes: z.int(), rows: z.int(), sha256: z.string() }),
   price_version: z.string(),
+  refused: z.object({ message: z.string() }).nullish(),
   settings_sha256: z.string(),
   flags: z.object({
     topic: z.string().optional(), priority: z.string().optional(), client: z.string().optional(), model: z.string().optional(),

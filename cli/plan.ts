@@ -3,13 +3,13 @@ import { Command } from 'commander';
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pricesInForce } from '../config/prices.ts';
-import { survey, termsUnder, type Survey } from '../producers/producer.ts';
-import { cutSha256 } from '../producers/settings.ts';
+import { survey, termsUnder, type ProducerSettings, type Survey } from '../producers/producer.ts';
+import { cutSha256, isBoundBroken } from '../producers/settings.ts';
 import { errnoOf, PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { readDecisionsSet } from './decisions-set.ts';
 import { judgeModels } from './fitness.ts';
 import { configOf, withCommon, withSource, type CommonOptions, type SourceOptions } from './options.ts';
-import { planDocument, type BudgetVerdict } from './plan-file.ts';
+import { planDocument, refusalOf, type BudgetVerdict } from './plan-file.ts';
 import { producerSettings, sourceOf } from './source.ts';
 import { countOf, countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 import { tierBudgets } from './tiers.ts';
@@ -23,7 +23,7 @@ export function planCommand(exit: (code: ExitCode) => void): Command {
   return withCommon(withSource(new Command('plan')))
     .description('Say what a file of prompts would become and cost. Nothing is sent, nothing is queued.')
     .option('--out <plan.json>', 'write the plan, for plimsoll apply')
-    .addHelpText('after', '\nExamples:\n  plimsoll plan invoices.jsonl\n  plimsoll plan invoices.jsonl --out plan.json && plimsoll apply plan.json --run-key nightly-2026-11-21\n\nExit codes: 0 every line is good, 2 usage, configuration or source, 3 some lines would be rejected')
+    .addHelpText('after', '\nBeyond the bound of --strict or --max-bad-rows nothing would be queued: the plan says so, and apply refuses it. With --json and\n--out it lists the first 1,000 bad lines with line, column, code and message, never their text.\n\nExamples:\n  plimsoll plan invoices.jsonl\n  plimsoll plan invoices.jsonl --strict --json | jq .rejects\n  plimsoll plan invoices.jsonl --out plan.json && plimsoll apply plan.json --run-key nightly-2026-11-21\n\nExit codes: 0 every line is good, 2 usage, configuration or source, or more bad lines than --strict or --max-bad-rows allow, 3 some lines would be rejected')
     .action(async (file: string, options: PlanOptions) => exit(await plan(file, options)));
 }
 
@@ -40,10 +40,14 @@ async function plan(file: string, options: PlanOptions): Promise<ExitCode> {
   const budgets = [...set, ...ofTiers];
   const modelWarnings = judgeModels(found.models, settings.price, Date.now()).filter((each) => each.verdict !== 'ok' && found.models.length > 0).map((each) => each.detail);
   const { topic, priority, client, model, maxTokens, strict, maxBadRows } = options;
-  const document = planDocument(found, /^(?:-|s3:\/\/.*)$/.test(file) ? file : resolve(file), cutSha256(settings), { topic, priority, client, model, maxTokens, strict, maxBadRows }, config, budgets, [...modelWarnings, ...(warning === undefined ? [] : [warning])]);
+  const flags = { topic, priority, client, model, maxTokens, strict, maxBadRows };
+  const document = planDocument(found, /^(?:-|s3:\/\/.*)$/.test(file) ? file : resolve(file), cutSha256(settings), flags, config, budgets, [...modelWarnings, ...(warning === undefined ? [] : [warning]), ...quotaWarnings(found, settings)]);
   if (options.out !== undefined) await save(options.out, document);
   if (options.json) printJson(document);
   else show(found, document);
+  const refusal = refusalOf(found, flags);
+  // As run and enqueue end; the file is written all the same, so that an older plan is not applied in its place.
+  if (refusal) throw refusal;
   if (options.out !== undefined && !options.quiet) tell(`The plan is in ${options.out}. Next: plimsoll apply ${options.out} --run-key KEY`);
   return found.rejected > 0 ? 3 : 0;
 }
@@ -56,7 +60,20 @@ async function save(path: string, document: object): Promise<void> {
   }
 }
 
+/** Who is over a rate that refuses is only known when a run comes in; its lines then count as bad ones. */
+function quotaWarnings(found: Survey, settings: ProducerSettings): readonly string[] {
+  const over = found.clients.reduce((sum, client) => sum + (client.over?.kind === 'refuse' ? client.over.rows : 0), 0);
+  if (found.isBoundBroken || !isBoundBroken(settings, found.rejected + over, found.accepted + found.rejected, true)) return [];
+  return [`${countOf(over, 'request')} of clients over a rate of their tier would count as bad, and nothing at all would be queued under ${settings.isStrict ? '--strict' : '--max-bad-rows'}`];
+}
+
 function show(found: Survey, document: ReturnType<typeof planDocument>): void {
+  if (document.refused) {
+    for (const warning of document.warnings) print(`warning: ${warning}\n`);
+    showRejects(found, 'is bad', 'are bad');
+    print(`\nPlan: ${document.refused.message}. The first: ${document.refused.where ?? found.source}`);
+    return;
+  }
   if (found.segments.length > 0) print(tableText(['segment', 'rows', 'full batches', 'tokens expected', 'tokens at most', 'cost expected', 'cost at most'], [
     ...found.segments.map((each, index) => [
       each.segment, countText(each.rows), String(document.segments[index]?.full_batches ?? 0), countText(each.tokensExpected), countText(each.tokensMax), dollarText(each.microUsdExpected), dollarText(each.microUsdMax),
@@ -67,14 +84,19 @@ function show(found: Survey, document: ReturnType<typeof planDocument>): void {
   for (const quota of document.quotas) print(`\n${quotaText(quota)}`);
   for (const warning of document.warnings) print(`\nwarning: ${warning}`);
   if (found.rejected > 0) {
-    print(`\n${countOf(found.rejected, 'line')} would be rejected: ${Object.entries(found.rejectedByCode).map(([code, count]) => `${code} ${countText(count)}`).join(', ')}`);
-    for (const message of found.rejectMessages) print(`  ${message}`);
-    if (found.rejected > found.rejectMessages.length) print(`  … and ${countText(found.rejected - found.rejectMessages.length)} more`);
+    print('');
+    showRejects(found, 'would be rejected', 'would be rejected');
   }
   const sum = (of: (each: (typeof found.segments)[number]) => number): number => found.segments.reduce((all, each) => all + of(each), 0);
   const marked = sum((each) => each.rowsMarked);
   if (marked > 0) print(`\n${cacheText(marked, found.primers, sum((each) => each.microUsdSavedExpected), document.cache.hits_expected_permille)}`);
   print(`\nPlan: ${countOf(found.accepted, 'request')} in ${countOf(document.batches, 'batch')}, est. ${dollarText(sum((each) => each.microUsdExpected))} (max ${dollarText(sum((each) => each.microUsdMax))}), ${countOf(found.rejected, 'line')} rejected.`);
+}
+
+function showRejects({ rejected, rejectedByCode, rejectMessages }: Survey, one: string, many: string): void {
+  print(`${countOf(rejected, 'line')} ${rejected === 1 ? one : many}: ${Object.entries(rejectedByCode).map(([code, count]) => `${code} ${countText(count)}`).join(', ')}`);
+  for (const message of rejectMessages) print(`  ${message}`);
+  if (rejected > rejectMessages.length) print(`  … and ${countText(rejected - rejectMessages.length)} more`);
 }
 
 function cacheText(rowsMarked: number, primers: number, microUsdSaved: number, hitsPermille: number): string {

@@ -22,7 +22,7 @@ import { createGunzip, createGzip } from 'node:zlib';
 import { invariant, PlimsollError } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
 import type { Store } from '../segments/store/store.ts';
-import type { Fault } from './faults.ts';
+import type { Fault, FaultCode } from './faults.ts';
 import { keptBytes } from './lines.ts';
 import type { Line } from './lines.ts';
 import { appendScratch, createScratch } from './scratch-file.ts';
@@ -40,6 +40,29 @@ export function columnOf(line: Uint8Array, at: number): number {
 export function faultMessage(uri: string, line: Line, found: Fault): string {
   const column = found.at === undefined ? '' : `:${columnOf(line.bytes, found.at)}`;
   return `${line.origin?.uri ?? uri}:${line.origin?.row ?? line.row}${column}: ${found.problem}`;
+}
+
+/** One refused line as a plan lists it: where it is and what is wrong with it, without a byte of it. */
+export interface RejectedLine {
+  /** 1-based, in the source; in its object where a source is made of objects, which `source_uri` then names. */
+  readonly line: number;
+  /** In characters from 1, where it helps. */
+  readonly column?: number;
+  readonly code: FaultCode;
+  /** `file:line[:column]: problem`. */
+  readonly message: string;
+  readonly source_uri?: string;
+}
+
+/** What a plan lists of a line. */
+export function rejectedLine(uri: string, line: Line, found: Fault): RejectedLine {
+  return {
+    line: line.origin?.row ?? line.row,
+    ...(found.at === undefined ? {} : { column: columnOf(line.bytes, found.at) }),
+    code: found.code,
+    message: faultMessage(uri, line, found),
+    ...(line.origin && { source_uri: line.origin.uri }),
+  };
 }
 
 /** The row that stands in the rejects file. */

@@ -13,9 +13,10 @@ import { asideOf, Intake } from './intake.ts';
 import type { JudgedLine, Verdict } from './intake.ts';
 import { LineReader } from './lines.ts';
 import type { Line } from './lines.ts';
-import { faultMessage } from './rejects.ts';
+import { rejectedLine } from './rejects.ts';
+import type { RejectedLine } from './rejects.ts';
 import type { FaultCode } from './faults.ts';
-import { intakeRules } from './settings.ts';
+import { intakeRules, isBoundBroken } from './settings.ts';
 import type { ProducerSettings } from './settings.ts';
 import { readSource, sourceUri } from './source.ts';
 import type { SourceLocation } from './source.ts';
@@ -55,6 +56,10 @@ export interface Survey {
   readonly rejectedByCode: Readonly<Partial<Record<FaultCode, number>>>;
   /** The first rejects of each code, as people read them: `file:line:column: problem`. */
   readonly rejectMessages: readonly string[];
+  /** The first rejects, in the order of the source, {@link rejectsListedMax} at most. */
+  readonly rejects: readonly RejectedLine[];
+  /** Whether the rejects are more than the settings bear, so that a run of this source would queue nothing. */
+  readonly isBoundBroken: boolean;
 }
 
 /** How much of `max_tokens` an answer is taken to use until a topic is calibrated, in thousandths. */
@@ -64,6 +69,8 @@ export const outputExpectedPermille = 500;
  * run side by side, so hits are best effort, and 30 to 98 % are reported (claude-batches.md 5).
  */
 export const cacheHitsExpectedPermille = 800;
+/** A file of nothing but bad lines must not make a plan of its own size; the rejects file of a run has all of them. */
+export const rejectsListedMax = 1_000;
 const messagesMax = 20;
 /** One mistake in every line is one mistake: the other kinds must not drown in it. */
 const messagesOfCodeMax = 5;
@@ -90,6 +97,7 @@ export async function survey(source: SourceLocation, settings: ProducerSettings,
   const clients = new ClientTallies(settings.terms);
   const rejectedByCode: Partial<Record<FaultCode, number>> = {};
   const rejectMessages: string[] = [];
+  const rejects: RejectedLine[] = [];
   const uri = sourceUri(source);
   const models = new Set<string>();
   const prefixes = new Set<string>();
@@ -106,11 +114,18 @@ export async function survey(source: SourceLocation, settings: ProducerSettings,
     rejected += 1;
     const ofCode = (rejectedByCode[verdict.fault.code] ?? 0) + 1;
     rejectedByCode[verdict.fault.code] = ofCode;
-    if (ofCode <= messagesOfCodeMax && rejectMessages.length < messagesMax) rejectMessages.push(faultMessage(uri, line, verdict.fault));
+    const isTold = ofCode <= messagesOfCodeMax && rejectMessages.length < messagesMax;
+    if (!isTold && rejects.length >= rejectsListedMax) return;
+    const reject = rejectedLine(uri, line, verdict.fault);
+    if (isTold) rejectMessages.push(reject.message);
+    if (rejects.length < rejectsListedMax) rejects.push(reject);
   });
   if (accepted + rejected === 0) throw emptySource(uri);
   const segments = [...tallies].map(([segment, tally]) => finish(segment, tally)).sort((a, b) => (a.segment < b.segment ? -1 : 1));
-  return { source: uri, input, priceVersion: settings.price.version, accepted, rejected, primers: prefixes.size, models: [...models].sort(), segments, clients: clients.finish(), rejectedByCode, rejectMessages };
+  return {
+    source: uri, input, priceVersion: settings.price.version, accepted, rejected, primers: prefixes.size, models: [...models].sort(), segments, clients: clients.finish(),
+    rejectedByCode, rejectMessages, rejects, isBoundBroken: isBoundBroken(settings, rejected, accepted + rejected, true),
+  };
 }
 
 /** Reads a source from end to end and hands every line that is not blank to `visit`, with its verdict. */

@@ -70,6 +70,22 @@ describe('bounds and broken files', () => {
     expect(refused.stderr).toContain('[input_rejected]');
   });
 
+  it('a plan under --strict says that nothing would be queued, ends like the run, and cannot be applied', async () => {
+    const args = ['plan', source, '--strict', '--model', 'claude-haiku-4-5', '--max-tokens', '16'];
+    const told = await world.run(args);
+    expect(told).toMatchObject({ code: 2 });
+    expect(told.stderr).toContain('[input_rejected]');
+    expect(told.stdout.trimEnd().split('\n').at(-1)).toBe(`Plan: 19 of 20 lines of ${source} are bad, more than --strict allows; nothing would be queued. The first: ${source}:2:11`);
+    expect(told.stdout).not.toMatch(/would be rejected|segment +rows|\$/);
+    const path = join(world.folder, 'plan.json');
+    const planned = await world.run([...args, '--json', '--out', path]);
+    expect(planned).toMatchObject({ code: 2 });
+    expect(JSON.parse(planned.stdout)).toMatchObject({ refused: { code: 'input_rejected', where: `${source}:2:11` }, rejects: badLines.map(({ code }, index) => ({ line: index + 2, code })), rejects_unlisted: 0 });
+    const applied = await world.run(['apply', path, '--run-key', 'planned']);
+    expect(applied).toMatchObject({ code: 2, stdout: '' });
+    expect(applied.stderr).toMatch(/this plan queues nothing: 19 of 20 lines[\s\S]*\[input_rejected\]/);
+  });
+
   it('a refused file leaves no run behind', async () => {
     const status = JSON.parse((await world.run(['status', '--json'])).stdout) as { runs: { run_key: string }[] };
     expect(status.runs.map((run) => run.run_key)).toEqual(['bad']);
