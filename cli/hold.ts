@@ -1,7 +1,7 @@
 /** `hold` and `resume`: an operator stops a segment or a run, and lets it go again. */
 import { Command } from 'commander';
-import type { ExitCode } from '../segments/errors.ts';
-import type { HoldTarget } from '../segments/ledger/ledger.ts';
+import { PlimsollError, type ExitCode } from '../segments/errors.ts';
+import type { HoldTarget, Ledger } from '../segments/ledger/ledger.ts';
 import { journalHold } from '../segments/store/decisions.ts';
 import { enterDecision } from './guard.ts';
 import { findTarget } from './names.ts';
@@ -15,16 +15,19 @@ export function holdCommand(exit: (code: ExitCode) => void): Command {
   return withCommon(new Command('hold'))
     .description('Stop a segment or a run: what waits stays where it is until it is resumed.')
     .argument('<segment|run>', targetArgument)
-    .addHelpText('after', '\nWhat the provider has goes on and is exported. Of a segment, what is packed already is still sent; of a run, what is\nsealed waits too.\n\nExamples:\n  plimsoll hold invoices.8k.low\n  plimsoll hold nightly-2026-11-21\n\nExit codes: 0 held (also when it was held before), 2 no such segment or run')
+    .addHelpText('after', '\nWhat the provider has goes on and is exported. Of a segment, what is packed already is still sent; of a run, what is\nsealed waits too.\n\nExamples:\n  plimsoll hold invoices.8k.low\n  plimsoll hold nightly-2026-11-21\n\nExit codes: 0 held (also when it was held before), 2 no such segment or run, or the run has ended')
     .action(async (name: string, options: CommonOptions) => {
       exit(
         await withInstallation(options, 'words', async (installation) => {
           await enterDecision(installation);
           const { ledger, store, wake, now } = installation;
           const target = await findTarget(ledger, name, now());
+          await assertGoesOn(ledger, target);
           // The journal first: what is held must still be held when the ledger is rebuilt.
           await journalHold(store, target, true, now());
           const isNew = await ledger.hold(target, now());
+          // A run may have ended in between; then the ledger has not held it, and nobody will who reads the journal.
+          if (!isNew) await assertGoesOn(ledger, target);
           await wake.wake({ stage: 'pack', entity: 'all', epoch: now() });
           if (options.json) printJson({ ...namesOf(target), state: 'held', is_new: isNew });
           else if (!options.quiet) tell(`${textOf(target)} is held${isNew ? '' : ' (it was before)'}. Let it go: plimsoll resume ${plainOf(target)}`);
@@ -32,6 +35,13 @@ export function holdCommand(exit: (code: ExitCode) => void): Command {
         }),
       );
     });
+}
+
+/** A segment may get work at any time; a run that has ended never does. @throws PlimsollError `run_ended` */
+async function assertGoesOn(ledger: Pick<Ledger, 'readRun'>, target: HoldTarget): Promise<void> {
+  const run = target.kind === 'run' ? await ledger.readRun(target.run) : undefined;
+  if (run?.state !== 'complete' && run?.state !== 'canceled') return;
+  throw new PlimsollError('run_ended', { message: `the run ${run.run} has ended (${run.state}): there is nothing left of it to hold`, where: run.run, hint: 'What is still to come is held by its segment, or by its own run: plimsoll status' });
 }
 
 /** The `resume` verb. */

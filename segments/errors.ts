@@ -31,6 +31,7 @@ export const errorKinds = {
   run_busy: kind('retry', 1, 'Another producer is ingesting the same run.'),
   run_unknown: kind('refuse', 2, 'No run has this key.'),
   run_unfinished: kind('retry', 6, 'The run has not ended yet, and the command needs one that has.'),
+  run_ended: kind('refuse', 2, 'The run has ended, so nothing of it is left to be held.'),
   run_canceled: kind('stop', 1, 'The run was canceled.'),
   segment_unknown: kind('refuse', 2, 'No segment or topic has this name.'),
   nothing_held: kind('refuse', 2, 'Nothing of the segment is held, so there is nothing to plan anew.'),

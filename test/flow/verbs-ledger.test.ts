@@ -143,11 +143,14 @@ describe('hold and resume', () => {
     expect(await world.ledger.readRun(runB)).toBeUndefined();
   });
 
-  it('a hold of a run ends with the run', async () => {
+  it('a hold of a run ends with the run, and is not begun again by the same word', async () => {
     await world.ledger.hold({ kind: 'run', run: runA }, nowMs);
     await world.ledger.cancelRun(runA, 1_000, nowMs);
     await world.ledger.completeRun({ run: runA, result: 'partial', event: {}, nowMs });
     expect(await world.ledger.listStops(nowMs)).toEqual([]);
+    const before = await snapshot(world);
+    expect(await world.ledger.hold({ kind: 'run', run: runA }, nowMs)).toBe(false);
+    expect(await snapshot(world)).toEqual(before);
   });
 
   it('a resume does not overrule a budget of tokens, and says so', async () => {

@@ -142,6 +142,15 @@ describe('a run that is planned, applied, replayed and retried', () => {
     expect(JSON.parse(resumed.stdout)).toMatchObject({ segment: 'invoices.8k.high', state: 'flowing', ended: ['operator'] });
   });
 
+  it('hold refuses a run that has ended, and writes nothing of it down', async () => {
+    const before = digests(world.lake);
+    const refused = await world.run(['hold', 'main', '--json']);
+    expect(refused).toMatchObject({ code: 2, stdout: '' });
+    expect(refused.stderr).toMatch(/the run main has ended \(complete\): there is nothing left of it to hold[\s\S]*\[run_ended\]/);
+    expect(digests(world.lake)).toEqual(before);
+    expect((JSON.parse((await world.run(['status', '--json'])).stdout) as { stops: unknown[] }).stops).toEqual([]);
+  });
+
   it('init writes commented settings and their schema, refuses to overwrite, and config shows where each value comes from', async () => {
     const written = await world.run(['init', world.folder, '--json']);
     expect(written.code, written.stderr).toBe(0);
