@@ -10,7 +10,7 @@ import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { auditKey } from '../segments/lake.ts';
 import type { ArchiveId } from '../segments/segment.ts';
 import type { Installation } from './compose.ts';
-import { withCommon, withInstallation, type CommonOptions } from './options.ts';
+import { groupExitCodes, withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { printJson, tell } from './terminal.ts';
 
 interface VerifyOptions extends CommonOptions {
@@ -19,7 +19,9 @@ interface VerifyOptions extends CommonOptions {
 
 /** The `archive` verb with `verify`. */
 export function archiveCommand(exit: (code: ExitCode) => void): Command {
-  const archive = new Command('archive').description('Look into audit archives.');
+  const archive = new Command('archive')
+    .description('Look into audit archives.')
+    .addHelpText('after', `\nExample:\n  plimsoll archive verify 7f3a91c2ab-000012\n\n${groupExitCodes}`);
   withCommon(archive.command('verify'))
     .description('Prove that an audit archive is what was sent and answered.')
     .argument('<file>', 'a zip file of audit/, or the id of an archive in the lake')

@@ -8,7 +8,7 @@ import { journalBudget } from '../segments/store/decisions.ts';
 import { accountsShown, budgetOf } from './budget-accounts.ts';
 import { enterDecision } from './guard.ts';
 import { overrunOf, overrunsOf, overrunText } from './overrun.ts';
-import { withCommon, withInstallation, type CommonOptions } from './options.ts';
+import { groupExitCodes, withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 import { microUsdToUsd } from '../segments/price.ts';
 import { isCalendarUnit } from '../segments/window.ts';
@@ -25,7 +25,9 @@ interface SetOptions extends CommonOptions {
 
 /** The `budget` verb with `set` and `show`. */
 export function budgetCommand(exit: (code: ExitCode) => void): Command {
-  const budget = new Command('budget').description('Set and show budgets.');
+  const budget = new Command('budget')
+    .description('Set and show budgets.')
+    .addHelpText('after', `\nA budget in the configuration (budgets) holds until one is set here.\n\nExamples:\n  plimsoll budget set topic:invoices --usd 5\n  plimsoll budget show\n\n${groupExitCodes}`);
   withCommon(budget.command('set'))
     .description('Set the limits of a target; what it holds flows again where there is room.')
     .argument('<target>', 'all, topic:NAME, client:NAME or segment:TOPIC.CLASS.PRIORITY')

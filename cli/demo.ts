@@ -7,7 +7,7 @@ import type { Installation } from './compose.ts';
 import { dependencyFolder, generateDocuments, linesOf, readDocuments, type Document } from './corpus.ts';
 import { viewDocument } from './follow.ts';
 import { configOf, runKeyOf, withCommon, withInstallation, type CommonOptions } from './options.ts';
-import { workRun } from './run.ts';
+import { runExitCodes, workRun } from './run.ts';
 import { producerSettings } from './source.ts';
 import { countText, dollarText, print, printJson, tableText, tell } from './terminal.ts';
 import { exitOf, type RunEnd } from './work-run.ts';
@@ -26,7 +26,7 @@ export function demoCommand(exit: (code: ExitCode) => void): Command {
     .description('Run the whole pipeline on the documents of your own node_modules, against the simulator.')
     .option('--prompts <n>', 'add generated documents up to this many prompts')
     .option('--seed <n>', 'seed of the generated documents', '1')
-    .addHelpText('after', '\nExamples:\n  plimsoll demo\n  plimsoll demo --prompts 100000')
+    .addHelpText('after', `\nIt costs nothing: the simulator of the home answers. The same documents again are the same run, and nothing is submitted.\n\nExamples:\n  plimsoll demo\n  plimsoll demo --prompts 100000 --seed 7\n\n${runExitCodes}`)
     .action(async (options: DemoOptions) => {
       const wanted = options.prompts === undefined ? 0 : naturalOf(options.prompts, '--prompts');
       const seed = naturalOf(options.seed, '--seed');

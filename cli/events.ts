@@ -6,7 +6,7 @@ import { isWanted, openSinks } from '../exporters/sinks.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import type { CloudEvent } from '../segments/event.ts';
 import { asRunKey, type RunKey } from '../segments/segment.ts';
-import { withCommon, withInstallation, type CommonOptions } from './options.ts';
+import { groupExitCodes, withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { interruptSignal } from './interrupt.ts';
 import type { Installation } from './compose.ts';
 import { printJson, tell } from './terminal.ts';
@@ -24,14 +24,16 @@ interface ReplayOptions extends CommonOptions {
 
 const lookEveryMs = 250;
 
-/** The `events` verb with `tail`. */
+/** The `events` verb with `tail` and `replay`. */
 export function eventsCommand(exit: (code: ExitCode) => void): Command {
-  const events = new Command('events').description('Read the events that consumers wake on.');
+  const events = new Command('events')
+    .description('Read the events that consumers wake on, or send them again.')
+    .addHelpText('after', `\nExamples:\n  plimsoll events tail --follow\n  plimsoll events replay --run nightly-2026-11-21\n\n${groupExitCodes}`);
   withCommon(events.command('tail'))
     .description('Print events as CloudEvents, one JSON document per line, oldest first.')
     .option('--after <sequence>', 'only events after this sequence number', '0')
     .option('--follow', 'wait for more until interrupted')
-    .addHelpText('after', '\nExamples:\n  plimsoll events tail\n  plimsoll events tail --after 12 --follow')
+    .addHelpText('after', '\nExamples:\n  plimsoll events tail\n  plimsoll events tail --after 12 --follow | jq -r .type\n\nExit codes: 0 ok (also when --follow was interrupted), 2 usage, configuration or Redis')
     .action(async (options: TailOptions) => {
       const after = sequenceOf(options.after);
       exit(

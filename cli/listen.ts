@@ -22,7 +22,7 @@ export function listenCommand(exit: (code: ExitCode) => void): Command {
     .option('--model <model>', 'model of prompts in the short shape')
     .option('--max-tokens <n>', 'max_tokens of prompts in the short shape')
     .option('--until-empty', 'end when the queue is empty')
-    .addHelpText('after', '\nThe queue and the places that may be read come from the configuration: listen.queue and listen.sources.\n\nExample:\n  plimsoll listen --topic invoices   # in one terminal\n  plimsoll work                      # in another')
+    .addHelpText('after', '\nThe queue and the places that may be read come from the configuration: listen.queue and listen.sources. What\nhappens to each message is logged to standard error.\n\nExamples:\n  plimsoll listen --topic invoices   # in one terminal\n  plimsoll work                      # in another\n  plimsoll listen --until-empty\n\nExit codes: 0 stopped by Ctrl-C or SIGTERM, or the queue is empty, 1 the ledger is behind the lake (plimsoll recover), or with\n--until-empty the queue cannot be read, 2 usage, configuration or Redis')
     .action(async (options: ListenOptions) => {
       const config = configOf(options);
       const { queue: queueUrl, sources, visibilityMs, concurrency } = config.listen;

@@ -27,6 +27,9 @@ export interface SourceOptions {
   readonly maxBadRows?: string;
 }
 
+/** What the page of a verb says that is nothing without one of its own verbs. */
+export const groupExitCodes = 'Exit codes: 0 ok, 2 usage; the --help of each command names its own';
+
 /** Adds what every verb understands. */
 export function withCommon(command: Command): Command {
   return command

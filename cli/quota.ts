@@ -4,7 +4,7 @@ import { clientPattern } from '../config/budget.ts';
 import { isoTime } from '../exporters/encode.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { readTierHistory } from '../segments/store/decisions.ts';
-import { configOf, withCommon, withInstallation, type CommonOptions } from './options.ts';
+import { configOf, groupExitCodes, withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { moveClient } from './quota-set.ts';
 import { showClients } from './quota-show.ts';
 import { suggestTier } from './quota-suggest.ts';
@@ -25,7 +25,9 @@ const exitCodes = 'Exit codes: 0 ok, 2 usage, configuration or Redis';
 
 /** The `quota` verb with `set`, `show`, `history` and `suggest`. */
 export function quotaCommand(exit: (code: ExitCode) => void): Command {
-  const quota = new Command('quota').description('Set, show and explain the tiers of clients.');
+  const quota = new Command('quota')
+    .description('Set, show and explain the tiers of clients.')
+    .addHelpText('after', `\nExamples:\n  plimsoll quota show\n  plimsoll quota suggest etl\n  plimsoll quota set etl --tier internal --by ada --reason "pilot went well, ticket 4711"\n\n${groupExitCodes}`);
   withCommon(quota.command('set'))
     .description('Move a client to another tier; who, when and why are kept.')
     .argument('<client>', 'the client')

@@ -30,7 +30,7 @@ export function withWork(command: Command): Command {
     .option('--simulate', 'use the simulator of the home instead of the provider');
 }
 
-export const runExitCodes = 'Exit codes: 0 all rows good, 2 usage or input, 3 some rows failed, 4 credentials, 5 held by a budget or an operator, 6 not finished, 130 interrupted';
+export const runExitCodes = 'Exit codes: 0 all rows good, 1 failed (the message says why), 2 usage or input, 3 some rows failed, 4 credentials, 5 held by a budget or an operator, 6 not finished, 130 interrupted';
 
 /** The `run` verb. */
 export function runCommand(exit: (code: ExitCode) => void): Command {
@@ -48,7 +48,7 @@ export function runCommand(exit: (code: ExitCode) => void): Command {
 export function enqueueCommand(exit: (code: ExitCode) => void): Command {
   return withCommon(withRunKey(withSource(new Command('enqueue'))))
     .description('Queue a file of prompts and return; workers do the rest.')
-    .addHelpText('after', '\nExample:\n  plimsoll enqueue invoices.jsonl --run-key nightly-2026-11-21 && plimsoll work\n\nExit codes: 0 all rows queued, 2 usage or input, 3 queued but some lines were rejected, 130 interrupted')
+    .addHelpText('after', '\nExample:\n  plimsoll enqueue invoices.jsonl --run-key nightly-2026-11-21 && plimsoll work\n\nExit codes: 0 all rows queued, 1 failed (the message says why), 2 usage or input, 3 queued but some lines were rejected, 130 interrupted')
     .action(async (file: string, options: RunOptions) => {
       const config = configOf(options);
       exit(

@@ -18,7 +18,7 @@ const EXIT_USAGE = 2;
 /** The subcommand. Data (the base URL) goes to stdout, everything else to stderr. */
 export function simulateCommand(context: SimulateContext): Command {
   const command = new Command('simulate')
-    .description('run a server that behaves like the Claude API: batches, messages, token counts, models')
+    .description('Run a server that behaves like the Claude API: batches, messages, token counts, models.')
     .option('--port <n>', 'port to listen on; 0 picks a free one', wholeNumber, 0)
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--state <folder>', 'folder that keeps batches and truth log')
@@ -160,7 +160,7 @@ Faults
 
 ${names.join('\n')}
 
-Examples
+Rules for --fault and --script
   --fault reply_lost=1                       the first batch is accepted and the reply is lost
   --fault accept_late=2,seconds=30           the second batch appears only after 30 seconds
   --fault errored=2%,error_type=overloaded_error
@@ -174,5 +174,12 @@ While it runs
   curl -X POST URL/_simulator/faults -d '{"faults":[{"fault":"hang","nth":1}]}'   arms more rules
   curl -X POST URL/_simulator/clock -d '{"advance_ms": 86400000}'                 moves time by a day
   curl 'URL/_simulator/truth?kind=row_billed'                                     shows the bill
+
+Examples:
+  plimsoll simulate --port 8787 --batch-seconds 5 --retry-after 1
+  plimsoll simulate --time-scale 3600 --tier start --fault reply_lost=1
+  plimsoll simulate --script faults.json --truth truth.jsonl
+
+Exit codes: 0 stopped by Ctrl-C or SIGTERM, 2 usage, or it cannot start (the port is taken, the folder cannot be written)
 `;
 }
