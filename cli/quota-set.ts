@@ -5,7 +5,7 @@ import type { TierDocument } from '../segments/journal.ts';
 import { journalTier } from '../segments/store/decisions.ts';
 import type { Installation } from './compose.ts';
 import { enterDecision } from './guard.ts';
-import { applyTiers, tierBudgets, tierNameOf } from './tiers.ts';
+import { applyTiers, tierNameOf } from './tiers.ts';
 
 export interface ClientMove {
   readonly client: string;
@@ -31,17 +31,8 @@ export async function moveClient(installation: Installation, move: ClientMove): 
   const { ordinal, setAtMs } = document;
   await ledger.setTier({ client, tier: document.tier, ordinal, by: document.by, setAtMs });
   await applyTiers(config, ledger, now());
-  await liftBudget(config, ledger, client, now());
   for (const chunk of await ledger.resumeHeld(now())) await wake.enqueueChunk(chunk.segment, chunk.chunk, chunk.epoch);
   return { document, isNew, weight: await weightOf(config, ledger, client) };
-}
-
-/** The budget of the tier before must not stay where the new one has none; a budget that an operator has set does stay. */
-async function liftBudget(config: Installation['config'], ledger: Installation['ledger'], client: string, nowMs: number): Promise<void> {
-  const target = `client:${client}`;
-  const isGiven = config.budgets.some((budget) => budget.target === target) || tierBudgets(config, [client], await ledger.readTiers()).some((budget) => budget.target === target);
-  const isKnown = (await ledger.listBudgets()).some((budget) => budget.target === target);
-  if (isKnown && !isGiven) await ledger.setBudget({ target, tokens: undefined, microUsd: undefined, window: 'total' }, 'config', nowMs);
 }
 
 async function weightOf(config: Installation['config'], ledger: Installation['ledger'], client: string): Promise<number> {

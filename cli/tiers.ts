@@ -31,10 +31,23 @@ export function tierBudgetsOf(config: Config, clients: readonly string[], assign
   });
 }
 
-/** Brings shares and budgets of clients in line with their tiers. */
+/**
+ * Brings shares and budgets of clients in line with their tiers. A client that an operator has moved into a tier without a
+ * budget does not keep the one of the tier before, whoever has carried the word out and wherever that was cut off; a budget
+ * that an operator has set stays.
+ */
 export async function applyTiers(config: Config, ledger: Ledger, nowMs: number): Promise<void> {
   const assigned = await ledger.readTiers();
   const terms = termsWith(configuredTerms(config), new Map(assigned.map((each) => [each.client, each.tier])));
   await ledger.setWeights(weightsOf(config, assigned.map(({ client }) => client), (client) => tierOf(terms, client)?.name));
-  await setTierBudgets(namedClients(config, assigned), { ledger, tierBudgets: (clients, words) => tierBudgetsOf(config, clients, words), now: () => nowMs });
+  await setTierBudgets(namedClients(config, assigned), { ledger, tierBudgets: (clients, words) => tierBudgetsOf(config, clients, words), now: () => nowMs }, await formerBudgets(config, ledger, assigned));
+}
+
+/** What the tiers before may have left: the limited budgets of clients that operators have moved, but for those of the configuration. */
+async function formerBudgets(config: Config, ledger: Ledger, assigned: readonly TierAssignment[]): Promise<readonly string[]> {
+  // A tier that is not in the configuration at hand may well have a budget where it is.
+  const moved = assigned.filter(({ tier }) => tier === null || Object.hasOwn(config.tiers, tier)).map(({ client }) => `client:${client}`);
+  if (moved.length === 0) return [];
+  const isLimited = new Set((await ledger.listBudgets()).filter(({ tokens, microUsd, runtimeMs }) => (tokens ?? microUsd ?? runtimeMs) !== undefined).map(({ target }) => target));
+  return moved.filter((target) => isLimited.has(target) && !config.budgets.some((budget) => budget.target === target));
 }

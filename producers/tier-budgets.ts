@@ -20,9 +20,12 @@ export interface TierBudgetDependencies {
   readonly now: () => number;
 }
 
-/** Sets them, and lifts what it has set itself under a word that was overtaken meanwhile. @throws what the ledger raises */
-export async function setTierBudgets(clients: readonly string[], { ledger, tierBudgets, now }: TierBudgetDependencies): Promise<void> {
-  const own = new Set<string>();
+/**
+ * Sets them, and lifts what it has set itself under a word that was overtaken meanwhile. `former`: targets (`client:NAME`) whose
+ * budgets may be those of a tier before, and are lifted as well where the tier of now gives none. @throws what the ledger raises
+ */
+export async function setTierBudgets(clients: readonly string[], { ledger, tierBudgets, now }: TierBudgetDependencies, former: readonly string[] = []): Promise<void> {
+  const own = new Set<string>(former);
   let assigned = await ledger.readTiers();
   for (let looks = 0; looks < looksMax; looks += 1) {
     const budgets = tierBudgets(clients, assigned);

@@ -49,6 +49,16 @@ async function boundToStranger(): Promise<{ readonly archive: ArchiveId; readonl
   return { archive, foreign };
 }
 
+/** Reads results that prove nothing: the archive stays ended, and is settled 27 hours later, when every batch of that day has ended. */
+async function settledOnlyWhenOver(archive: ArchiveId): Promise<void> {
+  await world.finish(archive, { claude: withoutLines() });
+  expect((await world.archive(archive)).state).toBe('ended');
+  expect(await world.journal(outcomeKey('nightly' as never, archive))).toBe(false);
+  world.advance(27 * 3_600_000);
+  await world.finish(archive, { claude: withoutLines() });
+  expect((await world.archive(archive)).state).toBe('settled');
+}
+
 /** A provider whose list of batches is always this page; nothing else is asked of it. */
 async function listing(page: object): Promise<ReturnType<typeof openClaude>> {
   const server = createServer((_request, reply) => void reply.setHeader('content-type', 'application/json').end(JSON.stringify(page)));
@@ -158,12 +168,7 @@ describe('a create that was accepted and whose reply was lost', () => {
   it('is not settled by results that prove nothing, until every batch of that day has ended (O5)', async () => {
     const { archive, foreign } = await boundToStranger();
     await world.end(foreign);
-    await world.finish(archive, { claude: withoutLines() });
-    expect((await world.archive(archive)).state).toBe('ended');
-    expect(await world.journal(outcomeKey('nightly' as never, archive))).toBe(false);
-    world.advance(27 * 3_600_000);
-    await world.finish(archive, { claude: withoutLines() });
-    expect((await world.archive(archive)).state).toBe('settled');
+    await settledOnlyWhenOver(archive);
   });
 
   it('is not settled by results that prove nothing after a rebuild, which knows no time of its last byte (O5)', async () => {
@@ -174,12 +179,7 @@ describe('a create that was accepted and whose reply was lost', () => {
     expect(await world.look(archive, world.other(true))).toEqual({ kind: 'done' });
     expect(await world.intent(archive)).toMatchObject({ state: 'adopted', batch: foreign, sentAtMs: undefined });
     await world.end(foreign);
-    await world.finish(archive, { claude: withoutLines() });
-    expect((await world.archive(archive)).state).toBe('ended');
-    expect(await world.journal(outcomeKey('nightly' as never, archive))).toBe(false);
-    world.advance(27 * 3_600_000);
-    await world.finish(archive, { claude: withoutLines() });
-    expect((await world.archive(archive)).state).toBe('settled');
+    await settledOnlyWhenOver(archive);
   });
 
   it("is taken back from a stranger's batch of which the first line alone can be read (O5)", async () => {

@@ -4,7 +4,8 @@ import { existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from '
 import { join } from 'node:path';
 import * as library from '../../cli/library.ts';
 import type { SegmentName } from '../../segments/segment.ts';
-import { corpus, openWorld, type World } from '../chaos/world.ts';
+import { corpus } from '../chaos/world.ts';
+import { openLibraryWorld, type LibraryWorld } from '../library-world.ts';
 
 const settings = {
   PLIMSOLL_TIERS: '{"pilot": {"requestsPerDay": 40}, "internal": {"requestsPerDay": 1000}}',
@@ -12,16 +13,14 @@ const settings = {
   PLIMSOLL_DEFAULTS__CLIENT: 'etl',
 };
 
-let world: World;
+let both: LibraryWorld;
+let world: LibraryWorld['world'];
 let plimsoll: library.Installation;
 beforeAll(async () => {
-  world = await openWorld({}, settings);
-  plimsoll = await library.openPlimsoll({ env: { ...settings, ANTHROPIC_API_KEY: 'sk-test-canary-7781' }, home: world.home });
+  both = await openLibraryWorld(settings);
+  ({ world, plimsoll } = both);
 });
-afterAll(async () => {
-  await plimsoll.close();
-  await world.close();
-});
+afterAll(async () => await both.close());
 
 async function* rowsOf(count: number): AsyncGenerator<Buffer> {
   for (const line of corpus(count, 5).trimEnd().split('\n')) yield Buffer.from(line);

@@ -6,7 +6,7 @@ import type { ReplanOption } from '../../segments/replan-document.ts';
 import type { RunKey, SegmentName } from '../../segments/segment.ts';
 import { readReplans } from '../../segments/store/replans.ts';
 import type { WakeUp } from '../../segments/wake.ts';
-import { openWorld, type World } from '../chaos/world.ts';
+import { openLibraryWorld, type LibraryWorld } from '../library-world.ts';
 import { limits } from '../ledger-world.ts';
 
 const segment = 'mails.8k.normal' as SegmentName;
@@ -15,13 +15,14 @@ const rows = 10;
 const ada = { by: 'ada', reason: 'a sample shows the trend' };
 const bob = { by: 'bob', reason: 'short answers will do' };
 
-let world: World;
+let both: LibraryWorld;
+let world: LibraryWorld['world'];
 let plimsoll: library.Installation;
 let woken: WakeUp[] = [];
 beforeEach(async () => {
-  world = await openWorld();
-  const opened = await library.openPlimsoll({ env: { ANTHROPIC_API_KEY: 'sk-test-canary-7781' }, home: world.home });
-  plimsoll = { ...opened, wake: { ...opened.wake, wake: async (wakeUp) => void woken.push(wakeUp), enqueueChunk: async () => undefined } };
+  both = await openLibraryWorld();
+  ({ world } = both);
+  plimsoll = { ...both.plimsoll, wake: { ...both.plimsoll.wake, wake: async (wakeUp) => void woken.push(wakeUp), enqueueChunk: async () => undefined } };
   await plimsoll.ledger.hold({ kind: 'segment', segment }, plimsoll.now());
   for (const run of [north, south]) {
     const lines = Array.from({ length: rows }, (_, index) => JSON.stringify({ id: `${run}-${index}`, topic: 'mails', params: { model: 'claude-haiku-4-5', max_tokens: 64, messages: [{ role: 'user', content: `Mail ${index}` }] } }));
@@ -33,10 +34,7 @@ beforeEach(async () => {
   // Those of the two ingests.
   woken = [];
 });
-afterEach(async () => {
-  await plimsoll.close();
-  await world.close();
-});
+afterEach(async () => await both.close());
 
 interface Asked extends ReplanOption {
   readonly run?: RunKey;

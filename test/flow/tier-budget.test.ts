@@ -1,10 +1,14 @@
 /** The budget of a client while its work is taken in and an operator moves it: it is that of its tier of now (B1 of tier-budgets.ts). */
 import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { watchLedger } from '../../cli/guard.ts';
 import * as library from '../../cli/library.ts';
+import { applyTiers } from '../../cli/tiers.ts';
 import { setTierBudgets } from '../../producers/tier-budgets.ts';
 import type { Budget, Ledger, TierAssignment } from '../../segments/ledger/ledger.ts';
-import { corpus, openWorld, type World } from '../chaos/world.ts';
+import { journalTier } from '../../segments/store/decisions.ts';
+import { corpus } from '../chaos/world.ts';
+import { openLibraryWorld, type LibraryWorld } from '../library-world.ts';
 
 const settings = {
   PLIMSOLL_TIERS: JSON.stringify({
@@ -15,16 +19,13 @@ const settings = {
   PLIMSOLL_DEFAULTS__TIER: 'pilot',
 };
 
-let world: World;
+let both: LibraryWorld;
 let plimsoll: library.Installation;
 beforeAll(async () => {
-  world = await openWorld({}, settings);
-  plimsoll = await library.openPlimsoll({ env: { ...settings, ANTHROPIC_API_KEY: 'sk-test-canary-7781' }, home: world.home });
+  both = await openLibraryWorld(settings);
+  ({ plimsoll } = both);
 });
-afterAll(async () => {
-  await plimsoll.close();
-  await world.close();
-});
+afterAll(async () => await both.close());
 
 const limitOf = async (client: string): Promise<readonly [microUsd: number | undefined, window: string] | undefined> => {
   const found = (await plimsoll.ledger.listBudgets()).find(({ target }) => target === `client:${client}`);
@@ -61,6 +62,29 @@ describe('a client that an operator moves while a run of its former tier is stil
   it('and nobody has moved another one, which has the budget of the tier of everybody else', async () => {
     await whileRead('guest', 'as-it-was', async () => undefined);
     expect(await limitOf('guest')).toEqual([1_000_000, 'month']);
+  });
+});
+
+describe('a client that an operator has moved into a tier without a budget, on a Redis that was set back to before the word', () => {
+  it('keeps the budget of the tier before no longer than until the next worker looks', async () => {
+    await library.moveClient(plimsoll, { client: 'dbt', tier: 'pilot', by: 'ada', reason: 'a trial' });
+    expect(await limitOf('dbt')).toEqual([1_000_000, 'month']);
+    const { store, now } = plimsoll;
+    await journalTier(store, { client: 'dbt', tier: 'enterprise', by: 'ada', reason: 'as agreed', fromUnset: null, setAtMs: now() });
+    const watch = await watchLedger(plimsoll, 'worker', () => undefined);
+    watch.stop();
+    expect((await plimsoll.ledger.readTiers()).find(({ client }) => client === 'dbt')).toMatchObject({ tier: 'enterprise' });
+    expect((await limitOf('dbt'))?.[0]).toBeUndefined();
+  });
+
+  it('keeps one that an operator has set, and one in a tier that the configuration at hand does not know', async () => {
+    const { config, ledger, now } = plimsoll;
+    const budget = { tokens: undefined, microUsd: 5_000_000, window: 'total' };
+    await ledger.setBudget({ target: 'client:ops', ...budget }, 'operator', now());
+    await ledger.setBudget({ target: 'client:far', ...budget }, 'config', now());
+    for (const [client, tier] of [['ops', 'enterprise'], ['far', 'elsewhere']] as const) await ledger.setTier({ client, tier, ordinal: 1, by: 'ada', setAtMs: now() });
+    await applyTiers(config, ledger, now());
+    expect([await limitOf('ops'), await limitOf('far')]).toEqual([[5_000_000, 'total'], [5_000_000, 'total']]);
   });
 });
 
