@@ -24,8 +24,9 @@ export function holdCommand(exit: (code: ExitCode) => void): Command {
           const target = await findTarget(ledger, name, now());
           await assertGoesOn(ledger, target);
           // The journal first: what is held must still be held when the ledger is rebuilt.
-          await journalHold(store, target, true, now());
-          const isNew = await ledger.hold(target, now());
+          const saidAtMs = now();
+          await journalHold(store, target, true, saidAtMs);
+          const isNew = await ledger.hold(target, saidAtMs);
           // A run may have ended in between; then the ledger has not held it, and nobody will who reads the journal.
           if (!isNew) await assertGoesOn(ledger, target);
           await wake.wake({ stage: 'pack', entity: 'all', epoch: now() });

@@ -117,6 +117,8 @@ export interface HoldDocument {
   /** `segment:NAME`, `run:KEY`, or `doubt:INTENT` for a doubt that is left to a person. */
   readonly scope: string;
   readonly isHeld: boolean;
+  /** When the operator said so. */
+  readonly setAtMs: number;
 }
 
 /** `journal/tiers/<client>/<n>.json`: one word of an operator, and what held before it. */
@@ -168,7 +170,7 @@ const schemas = {
   budget: z.looseObject({
     target: text, tokens: count.optional(), microUsd: count.optional(), runtimeMs: count.optional(), onLate: z.enum(['wait', 'cancel']).optional(), mode: z.enum(['strict', 'estimate']).optional(), window: text, timeZone: text.optional(), setAtMs: count,
   }),
-  hold: z.looseObject({ scope: z.string().regex(/^(segment|run|doubt):/), isHeld: z.boolean() }),
+  hold: z.looseObject({ scope: z.string().regex(/^(segment|run|doubt):/), isHeld: z.boolean(), setAtMs: count }),
   replan: z.looseObject({ v: z.literal(1), replan: text, segment: text, run: z.optional(text), by: text, reason: text, decidedAtMs: count, option: z.looseObject({}), priceVersion: text, chunks: z.array(replanned) }),
   tier: z.looseObject({ v: z.literal(1), client: text, tier: text.nullable(), from: text.nullable(), by: text, reason: text, ordinal: z.int().min(1), setAtMs: count }),
   deferral: z.looseObject({

@@ -27,7 +27,7 @@
  * | client:<name>:days       | hash   | what it has handed in, by UTC day                        | 400 days             |
  * | tiers                    | hash   | the newest word of an operator on each client's tier     | for ever             |
  * | stops, stop:<scope>(:held) | set, hash, zset | why something stands still, and what           | while it does        |
- * | stops:count              | string | how many stops there were; makes their events' ids       | for ever             |
+ * | stops:count              | string | stops of budgets so far; with the time their events' ids | until a rebuild      |
  * | budgets, budget:<target> | set, hash | limits                                                | for ever             |
  * | replans                  | set    | replans that were carried out                            | for ever             |
  * | calendars                | set    | calendar windows of budgets, `<unit>|<time zone>`        | for ever             |

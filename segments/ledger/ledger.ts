@@ -92,8 +92,9 @@ export interface Ledger {
   readTurnarounds(segment: SegmentName): Promise<readonly number[]>;
   /** Cancels a run: nothing more of it is packed or sent. `rowsMax`: rows of one archive. */
   cancelRun(run: RunKey, rowsMax: number, nowMs: number): Promise<Cancellation>;
-  /** Stops a segment or a run on an operator's word; false when it was held already, when no run has this key, or when the run has ended. */
-  hold(target: HoldTarget, nowMs: number): Promise<boolean>;
+  /** Stops a segment or a run on an operator's word; false when it was held already, when no run has this key, or when the run has
+   *  ended. `saidAtMs`: when it was said, as the lake has it; the same word told again has the same event. */
+  hold(target: HoldTarget, saidAtMs: number): Promise<boolean>;
   /** Ends what waits for an operator's word. `left`: reasons of stops that only a budget can end. */
   resume(target: HoldTarget, nowMs: number): Promise<{ readonly queued: readonly QueuedChunk[]; readonly ended: readonly StopReason[]; readonly left: readonly StopReason[] }>;
   /** Lets held chunks go whose account has room again; call until it returns nothing. */

@@ -125,7 +125,7 @@ async function write({ restore, budgets, tierBudgets, archiveRowsMax, now }: Reb
   }
   // Nothing is measured here: only where the rows of a source that is still read have to go.
   for (const { run, deferrals: found } of deferrals) await ledger.measureClients({ run, clients: found.map((known) => ({ client: known.client, parts: [], floorRow: 0, tier: undefined, known })), nowMs: now() });
-  for (const target of holds.targets) await ledger.hold(target, now());
+  for (const { target, setAtMs } of holds.targets) await ledger.hold(target, setAtMs);
   for (const intent of holds.doubts) await ledger.holdIntent(intent, heldByOperator, now());
 }
 

@@ -100,7 +100,7 @@ export function openRedisLedger(redis: Redis, keys: LedgerKeys, call: Call = scr
       const own = await redis.lrange(keys.of(`turnaround:${segment}`), 0, -1);
       return (own.length > 0 ? own : await redis.lrange(keys.of('turnaround:all'), 0, -1)).map(Number);
     },
-    hold: async (target, nowMs) => ((await call('hold', { ...nameOf(target), nowMs })) as { isNew: boolean }).isNew,
+    hold: async (target, saidAtMs) => ((await call('hold', { ...nameOf(target), nowMs: saidAtMs })) as { isNew: boolean }).isNew,
     flushArchives: async (run, priority, limits, nowMs) => (await call('flush-archives', { run, priority, limits, nowMs })) as ArchiveId[],
     async flushDue(run) {
       const fields = await hash(`run:${run}`);

@@ -66,7 +66,7 @@ export function openRestore(redis: Redis, keys: LedgerKeys): Restore {
     ledger: openRedisLedger(redis, keys, async (name, request) => await call(name, { ...request, rebuild: ours })),
     async begin(epoch, owner, nowMs) {
       ours = epoch;
-      await call('restore-begin', { epoch, owner, nowMs });
+      await call('restore-begin', { epoch, owner, sequence: epoch * sequenceStep, nowMs });
     },
     forget: async () => await forget(redis, keys, write),
     async run(run, nowMs) {
@@ -81,7 +81,7 @@ export function openRestore(redis: Redis, keys: LedgerKeys): Restore {
     },
     async end({ accounts, overBound, calibrations, generation, epoch, nowMs }) {
       const rows = [...accounts].map(([name, sums]) => ({ name, fields: accountFields(sums) }));
-      const reply = (await call('restore-end', { accounts: rows, overBound: [...overBound], calibrations: [...calibrations], generation, epoch, sequence: epoch * sequenceStep, nowMs })) as { isEnded: boolean };
+      const reply = (await call('restore-end', { accounts: rows, overBound: [...overBound], calibrations: [...calibrations], generation, epoch, nowMs })) as { isEnded: boolean };
       if (!reply.isEnded) throw overtaken();
     },
   };

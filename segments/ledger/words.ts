@@ -34,7 +34,7 @@ export async function carryOutWords(dependencies: WordDependencies): Promise<{ r
   const { store, ledger } = dependencies;
   for (const run of await runsWith(store, 'canceled')) await cancel(dependencies, run);
   const { targets, doubts } = await readHolds(store);
-  for (const target of targets) await hold(dependencies, target);
+  for (const { target, setAtMs } of targets) await hold(dependencies, target, setAtMs);
   for (const intent of doubts) await leave(dependencies, intent);
   // The time of the word, not of now: a word that was said meanwhile is newer (W2).
   for (const { setAtMs, ...budget } of await readBudgets(store)) await ledger.setBudget({ ...budget, tokens: budget.tokens, microUsd: budget.microUsd }, 'operator', setAtMs);
@@ -55,11 +55,11 @@ async function cancel(dependencies: WordDependencies, run: RunKey): Promise<void
   tell(dependencies, `run:${run}`, 'cancel');
 }
 
-async function hold(dependencies: WordDependencies, target: HoldTarget): Promise<void> {
+async function hold(dependencies: WordDependencies, target: HoldTarget, saidAtMs: number): Promise<void> {
   const { store, ledger, now } = dependencies;
-  if (!(await ledger.hold(target, now()))) return;
+  if (!(await ledger.hold(target, saidAtMs))) return;
   // Somebody may have let it go between the look at the lake and this: they have written that down before they did it.
-  if (!(await readHolds(store)).targets.some((each) => nameOf(each) === nameOf(target))) await ledger.resume(target, now());
+  if (!(await readHolds(store)).targets.some((each) => nameOf(each.target) === nameOf(target))) await ledger.resume(target, now());
   else tell(dependencies, nameOf(target), 'hold');
 }
 

@@ -16,9 +16,9 @@ export async function journalBudget(store: Store, budget: Budget, nowMs: number)
 }
 
 /** Writes down what is held from now on, or let go. @throws as `Store.put` */
-export async function journalHold(store: Store, target: HoldTarget, isHeld: boolean, nowMs: number): Promise<void> {
+export async function journalHold(store: Store, target: HoldTarget, isHeld: boolean, setAtMs: number): Promise<void> {
   const scope = target.kind === 'run' ? `run:${target.run}` : `segment:${target.segment}`;
-  await putNext(store, (ordinal) => holdKey(scope, ordinal), { v: 1, scope, isHeld, setAtMs: nowMs });
+  await putNext(store, (ordinal) => holdKey(scope, ordinal), { v: 1, scope, isHeld, setAtMs });
 }
 
 /** Writes down that a doubt is left to a person; what ends the doubt ends that too. @throws as `Store.put` */

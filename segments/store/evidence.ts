@@ -96,15 +96,15 @@ export async function readDeferrals(store: Store, run: RunKey): Promise<readonly
   });
 }
 
-/** What operators hold at last: runs and segments, and the intents of doubts that are left to a person. */
-export async function readHolds(store: Store): Promise<{ readonly targets: readonly HoldTarget[]; readonly doubts: readonly IntentId[] }> {
-  const targets: HoldTarget[] = [];
+/** What operators hold at last: runs and segments and since when, and the intents of doubts that are left to a person. */
+export async function readHolds(store: Store): Promise<{ readonly targets: readonly { readonly target: HoldTarget; readonly setAtMs: number }[]; readonly doubts: readonly IntentId[] }> {
+  const targets: { readonly target: HoldTarget; readonly setAtMs: number }[] = [];
   const doubts: IntentId[] = [];
-  for (const { scope, isHeld } of await readNewest(store, holdPrefix, 'hold')) {
+  for (const { scope, isHeld, setAtMs } of await readNewest(store, holdPrefix, 'hold')) {
     if (!isHeld) continue;
     const name = scope.slice(scope.indexOf(':') + 1);
     if (scope.startsWith('doubt:')) doubts.push(name as IntentId);
-    else targets.push(scope.startsWith('run:') ? { kind: 'run', run: name as RunKey } : { kind: 'segment', segment: name as SegmentName });
+    else targets.push({ target: scope.startsWith('run:') ? { kind: 'run', run: name as RunKey } : { kind: 'segment', segment: name as SegmentName }, setAtMs });
   }
   return { targets, doubts };
 }

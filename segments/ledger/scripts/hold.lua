@@ -1,5 +1,5 @@
 -- Stops a segment or a run because an operator says so. What waits is held as the packer meets it.
--- request  {segment?, run?, nowMs}; one of the two
+-- request  {segment?, run?, nowMs}; one of the two; nowMs is when the operator said it
 -- returns  {isNew}; false, too, for a run that the ledger does not know, because a hold must not make half of its record, and
 --          for one that has ended: its end has ended its hold, and a later one, or the same word carried out once more from
 --          the lake, would stop nothing for ever
@@ -13,8 +13,8 @@ local scope = q.segment and 'hold|' .. q.segment or 'run|' .. q.run
 local isNew = beginStop(scope, q.segment or '', q.run or '', '', 'operator', '', 0, 0, q.nowMs)
 if isNew then
   if q.run then redis.call('HSET', P .. 'run:' .. q.run, 'heldAtMs', int(q.nowMs)) end
-  local stops = redis.call('INCR', P .. 'stops:count')
-  emit(scope .. ':held:' .. stops, q.segment and 'segment.stopped' or 'run.held', q.segment or q.run, q.nowMs,
+  -- The time of the word names it: told again by a rebuild it is the same event, and no other word has its name.
+  emit(scope .. ':held:' .. int(q.nowMs), q.segment and 'segment.stopped' or 'run.held', q.segment or q.run, q.nowMs,
     { segment = q.segment, run_key = q.run, reason = 'operator' })
 end
 return reply({ isNew = isNew })

@@ -1,5 +1,5 @@
--- Ends a rebuild: writes the accounts, stops what must not flow, numbers events on, and opens the gate.
--- request  {accounts: [{name, fields: {name: text}}], overBound: [segment], calibrations: [{topic, sample}], generation, epoch, sequence, nowMs}
+-- Ends a rebuild: writes the accounts, stops what must not flow, and opens the gate.
+-- request  {accounts: [{name, fields: {name: text}}], overBound: [segment], calibrations: [{topic, sample}], generation, epoch, nowMs}
 -- returns  {isEnded}
 -- Atomic because a ledger whose gate is open while its accounts are still missing would spend a budget twice.
 local key = P .. 'standing'
@@ -10,11 +10,6 @@ for _, account in ipairs(q.accounts) do
 end
 for _, each in ipairs(q.calibrations) do learn(each.topic, each.sample) end
 for _, segment in ipairs(q.overBound) do beginStop(segment, segment, '', '', 'bound_exceeded', 'segment:' .. segment, 0, 0, q.nowMs) end
--- A consumer that has seen a number must never see it again for another event, and what was lost is unknown: the next
--- number is far behind any that was given.
-if (tonumber(redis.call('GET', P .. 'events:sequence') or '0')) < q.sequence then
-  redis.call('SET', P .. 'events:sequence', int(q.sequence))
-end
 redis.call('HDEL', key, 'recovering', 'behind', 'behindAtMs')
 redis.call('HSET', key, 'generation', int(q.generation))
 emit('ledger:rebuilt:' .. int(q.epoch), 'ledger.rebuilt', 'ledger', q.nowMs, { epoch = q.epoch })

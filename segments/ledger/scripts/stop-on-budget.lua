@@ -25,8 +25,10 @@ local scope = scopeOf(segment, ofRun, ofClient)
 local isNew = beginStop(scope, segment, ofRun, ofClient, q.reason, q.target, q.tokensNeeded, q.microUsdNeeded, q.nowMs)
 hold(q.chunk, key, scope, q.reason)
 if isNew then
+  -- The count tells two stops of one millisecond apart and begins anew with every rebuild; the time does not. An id that came
+  -- twice would be dropped as a repetition.
   local stops = redis.call('INCR', P .. 'stops:count')
-  emit(scope .. ':stopped:' .. stops, 'segment.stopped', segment, q.nowMs,
+  emit(scope .. ':stopped:' .. int(q.nowMs) .. '-' .. stops, 'segment.stopped', segment, q.nowMs,
     { segment = segment, run_key = run, client = ofClient ~= '' and ofClient or nil, reason = q.reason, target = q.target, tokens_needed = q.tokensNeeded, micro_usd_needed = q.microUsdNeeded })
   local unit = q.reason == 'budget_tokens' and 'tokens' or 'microUsd'
   local limit = q.reason ~= 'budget_runtime' and blocking[unit]
