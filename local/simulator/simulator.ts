@@ -48,11 +48,11 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   server.keepAliveTimeout = 120_000;
   // The port comes first: a second simulator that is refused the port must not have touched the folder of the first.
   await listen(server, settings);
-  let unlock = (): void => undefined;
+  let unlock = async (): Promise<void> => undefined;
   const world = await openWorld(settings, (taken) => {
     unlock = taken;
   }).catch(async (cause: unknown) => {
-    unlock();
+    await unlock();
     server.close();
     throw cause;
   });
@@ -73,10 +73,10 @@ function receive(world: World, request: IncomingMessage, response: ServerRespons
   });
 }
 
-async function openWorld(settings: Settings, locked: (unlock: () => void) => void): Promise<World> {
+async function openWorld(settings: Settings, locked: (unlock: () => Promise<void>) => void): Promise<World> {
   try {
     mkdirSync(settings.stateDir, { recursive: true });
-    locked(lockState(settings.stateDir));
+    locked(await lockState(settings.stateDir));
     makeTruthFolder(settings);
     const world = buildWorld(settings);
     world.truth.append({ kind: 'simulator_started', at: instantText(world.clock.nowUs()), seed: settings.seed, tier: settings.tier });

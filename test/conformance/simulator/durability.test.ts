@@ -1,13 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { appendFileSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, describe, expect, it } from 'vitest';
+import { identifySelf } from '../../../local/process-identity.ts';
 import { PromptCache, type CacheUse } from '../../../local/simulator/promptcache.ts';
 import { BatchRecords } from '../../../local/simulator/records.ts';
 import { settleRows } from '../../../local/simulator/settlement.ts';
+import { lockState } from '../../../local/simulator/statelock.ts';
 import { asJson, at, batchBody, create, rig, rowsOf, scratchFolder, START_MS, stopNow, truthLines, until } from './rig.ts';
 
 /** What survives: restarts, kills, torn logs; and what the truth log promises. */
@@ -21,11 +23,20 @@ afterEach(() => {
 
 /** The command line's simulator in a process of its own, for tests that kill it. */
 async function launch(stateDir: string, ...flags: string[]): Promise<{ url: string; child: ChildProcess }> {
+  const { url, child, said } = await start(stateDir, ...flags);
+  if (url === undefined) throw new Error(`the simulator did not start: ${said}`);
+  return { url, child };
+}
+
+/** The same, started or refused: then there is no `url` and it has `said` why. */
+async function start(stateDir: string, ...flags: string[]): Promise<{ url: string | undefined; child: ChildProcess; said: string }> {
   const program = join(process.cwd(), 'test/conformance/simulator/simulate-process.ts');
-  const child = spawn(process.execPath, ['--import', 'tsx', program, stateDir, ...flags], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn(process.execPath, ['--import', 'tsx', program, stateDir, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
   children.push(child);
-  const [url] = await once(createInterface({ input: child.stdout }), 'line');
-  return { url: String(url), child };
+  let said = '';
+  child.stderr.on('data', (data) => (said += String(data)));
+  const [url] = await Promise.race([once(createInterface({ input: child.stdout }), 'line'), once(child, 'close').then((): [undefined] => [undefined])]);
+  return { url: url === undefined ? undefined : String(url), child, said };
 }
 
 const HEADERS = { 'x-api-key': 'k', 'anthropic-version': '2023-06-01' };
@@ -119,6 +130,34 @@ describe('a folder that another simulator uses', () => {
     expect([existsSync(join(first.stateDir, 'incoming', 'upload')), first.truth('simulator_started').length]).toEqual([true, 1]);
     await stopNow(first.simulator);
     expect((await rig({ stateDir: first.stateDir })).truth('simulator_started').length).toBe(2);
+  });
+
+  it('K1, K2: is had by one of three processes that start at once on what a killed one has left, and the others are refused', async () => {
+    const folder = scratchFolder();
+    const { child: killed } = await launch(folder);
+    killed.kill('SIGKILL');
+    await once(killed, 'exit');
+    const starts = await Promise.all([1, 2, 3].map(async () => await start(folder)));
+    expect(starts.map(({ url }) => url !== undefined).filter(Boolean)).toEqual([true]);
+    const refused = starts.filter(({ url }) => url === undefined);
+    const holder = starts.find(({ url }) => url !== undefined)?.child.pid;
+    for (const { said } of refused) expect(said).toContain(`Another simulator uses the folder ${folder} (process ${holder}).`);
+    expect(truthLines(join(folder, 'truth.jsonl')).filter((line) => line.kind === 'simulator_started')).toHaveLength(2);
+  });
+
+  it('K1, K2: is had by one of three openers, however they take turns, and by the next when it is let go', async () => {
+    const folder = scratchFolder();
+    const dead = { token: 'of-the-dead', process: { ...identifySelf(), startedAt: '1' } };
+    for (let round = 0; round < 20; round += 1) {
+      mkdirSync(join(folder, 'lock'), { recursive: true });
+      if (round % 2 === 0) writeFileSync(join(folder, 'lock', 'owner'), JSON.stringify({ ...dead, token: `of-the-dead-${round}` }));
+      const tries = await Promise.allSettled([1, 2, 3].map(async () => await lockState(folder)));
+      const held = tries.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+      expect(held).toHaveLength(1);
+      for (const each of tries) if (each.status === 'rejected') expect(String(each.reason)).toContain('Another simulator uses the folder');
+      for (const release of [...held, ...held]) await release();
+      expect(readdirSync(join(folder, 'lock'))).toEqual([]);
+    }
   });
 
   it('K2: is taken over from a process that was killed', async () => {
