@@ -44,14 +44,14 @@ export async function createBatch(world: World, exchange: Exchange): Promise<Rep
 async function receive(world: World, exchange: Exchange, folder: string): Promise<Intake> {
   const { request, faults } = exchange;
   const declared = Number(request.headers['content-length'] ?? '0');
-  const middle = faults.peek('drop_mid');
   const slow = faults.take('slow_upload');
   return await receiveBody(request, world.judges, {
     folder,
     declaredBytes: declared,
     limitBytes: world.settings.batchBodyBytes,
     isGzip: request.headers['content-encoding'] === 'gzip',
-    stopAfterBytes: middle === undefined ? undefined : (middle.bytes ?? Math.max(1, declared >> 1)),
+    // Taken where it strikes: of two creates at once that a rule is due for, one may have used it up before the other gets there.
+    isStruckAt: (receivedBytes) => faults.take('drop_mid', (rule) => receivedBytes >= (rule.bytes ?? Math.max(1, declared >> 1))) !== undefined,
     bytesPerSecond: slow === undefined ? undefined : (slow.bytes_per_second ?? 1_000_000),
   });
 }
@@ -63,7 +63,6 @@ async function refuseIntake(world: World, exchange: Exchange, intake: Intake & {
       drop(exchange.response);
       return { kind: 'none' };
     case 'stopped':
-      exchange.faults.take('drop_mid');
       drop(exchange.response);
       return { kind: 'none' };
     case 'too_large':
@@ -85,12 +84,13 @@ async function strikeBefore(exchange: Exchange, folder: string): Promise<Reply |
     await hang(response, silence);
     return { kind: 'none' };
   }
-  const wanted = faults.peek('refuse_batch')?.body_contains;
-  if (faults.peek('refuse_batch') !== undefined && (wanted === undefined || (await bodyContains(join(folder, 'body.json'), wanted)))) {
-    const rule = faults.take('refuse_batch');
-    return refusalReply(invalidRequest(rule?.message ?? 'requests: Invalid request.'), exchange.requestId);
+  const due = faults.peek('refuse_batch');
+  if (due === undefined || (due.body_contains !== undefined && !(await bodyContains(join(folder, 'body.json'), due.body_contains)))) {
+    return undefined;
   }
-  return undefined;
+  // While the body was read, another create may have used the rule up.
+  const rule = faults.take('refuse_batch', (each) => each === due);
+  return rule === undefined ? undefined : refusalReply(invalidRequest(rule.message ?? 'requests: Invalid request.'), exchange.requestId);
 }
 
 async function accept(world: World, exchange: Exchange, folder: string, bytes: number, index: EnvelopeIndex): Promise<Reply> {

@@ -16,7 +16,8 @@ import type { TruthLog } from './truth.ts';
  * (`settlement.ts`) nor what a client sees (`batchview.ts`).
  *
  * Invariants
- *   B1  A batch is settled exactly once: its bill appears in the truth log once, even if the process is killed in the middle of writing it.
+ *   B1  A batch is settled exactly once: its bill and its end appear in the truth log once, even if the process is killed in the middle
+ *       of writing them, or between them and the record.
  *   B2  A batch reads as ended only after its results and its bill are complete.
  *   B3  One pass at a time, so memory does not grow with the number of batches that end together.
  *   B4  A pass that fails as a whole (a full disk) ends nothing: the truth log tells of it, and the next look at the batch tries again.
@@ -30,6 +31,9 @@ export class BatchRunner {
   readonly #settling = new Map<string, Promise<void>>();
   /** Ids of rows that an earlier process billed before it was killed. */
   readonly #billedBefore = new Map<string, Set<string>>();
+  /** Batches whose bill is in the truth log, whole, and those whose end is: their records do not say so yet. */
+  readonly #billed = new Set<string>();
+  readonly #told = new Set<string>();
   #last: Promise<void> = Promise.resolve();
   #stopping = false;
 
@@ -53,6 +57,8 @@ export class BatchRunner {
       } else if (line.kind === 'row_billed' && typeof line.batch_id === 'string' && unfinished.has(line.batch_id)) {
         const ids = this.#billedBefore.get(line.batch_id) ?? new Set<string>();
         this.#billedBefore.set(line.batch_id, ids.add(String(line.custom_id)));
+      } else if (line.kind === 'batch_ended' && typeof line.batch_id === 'string' && unfinished.has(line.batch_id)) {
+        this.#told.add(line.batch_id);
       }
     }
     for (const record of unfinished.values()) {
@@ -60,6 +66,10 @@ export class BatchRunner {
         this.logAccepted(record);
       }
       this.schedule(record);
+      if (this.#told.has(record.id)) {
+        // What the truth log calls ended is ended, before any client can cancel it.
+        await this.#ring(record.id);
+      }
     }
   }
 
@@ -82,7 +92,12 @@ export class BatchRunner {
   /** Sets the alarm of a batch, anew after a cancel. */
   schedule(record: BatchRecord): void {
     this.#alarms.get(record.id)?.();
-    this.#alarms.set(record.id, this.#clock.at(dueUs(record), () => this.#settle(record.id).catch((cause: unknown) => this.#noteDefect(record.id, cause instanceof Error ? cause.message : String(cause)))));
+    this.#alarms.set(record.id, this.#clock.at(dueUs(record), () => this.#ring(record.id)));
+  }
+
+  /** Settles a batch for which nobody waits; a failure is told (B4). */
+  #ring(id: string): Promise<void> {
+    return this.#settle(id).catch((cause: unknown) => this.#noteDefect(id, cause instanceof Error ? cause.message : String(cause)));
   }
 
   #noteDefect(batchId: string, what: string, customId?: string): void {
@@ -143,19 +158,22 @@ export class BatchRunner {
     if (settled === undefined) {
       return;
     }
-    await this.#bill(record, folder);
+    if (!this.#billed.has(record.id)) {
+      await this.#bill(record, folder);
+      this.#billed.add(record.id);
+    }
     const endedUs = dueUs(record);
+    // The line goes before the record: a kill between them leaves a batch that ends once more, and not an end that nothing tells.
+    if (!this.#told.has(record.id)) {
+      const { outcomes, costPicoUsd } = settled;
+      this.#truth.append({ kind: 'batch_ended', batch_id: record.id, at: instantText(this.#clock.nowUs()), ended_at: instantText(endedUs), ...outcomes, cost_pico_usd: costPicoUsd });
+      this.#told.add(record.id);
+    }
     this.#records.save({ ...record, endedUs, outcomes: settled.outcomes });
+    this.#billed.delete(record.id);
+    this.#told.delete(record.id);
     this.#alarms.get(record.id)?.();
     this.#alarms.delete(record.id);
-    this.#truth.append({
-      kind: 'batch_ended',
-      batch_id: record.id,
-      at: instantText(this.#clock.nowUs()),
-      ended_at: instantText(endedUs),
-      ...settled.outcomes,
-      cost_pico_usd: settled.costPicoUsd,
-    });
   }
 
   /** Copies the bill into the truth log, leaving out what an earlier process had already written (B1). */

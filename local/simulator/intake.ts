@@ -29,8 +29,8 @@ export interface IntakePlan {
   readonly declaredBytes: number;
   readonly limitBytes: number;
   readonly isGzip: boolean;
-  /** Fault: stop after this many bytes. */
-  readonly stopAfterBytes: number | undefined;
+  /** Fault: whether to stop here, asked with the bytes received so far; once it has said yes it is not asked again. */
+  readonly isStruckAt: (receivedBytes: number) => boolean;
   /** Fault: read no faster than this. */
   readonly bytesPerSecond: number | undefined;
 }
@@ -73,7 +73,7 @@ function pump(request: IncomingMessage, plan: IntakePlan, gathering: Gathering):
     };
     source.on('data', (chunk: Buffer) => {
       received += chunk.length;
-      if (plan.stopAfterBytes !== undefined && received >= plan.stopAfterBytes) {
+      if (plan.isStruckAt(received)) {
         finish('stopped');
         return;
       }

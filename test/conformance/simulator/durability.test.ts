@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { identifySelf } from '../../../local/process-identity.ts';
 import { PromptCache, type CacheUse } from '../../../local/simulator/promptcache.ts';
 import { BatchRecords } from '../../../local/simulator/records.ts';
@@ -207,14 +207,50 @@ describe('kills', () => {
     }
   });
 
+  it.each(['behind', 'before'] as const)('B1: a batch whose end was cut off just %s its record has ended and is told of once', async (moment) => {
+    const on = await rig();
+    const id = await create(on, batchBody(3));
+    const save = BatchRecords.prototype.save;
+    const cut = vi.spyOn(BatchRecords.prototype, 'save').mockImplementation(function (this: BatchRecords, record) {
+      if (record.endedUs === null || moment === 'behind') save.call(this, record);
+      // Nothing of a process that is killed here comes after it.
+      if (record.endedUs !== null) throw new Error('killed');
+    });
+    onTestFinished(() => cut.mockRestore());
+    await on.advance(61_000);
+    expect(cut).toHaveBeenCalledTimes(1);
+    await stopNow(on.simulator);
+    cut.mockRestore();
+    const again = await rig({ stateDir: on.stateDir, startMs: START_MS });
+    // The clock may stand before the end again; what the truth log calls ended is not canceled any more.
+    expect((await again.call('POST', `/v1/messages/batches/${id}/cancel`)).json.processing_status).toBe('ended');
+    expect((await again.call('GET', `/v1/messages/batches/${id}/results`)).status).toBe(200);
+    await again.advance(61_000);
+    expect([again.truth('batch_ended').map((line) => [line.batch_id, line.succeeded]), again.truth('row_billed').length]).toEqual([[[id, 3]], 3]);
+  });
+
+  it('B1: a batch whose record could not be written is told of and billed once when the next look ends it', async () => {
+    const on = await rig();
+    const id = await create(on, batchBody(3));
+    const full = vi.spyOn(BatchRecords.prototype, 'save').mockImplementationOnce(() => {
+      throw new Error('the disk is full');
+    });
+    onTestFinished(() => full.mockRestore());
+    await on.advance(61_000);
+    expect(on.truth('simulator_defect')).toHaveLength(1);
+    expect((await on.call('GET', `/v1/messages/batches/${id}`)).json.processing_status).toBe('ended');
+    expect([on.truth('batch_ended').length, on.truth('row_billed').length]).toEqual([1, 3]);
+  });
+
   it('S1: an upload that was cut off leaves nothing behind after a restart', async () => {
     const folder = scratchFolder();
     const { url, child } = await launch(folder);
     const body = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(Buffer.from('{"requests":[')) });
     const sending = fetch(`${url}/v1/messages/batches`, { method: 'POST', headers: HEADERS, body, duplex: 'half' }).catch(() => undefined);
     await until(() => existsSync(join(folder, 'incoming', '1', 'body.json')));
+    const gone = once(child, 'exit');
     child.kill('SIGKILL');
-    await sending;
+    await Promise.all([sending, gone]);
     const second = await rig({ stateDir: folder });
     expect([existsSync(join(folder, 'incoming', '1')), (await second.call('GET', '/v1/messages/batches')).json.data]).toEqual([false, []]);
   });

@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadScript, parseFault } from '../../../local/simulator/faultscript.ts';
@@ -24,6 +25,24 @@ describe('connections', () => {
     await expect(post(on)).rejects.toThrow('fetch failed');
     expect([accepted(on), await inList(on), on.truth('fault_injected').map((line) => line.fault)]).toEqual([batches, batches, [fault]]);
     expect((await post(on)).status).toBe(200);
+  });
+
+  it('F3: drop_mid that is meant for one create strikes one of two that come at once', async () => {
+    const on = await struck({ fault: 'drop_mid', count: 1 });
+    const body = JSON.stringify(batchBody(2));
+    const creates = [1, 2].map(() => {
+      const outgoing = request({ port: on.simulator.port, method: 'POST', path: '/v1/messages/batches', agent: false, headers: { 'x-api-key': 'k', 'anthropic-version': '2023-06-01', 'content-length': body.length } });
+      const status = new Promise<number | undefined>((resolve) => {
+        outgoing.on('response', (reply) => resolve(reply.resume().statusCode));
+        outgoing.on('error', () => resolve(undefined));
+      });
+      outgoing.write(body.slice(0, 10));
+      return { outgoing, status };
+    });
+    await until(() => on.truth('request_received').length === 2);
+    for (const { outgoing } of creates) outgoing.end(body.slice(10));
+    expect((await Promise.all(creates.map(({ status }) => status))).sort()).toEqual([200, undefined]);
+    expect([accepted(on), on.truth('fault_injected').map((line) => line.fault)]).toEqual([1, ['drop_mid']]);
   });
 
   it('reply_cut accepts the batch and breaks off in the reply', async () => {
@@ -97,6 +116,12 @@ describe('errors', () => {
   it('refuse_batch refuses the whole batch, or only one that holds a text', async () => {
     const on = await struck({ fault: 'refuse_batch', body_contains: 'number 3', message: 'requests.3: poison' });
     expect([(await post(on, 3)).status, (await post(on, 4)).status, accepted(on)]).toEqual([200, 400, 1]);
+  });
+
+  it('F3: refuse_batch that is meant for one create strikes one of two that come at once', async () => {
+    const on = await struck({ fault: 'refuse_batch', body_contains: 'number 1', count: 1 });
+    const replies = await Promise.all([post(on), post(on)]);
+    expect([replies.map((reply) => reply.status).sort(), on.truth('fault_injected').length]).toEqual([[200, 400], 1]);
   });
 
   it('too_large refuses by declared length, without the API\'s headers', async () => {
