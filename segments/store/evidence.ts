@@ -96,9 +96,15 @@ export async function readDeferrals(store: Store, run: RunKey): Promise<readonly
   });
 }
 
-/** What operators hold at last: runs and segments and since when, and the intents of doubts that are left to a person. */
-export async function readHolds(store: Store): Promise<{ readonly targets: readonly { readonly target: HoldTarget; readonly setAtMs: number }[]; readonly doubts: readonly IntentId[] }> {
-  const targets: { readonly target: HoldTarget; readonly setAtMs: number }[] = [];
+/** What an operator holds, and when that was said (Unix ms). */
+export interface HeldTarget {
+  readonly target: HoldTarget;
+  readonly setAtMs: number;
+}
+
+/** What operators hold at last: runs and segments, and the intents of doubts that are left to a person. */
+export async function readHolds(store: Store): Promise<{ readonly targets: readonly HeldTarget[]; readonly doubts: readonly IntentId[] }> {
+  const targets: HeldTarget[] = [];
   const doubts: IntentId[] = [];
   for (const { scope, isHeld, setAtMs } of await readNewest(store, holdPrefix, 'hold')) {
     if (!isHeld) continue;
