@@ -260,7 +260,8 @@ describe('a run whose batches take long', () => {
   });
 
   it('is canceled when it outlives a runtime budget whose policy says so', async () => {
-    const settings = world.write('late.yaml', 'budgets:\n  all: { runtime: 2s, window: run, onLate: cancel }\n');
+    // Long enough that a loaded machine has admitted all of it by then: what comes later is stopped instead.
+    const settings = world.write('late.yaml', 'budgets:\n  all: { runtime: 8s, window: run, onLate: cancel }\n');
     const end = await world.run(['run', world.write('late.jsonl', corpus(9, 3)), '--run-key', 'late', '--json'], { PLIMSOLL_CONFIG: settings });
     expect(end.code, end.stderr).toBe(3);
     const dead = rowsOf(world, 'errors', 'late');
