@@ -123,7 +123,7 @@ function limitText(budget: Budget): string {
   ];
   const timeZone = timeZoneOf(budget);
   const window = timeZone === undefined ? budget.window : `${budget.window} (${timeZone})`;
-  return `${parts.join(' and ') || 'no limit'} per ${window}${budget.mode === 'estimate' ? ', by estimate' : ''}`;
+  return `${parts.join(' and ') || 'no limit'} ${window === 'total' ? 'in total' : `per ${window}`}${budget.mode === 'estimate' ? ', by estimate' : ''}`;
 }
 
 /** Where a calendar window begins; undefined for every other. */

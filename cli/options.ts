@@ -36,7 +36,7 @@ export function withCommon(command: Command): Command {
     .addOption(new Option('--config <path>', 'settings file (default: plimsoll.yaml, if there is one)'))
     .addOption(new Option('--home <path>', 'folder of all local state (PLIMSOLL_HOME, default .plimsoll)'))
     .addOption(new Option('--no-install', 'never call the package manager to get a Redis'))
-    .addOption(new Option('--json', 'one JSON document on stdout'))
+    .addOption(new Option('--json', 'data as JSON on stdout: one document, or one a line where it goes on'))
     .addOption(new Option('--quiet', 'no progress and no hints on stderr'));
 }
 

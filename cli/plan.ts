@@ -68,35 +68,38 @@ function quotaWarnings(found: Survey, settings: ProducerSettings): readonly stri
 }
 
 function show(found: Survey, document: ReturnType<typeof planDocument>): void {
+  const { segments } = found;
+  const warnings = document.warnings.map((warning) => `warning: ${warning}`);
   if (document.refused) {
-    for (const warning of document.warnings) print(`warning: ${warning}\n`);
-    showRejects(found, 'is bad', 'are bad');
-    print(`\nPlan: ${document.refused.message}. The first: ${document.refused.where ?? found.source}`);
+    print([...warnings, rejectsText(found), `Plan: ${document.refused.message}. The first: ${document.refused.where ?? found.source}`].join('\n\n'));
     return;
   }
-  if (found.segments.length > 0) print(tableText(['segment', 'rows', 'full batches', 'tokens expected', 'tokens at most', 'cost expected', 'cost at most'], [
-    ...found.segments.map((each, index) => [
-      each.segment, countText(each.rows), String(document.segments[index]?.full_batches ?? 0), countText(each.tokensExpected), countText(each.tokensMax), dollarText(each.microUsdExpected), dollarText(each.microUsdMax),
-    ]),
-  ]));
-  if (found.segments.length > 0) print('\nTokens are estimated from the text; the rest of each segment shares batches within its priority.');
-  if (document.budgets.length > 0) print(`\n${budgetsText(document.budgets)}`);
-  for (const quota of document.quotas) print(`\n${quotaText(quota)}`);
-  for (const warning of document.warnings) print(`\nwarning: ${warning}`);
-  if (found.rejected > 0) {
-    print('');
-    showRejects(found, 'would be rejected', 'would be rejected');
-  }
-  const sum = (of: (each: (typeof found.segments)[number]) => number): number => found.segments.reduce((all, each) => all + of(each), 0);
+  const sum = (of: (each: (typeof segments)[number]) => number): number => segments.reduce((all, each) => all + of(each), 0);
   const marked = sum((each) => each.rowsMarked);
-  if (marked > 0) print(`\n${cacheText(marked, found.primers, sum((each) => each.microUsdSavedExpected), document.cache.hits_expected_permille)}`);
-  print(`\nPlan: ${countOf(found.accepted, 'request')} in ${countOf(document.batches, 'batch')}, est. ${dollarText(sum((each) => each.microUsdExpected))} (max ${dollarText(sum((each) => each.microUsdMax))}), ${countOf(found.rejected, 'line')} rejected.`);
+  print([
+    ...(segments.length > 0 ? [segmentsText(found, document), 'Tokens are estimated from the text; the rest of each segment shares batches within its priority.'] : []),
+    ...(document.budgets.length > 0 ? [budgetsText(document.budgets)] : []),
+    ...document.quotas.map(quotaText),
+    ...warnings,
+    ...(found.rejected > 0 ? [rejectsText(found)] : []),
+    ...(marked > 0 ? [cacheText(marked, found.primers, sum((each) => each.microUsdSavedExpected), document.cache.hits_expected_permille)] : []),
+    `Plan: ${countOf(found.accepted, 'request')} in ${countOf(document.batches, 'batch')}, est. ${dollarText(sum((each) => each.microUsdExpected))} (max ${dollarText(sum((each) => each.microUsdMax))}), ${countOf(found.rejected, 'line')} rejected.`,
+  ].join('\n\n'));
 }
 
-function showRejects({ rejected, rejectedByCode, rejectMessages }: Survey, one: string, many: string): void {
-  print(`${countOf(rejected, 'line')} ${rejected === 1 ? one : many}: ${Object.entries(rejectedByCode).map(([code, count]) => `${code} ${countText(count)}`).join(', ')}`);
-  for (const message of rejectMessages) print(`  ${message}`);
-  if (rejected > rejectMessages.length) print(`  … and ${countText(rejected - rejectMessages.length)} more`);
+function segmentsText({ segments }: Survey, document: ReturnType<typeof planDocument>): string {
+  return tableText(['segment', 'rows', 'full batches', 'tokens expected', 'tokens at most', 'cost expected', 'cost at most'], segments.map((each, index) => [
+    each.segment, countText(each.rows), String(document.segments[index]?.full_batches ?? 0), countText(each.tokensExpected), countText(each.tokensMax), dollarText(each.microUsdExpected), dollarText(each.microUsdMax),
+  ]));
+}
+
+function rejectsText({ rejected, rejectedByCode, rejectMessages, isBoundBroken: isRefused }: Survey): string {
+  const fate = isRefused ? (rejected === 1 ? 'is bad' : 'are bad') : 'would be rejected';
+  return [
+    `${countOf(rejected, 'line')} ${fate}: ${Object.entries(rejectedByCode).map(([code, count]) => `${code} ${countText(count)}`).join(', ')}`,
+    ...rejectMessages.map((message) => `  ${message}`),
+    ...(rejected > rejectMessages.length ? [`  … and ${countText(rejected - rejectMessages.length)} more`] : []),
+  ].join('\n');
 }
 
 function cacheText(rowsMarked: number, primers: number, microUsdSaved: number, hitsPermille: number): string {

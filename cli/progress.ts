@@ -1,6 +1,6 @@
 /** One line that says how far a run is: rewritten on a terminal, otherwise repeated every ten seconds. Never an ETA. */
 import type { RunView } from './follow.ts';
-import { countText, dollarText } from './terminal.ts';
+import { countOf, countText, dollarText } from './terminal.ts';
 
 export interface Progress {
   ingest(rows: number, rejected: number): void;
@@ -27,7 +27,7 @@ export function startProgress(isShown: boolean, isCi = false): Progress {
     process.stderr.write(`${text}\n`);
   };
   return {
-    ingest: (rows, rejected) => line(`reading: ${countText(rows)} prompts${rejected > 0 ? `, ${countText(rejected)} rejected` : ''}`),
+    ingest: (rows, rejected) => line(`reading: ${countOf(rows, 'line')}${rejected > 0 ? `, ${countText(rejected)} rejected` : ''}`),
     show: (view) => line(progressText(view)),
     end() {
       if (isOpen) process.stderr.write('\n');

@@ -102,7 +102,7 @@ function textOf(client: string, findings: Findings, current: string | undefined,
     : `${dollarText(monthly.microUsd)} a month for all of it, ${dollarText(monthly.admittedMicroUsd)} for what its tier admitted at once: ${dollarText(monthly.microUsd - monthly.admittedMicroUsd)} between them (${dollarText(used.microUsd)} billed in these days)`;
   const now = named.find(({ name }) => name === current);
   return [
-    found === undefined ? `${client}: no tier is large enough (${countOf(named.length, 'tier')} looked at)` : found === current ? `${client}: ${found} is the smallest tier that fits, and it is in it` : `${client}: ${current ?? 'none'} -> ${found}, the smallest tier that would have admitted everything`,
+    named.length === 0 ? `${client}: the configuration has no tiers to choose from` : found === undefined ? `${client}: no tier is large enough (${countOf(named.length, 'tier')} looked at)` : found === current ? `${client}: ${found} is the smallest tier that fits, and it is in it` : `${client}: ${current ?? 'none'} -> ${found}, the smallest tier that would have admitted everything`,
     `  measured  ${countOf(peaks.requests, 'prompt')} (${countText(overRequests)} over its tier) and ${countText(peaks.tokens)} tokens in ${countOf(peaks.days, 'day')}`,
     `  at most   ${countText(peaks.requestsPerDay)} prompts and ${countText(peaks.tokensPerDay)} tokens a day, ${countText(peaks.requestsPerMinute)} and ${countText(peaks.tokensPerMinute)} a minute, ${countText(peaks.contextTokensMax)} tokens in one prompt`,
     `  cost      ${money}`,

@@ -26,6 +26,8 @@ export async function tellRun(installation: Installation, view: RunView, product
   if (run.succeeded > 0 && view.standing === 'complete') lines.push(`  results   ${urlOf(installation.store, `results/dt=${run.dt}/topic=*/${run.run}-*.jsonl.gz`)}`);
   if (production?.rejectsKey !== undefined) lines.push(`  rejects   ${urlOf(installation.store, production.rejectsKey)}`);
   if (view.standing === 'complete' || view.standing === 'canceled') lines.push(`  manifest  ${urlOf(installation.store, runManifestKey(run.dt, run.run))}`);
+  // Most often a forgotten flag: the same command with it would find this run and answer as this one did.
+  if (run.accepted === 0 && run.rejected > 0 && view.standing === 'complete') lines.push('  next      no line was good, and this run key is used up: mend the lines or the flags, and use another key');
   tell(lines.join('\n'));
   if (run.rowsHeld > 0 || view.standing === 'held') await tellHeld(installation, view);
   if (run.archivesInDoubt > 0) tellDoubts(view);

@@ -15,7 +15,7 @@ export interface SimulateContext {
 /** Exit code of a mistake in the call, as everywhere in the command line. */
 const EXIT_USAGE = 2;
 
-/** The subcommand. Data (the base URL) goes to stdout, everything else to stderr. */
+/** The subcommand. Data (the base URL, with --json the state folder too) goes to stdout, everything else to stderr. */
 export function simulateCommand(context: SimulateContext): Command {
   const command = new Command('simulate')
     .description('Run a server that behaves like the Claude API: batches, messages, token counts, models.')
@@ -39,6 +39,7 @@ export function simulateCommand(context: SimulateContext): Command {
     .option('--answers <file|module>', 'answers of your own: a .json file or a module that exports answer(request)')
     .option('--fault <rule...>', 'inject a fault; see below')
     .option('--script <file>', 'inject the faults of a JSON script')
+    .option('--json', 'the first line as a JSON document: url and state')
     .addHelpText('after', faultHelp())
     .allowExcessArguments(false)
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : EXIT_USAGE))
@@ -73,6 +74,7 @@ interface Flags {
   readonly answers?: string;
   readonly fault?: readonly string[];
   readonly script?: string;
+  readonly json?: boolean;
 }
 
 /** Runs until a signal comes. Returns what was wrong with the call, in one line, if it could not start. */
@@ -84,7 +86,7 @@ async function simulate(flags: Flags, context: SimulateContext): Promise<string 
   } catch (cause) {
     return (cause instanceof Error ? cause.message : String(cause)).replaceAll('\n', ' ');
   }
-  process.stdout.write(`${simulator.url}\n`);
+  process.stdout.write(`${flags.json ? JSON.stringify({ url: simulator.url, state: stateDir }) : simulator.url}\n`);
   process.stderr.write(`Simulating Claude at ${simulator.url}, state in ${stateDir}. Set ANTHROPIC_BASE_URL to it and use ${flags.apiKey === undefined ? 'any API key' : 'a key given by --api-key'}. Ctrl-C stops.\n`);
   await new Promise<void>((resolve) => {
     process.once('SIGINT', resolve);

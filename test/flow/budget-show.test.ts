@@ -27,7 +27,7 @@ describe('the command', () => {
       { target: 'client:etl', window: 'run', usd_spent: 0, usd_limit: 2, tokens_limit: null, mode: 'strict' },
       { target: 'topic:mails', window: 'total', usd_spent: 0, usd_limit: 5, tokens_limit: 700, mode: 'strict' },
     ]);
-    expect((await world.run(['budget', 'show'])).stdout).toMatch(/^topic:mails +total .* 700 tokens and \$5\.0+ per total$/m);
+    expect((await world.run(['budget', 'show'])).stdout).toMatch(/^topic:mails +total .* 700 tokens and \$5\.0+ in total$/m);
   });
 
   it('names the limit of a month beside the month, and not beside what was spent ever', async () => {

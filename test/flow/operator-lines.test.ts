@@ -86,9 +86,17 @@ describe('bounds and broken files', () => {
     expect(applied.stderr).toMatch(/this plan queues nothing: 19 of 20 lines[\s\S]*\[input_rejected\]/);
   });
 
+  it('a run of which no line is good says that its key is used up, because the same command with the forgotten flag would find it', async () => {
+    const path = join(world.folder, 'flagless.jsonl');
+    writeFileSync(path, '{"id":"a","prompt":"x"}\n');
+    const first = await world.run(['run', path, '--run-key', 'flagless']);
+    expect(first.code, first.stderr).toBe(3);
+    expect(first.stderr).toMatch(/flagless\.jsonl:1: no model is given[\s\S]*no line was good, and this run key is used up/);
+  });
+
   it('a refused file leaves no run behind', async () => {
     const status = JSON.parse((await world.run(['status', '--json'])).stdout) as { runs: { run_key: string }[] };
-    expect(status.runs.map((run) => run.run_key)).toEqual(['bad']);
+    expect(status.runs.map((run) => run.run_key)).toEqual(['bad', 'flagless']);
   });
 
   it.each([

@@ -76,6 +76,10 @@ describe.each(pages)('the help of $name', ({ name, command, text }) => {
     expect(command.description()).toMatch(/\.$/);
   });
 
+  it('offers JSON where the command does something itself', () => {
+    if (command.commands.length === 0) expect(command.options.map((option) => option.long)).toContain('--json');
+  });
+
   it('has examples that can be called as they stand, and names no option that is not there', () => {
     expect(examplesOf(text).flatMap(callsOf).flatMap((words) => mistakeIn(words) ?? [])).toEqual([]);
     expect([...text.matchAll(/(?<![\w-])--[a-z][a-z0-9-]*/g)].map(([flag]) => flag).filter((flag) => !flags.has(flag))).toEqual([]);

@@ -35,6 +35,15 @@ describe('plimsoll simulate', () => {
     expect(await once(child, 'close')).toEqual([0, null]);
   });
 
+  it('prints URL and state folder as one document with --json', async () => {
+    const folder = scratchFolder();
+    const child = start(['--json'], folder);
+    const [line] = await once(createInterface({ input: child.stdout ?? process.stdin }), 'line');
+    expect(JSON.parse(String(line))).toEqual({ url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) as string, state: folder });
+    child.kill('SIGTERM');
+    expect(await once(child, 'close')).toEqual([0, null]);
+  });
+
   it.each([
     ['an unknown flag', ['--wings'], /unknown option '--wings'/],
     ['a port that is no number', ['--port', 'x'], /--port/],
