@@ -24,6 +24,7 @@ export async function tellRun(installation: Installation, view: RunView, product
   if (cache !== undefined) lines.push(`  cache     ${cache}`);
   if (run.retryOf !== undefined) lines.push(`  retry of  ${run.retryOf}`);
   if (run.succeeded > 0 && view.standing === 'complete') lines.push(`  results   ${urlOf(installation.store, `results/dt=${run.dt}/topic=*/${run.run}-*.jsonl.gz`)}`);
+  if (run.deadLettered > 0 && (view.standing === 'complete' || view.standing === 'canceled')) lines.push(`  errors    ${urlOf(installation.store, `errors/dt=${run.dt}/topic=*/${run.run}-*.jsonl.gz`)}; once more: plimsoll retry ${run.run}`);
   if (production?.rejectsKey !== undefined) lines.push(`  rejects   ${urlOf(installation.store, production.rejectsKey)}`);
   if (view.standing === 'complete' || view.standing === 'canceled') lines.push(`  manifest  ${urlOf(installation.store, runManifestKey(run.dt, run.run))}`);
   // Most often a forgotten flag: the same command with it would find this run and answer as this one did.

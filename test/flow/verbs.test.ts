@@ -236,6 +236,7 @@ describe('a run whose batches take long', () => {
     const end = await world.run(['cancel', 'slow']);
     expect(end.code, end.stderr).toBe(0);
     expect(end.stderr).toMatch(/3 batches with 40 rows at the provider are being canceled; rows that finish before that takes hold are billed and exported/);
+    expect(end.stderr).toMatch(/errors +file:.*\/errors\/dt=[\d-]+\/topic=\*\/slow-\*\.jsonl\.gz; once more: plimsoll retry slow$/m);
     expect(end.stderr).toMatch(/billed +\$0\.\d+ for \d+ rows? that had finished/);
     const [good, dead] = [rowsOf(world, 'results', 'slow'), rowsOf(world, 'errors', 'slow')];
     expect(good.length).toBeGreaterThan(0);
