@@ -16,8 +16,8 @@ import { runStage } from '../../../workers/worker.ts';
 import { VirtualClock } from './clock.ts';
 import { leaseMs, makeWorker, produceOnce, type BoxWorker, type World } from './crew.ts';
 import { countEdges, readEdges } from './edges.ts';
-import { aimOf, chanceOf, secondAimOf, type Aim } from './fates.ts';
-import { MemoryStore } from './memory-store.ts';
+import { aimOf, chanceOf, laterAimOf, secondAimOf, type Aim } from './fates.ts';
+import { MemoryStore, misplacedBy } from './memory-store.ts';
 import { Operator } from './operator.ts';
 import { MemoryProvider } from './provider.ts';
 import { seeded, type Random } from './random.ts';
@@ -94,7 +94,7 @@ class Box {
     this.#turns = new Turns(seeded(seed * 7 + 1), () => clock.nowMs);
     clock.processes = this.#turns;
     const rig = rigOf(seed);
-    this.#aims = [aimOf(seed), secondAimOf(seed)].flatMap((aim) => (aim ? [{ aim, calls: 0, isCaused: false }] : []));
+    this.#aims = [aimOf(seed), secondAimOf(seed), laterAimOf(seed)].flatMap((aim) => (aim ? [{ aim, calls: 0, isCaused: false }] : []));
     this.#faultsLeft = rig.faultsMax;
     const provider = new MemoryProvider(seeded(seed * 13 + 5), () => clock.nowMs, {
       ...rig.plan,
@@ -107,7 +107,9 @@ class Box {
     });
     const run = asRunKey(`seed-${seed}`);
     if (!run) throw new RangeError('not a run key');
-    this.#world = { rig, run, ledger, store: new MemoryStore(), provider, clock, turns: this.#turns, wake: this.#wake(), scratch, onDefect: (error) => void this.#breaches.push(`an operator threw: ${String(error)}`), faultsOf: (name) => ({ turns: this.#turns, worker: name, fate: (call) => this.#fate(name, call), stoppedUntilMs: () => clock.nowMs + rig.stoppedMs + this.#random.int(25_000) }) };
+    const backAtMs = clock.nowMs + (rig.misplaced?.forMs ?? 0);
+    const store = new MemoryStore(misplacedBy(seeded(seed * 59 + 1), rig.misplaced?.share ?? 0, () => clock.nowMs >= backAtMs));
+    this.#world = { rig, run, ledger, store, provider, clock, turns: this.#turns, wake: this.#wake(), scratch, onDefect: (error) => void this.#breaches.push(`an operator threw: ${String(error)}`), faultsOf: (name) => ({ turns: this.#turns, worker: name, fate: (call) => this.#fate(name, call), stoppedUntilMs: () => clock.nowMs + rig.stoppedMs + this.#random.int(25_000) }) };
     this.#operator = new Operator(this.#world);
   }
 

@@ -1,28 +1,25 @@
 /** What a campaign of seeds has to reach, by name; and what this tier cannot reach by design, with the reason. */
 import { deadLetterReasons } from '../../../segments/outcome.ts';
+import { claudeCalls, laterLedgerCalls, ledgerCalls, storeCalls } from './calls.ts';
 import { allEdges } from './edges.ts';
 import { createClasses, createFaults, rowClasses } from './provider.ts';
 import { callFates } from './turns.ts';
 
-/** Calls of the ports that stages and producers make. */
-const ledgerCalls = [
-  'absolveIntent', 'acceptIntent', 'addChunk', 'admit', 'armIntent', 'bookLeak', 'claim', 'closeArchive', 'completeRun', 'deferPoll', 'disownBatch', 'doubtIntent', 'endArchive', 'expireLane',
-  'exportArchive', 'fenceIntent', 'flushArchives', 'flushDue', 'flushRun', 'forgoIntent', 'halveArchive', 'holdIntent', 'listArchives', 'nextQueued', 'nextSegment', 'noteLook', 'noteStranger', 'openRun',
-  'prepareIntent', 'readArchive', 'readArchiveChunks', 'readChunk', 'readChunks', 'readClaims', 'readHighWater', 'readIntent', 'readRun', 'refuseIntent', 'rejectArchive', 'release', 'renewLane',
-  'resumeHeld', 'sealArchive', 'sendIntent', 'settle', 'split', 'stopOnBudget', 'watchBatch', 'listHeld', 'replanChunks',
-] as const;
-const storeCalls = ['head', 'put', 'putFile', 'readWhole'] as const;
-const claudeCalls = ['cancelBatch', 'createBatch', 'firstResult', 'listBatches', 'probe', 'retrieveBatch'] as const;
+interface CallPoint {
+  readonly call: string;
+  readonly fate: (typeof callFates)[number];
+}
 
-/** Every call with every fate. What the failure of a create means is the provider's to say, so it only crashes and stops. */
-export const callPoints: readonly { readonly call: string; readonly fate: (typeof callFates)[number] }[] = [
-  ...ledgerCalls.map((name) => `ledger.${name}`),
-  ...storeCalls.map((name) => `store.${name}`),
-  ...claudeCalls.map((name) => `claude.${name}`),
-].flatMap((call) => callFates.filter((fate) => call !== 'claude.createBatch' || fate.startsWith('crash') || fate.startsWith('stop')).map((fate) => ({ call, fate })));
+/** What the failure of a create means is the provider's to say, so it only crashes and stops. */
+const pointsOf = (call: string): readonly CallPoint[] => callFates.filter((fate) => call !== 'claude.createBatch' || fate.startsWith('crash') || fate.startsWith('stop')).map((fate) => ({ call, fate }));
+
+/** Every call with every fate, in the order by which seeds are aimed at them. */
+export const callPoints: readonly CallPoint[] = [...ledgerCalls.map((name) => `ledger.${name}`), ...storeCalls.map((name) => `store.${name}`), ...claudeCalls.map((name) => `claude.${name}`)].flatMap(pointsOf);
+/** The same of calls that seeds of their own are aimed at. */
+export const laterCallPoints: readonly CallPoint[] = laterLedgerCalls.flatMap((name) => pointsOf(`ledger.${name}`));
 
 /** Every named fault point. */
-const points: readonly string[] = [...callPoints.map(({ call, fate }) => `point ${call} ${fate}`), ...createFaults.map((fault) => `point provider.${fault}`), 'point wake.lost'];
+const points: readonly string[] = [...[...callPoints, ...laterCallPoints].map(({ call, fate }) => `point ${call} ${fate}`), ...createFaults.map((fault) => `point provider.${fault}`), 'point wake.lost'];
 
 /** What is out of reach here, and why. The tier of real processes or a suite of its own has it. */
 export const unreachable: Readonly<Record<string, string>> = {

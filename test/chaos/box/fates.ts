@@ -2,7 +2,7 @@
  * How likely a call is to meet a fault. Every call of a stage may; those that a run makes once or never are struck more
  * often than those that it makes all the time, or their crash points would hardly be reached.
  */
-import { callPoints } from './coverage.ts';
+import { callPoints, laterCallPoints } from './coverage.ts';
 import type { CallFate } from './turns.ts';
 
 /** Calls that a schedule makes in special situations only. */
@@ -10,7 +10,7 @@ const rare: ReadonlySet<string> = new Set([
   'ledger.absolveIntent', 'ledger.bookLeak', 'ledger.disownBatch', 'ledger.fenceIntent', 'ledger.forgoIntent', 'ledger.halveArchive', 'ledger.holdIntent', 'ledger.noteStranger',
   'ledger.rejectArchive', 'ledger.stopOnBudget', 'ledger.refuseIntent', 'ledger.doubtIntent', 'ledger.closeArchive', 'ledger.expireLane', 'ledger.readHighWater',
   'ledger.renewLane', 'ledger.split', 'ledger.flushRun', 'ledger.openRun', 'ledger.completeRun', 'ledger.noteLook', 'ledger.watchBatch', 'ledger.deferPoll', 'ledger.flushDue', 'ledger.flushArchives',
-  'ledger.listArchives', 'claude.cancelBatch', 'claude.firstResult', 'claude.listBatches', 'ledger.readClaims', 'ledger.listHeld', 'ledger.replanChunks',
+  'ledger.listArchives', 'claude.cancelBatch', 'claude.firstResult', 'claude.listBatches', 'ledger.readClaims', 'ledger.listHeld', 'ledger.replanChunks', 'ledger.holdChunk',
 ]);
 /** Calls of which each can cost money. */
 const grave: ReadonlySet<string> = new Set(['claude.createBatch', 'ledger.sendIntent', 'ledger.armIntent', 'ledger.prepareIntent', 'ledger.acceptIntent', 'ledger.settle', 'ledger.endArchive', 'ledger.exportArchive', 'ledger.sealArchive', 'claude.probe']);
@@ -51,6 +51,11 @@ export function isReplanSeed(seed: number): boolean {
   return seed % 20 === 9 || seed % 20 === 14;
 }
 
+/** Every so many seeds one is about spool objects that nobody can read for a while. */
+export function isMisplacedSeed(seed: number): boolean {
+  return seed % 40 === 23;
+}
+
 /** Calls that even a world made for them does not always make: they are aimed at three times as often. */
 const elusive: ReadonlySet<string> = new Set(['ledger.closeArchive', 'ledger.disownBatch', 'ledger.noteStranger', 'ledger.fenceIntent', 'ledger.forgoIntent', 'ledger.bookLeak', 'ledger.holdIntent', 'ledger.listArchives', 'ledger.renewLane', 'ledger.absolveIntent', 'claude.cancelBatch']);
 const isElusive = ({ call }: { readonly call: string }): boolean => elusive.has(call);
@@ -72,4 +77,14 @@ export function secondAimOf(seed: number): Aim | undefined {
   const point = usualPoints[seed % usualPoints.length];
   if (!point || seed % strictCancelEvery === 0 || isZombieSeed(seed)) return undefined;
   return { ...point, nth: 1 + (Math.floor(seed / usualPoints.length) % 3), before: undefined };
+}
+
+const misplacedPoints = laterCallPoints.filter(({ call }) => call === 'ledger.holdChunk');
+const otherLaterPoints = laterCallPoints.filter(({ call }) => call !== 'ledger.holdChunk');
+
+/** Two seeds of forty are aimed at a call that came into the lists later, beside what they are aimed at otherwise. */
+export function laterAimOf(seed: number): Aim | undefined {
+  const points = isMisplacedSeed(seed) ? misplacedPoints : seed % 40 === 3 ? otherLaterPoints : [];
+  const point = points[Math.floor(seed / 40) % points.length];
+  return point && { ...point, nth: 1, before: undefined };
 }

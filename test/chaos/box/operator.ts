@@ -65,11 +65,13 @@ export class Operator {
     return archives.every((archive) => archive && ['in_doubt', 'exported', 'canceled'].includes(archive.state)) && record.chunksOpen > 0;
   }
 
-  /** Raises the limit that keeps work back, or has somebody look at what a row has overrun; false: that is not what it waits for. */
+  /** Raises the limit that keeps work back, or waits for what goes on by itself; false: that is not what it waits for. */
   async makeRoom(): Promise<boolean> {
-    const { rig } = this.#world;
+    const { rig, ledger, clock } = this.#world;
     const record = this.#seen;
     if ((record?.archivesInDoubt ?? 0) > 0 || this.#heldUntil !== undefined) return true;
+    // What could not be read is tried again after a minute or more, whatever has come back since.
+    if (rig.misplaced && (await ledger.listStops(clock.nowMs)).some(({ reason }) => reason === 'spool_unreadable')) return true;
     if (!rig.limit || (record?.rowsHeld ?? 0) === 0 || this.#isRoomMade) return false;
     await this.#raise();
     return true;

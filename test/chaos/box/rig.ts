@@ -1,7 +1,7 @@
 /** What a seed is about: sizes, limits, operators, and which faults its world has. A function of the seed alone. */
 import { entryOverheadBytes, envelopeBytes } from '../../../segments/pack.ts';
 import type { PackLimits } from '../../../segments/ledger/ledger.ts';
-import { aimOf, isReplanSeed, isZombieSeed, strictCancelEvery } from './fates.ts';
+import { aimOf, isMisplacedSeed, isReplanSeed, isZombieSeed, strictCancelEvery } from './fates.ts';
 import { createFaults, type CreateFault, type ProviderPlan } from './provider.ts';
 import { seeded, type Random } from './random.ts';
 
@@ -24,6 +24,8 @@ export interface Rig {
   /** An operator replans what is held, once, down to this share of its rows; undefined: nobody does. `isRaised`: somebody
    *  else raises the limit between the decision and its execution, so that some of it waits in its queue by then. */
   readonly replan: { readonly percent: number; readonly isRaised: boolean } | undefined;
+  /** For so long from the beginning this share of the spool's objects cannot be read; undefined: they can. */
+  readonly misplaced: { readonly forMs: number; readonly share: number } | undefined;
   /** Rows must be answered within this time; undefined: whenever. */
   readonly deadlineMs: number | undefined;
   readonly faultsMax: number;
@@ -70,6 +72,17 @@ export function rigOf(seed: number): Rig {
     const percent = [0, 30, 60][seed % 3] ?? 0;
     return { ...rig, ...trait?.rig, replan: { percent, isRaised: seed % 2 === 0 }, limit: { tokens: 400, microUsd: undefined }, cancelRound: undefined, plan: { ...rig.plan, ...trait?.plan } };
   }
+  if (isMisplacedSeed(seed)) {
+    const random = seeded(seed * 53 + 7);
+    // What an archive or a budget has no room for is cut, and that is what a packer reads a chunk for.
+    const isLimited = random.chance(0.7);
+    return {
+      ...rig, ...trait?.rig, plan: { ...rig.plan, ...trait?.plan }, cancelRound: undefined,
+      rows: 10 + random.int(14), limits: { ...rig.limits, rowsMax: 3 + random.int(3) },
+      misplaced: { forMs: 4_000 + random.int(90_000), share: random.pick([0.4, 1, 1]) },
+      ...(isLimited ? { limit: { tokens: 400, microUsd: undefined } } : {}),
+    };
+  }
   const strict = seed % strictCancelEvery === 0 ? { isStrict: true, cancelRound: 1 } : {};
   return { ...rig, ...trait?.rig, ...linger, ...strict, plan: { ...rig.plan, ...trait?.plan } };
 }
@@ -89,6 +102,7 @@ function rigByChance(seed: number): Rig {
     cancelRound: random.chance(0.12) ? random.int(14) : undefined,
     hold: random.chance(0.1) ? { round: random.int(6), rounds: 1 + random.int(6) } : undefined,
     replan: undefined,
+    misplaced: undefined,
     deadlineMs: random.chance(0.15) ? 4_000 + random.int(20_000) : undefined,
     faultsMax: random.int(9),
     stoppedMs: 2_000,
