@@ -41,11 +41,14 @@ export async function listBatches(client: Anthropic, sinceMs: number, signal: Ab
         // An id or a count of another form is of no concern in a batch that is too old to be searched.
         if (read.createdAtMs !== undefined && read.createdAtMs < sinceMs) return listingOf(batches, unread);
         unread ??= read.part;
+        if (read.ended) batches.push(read.ended);
         continue;
       }
       if (read.listed.createdAtMs < sinceMs) return listingOf(batches, unread);
       batches.push(read.listed);
     }
+    // The page before has promised more than it held. What was promised may be the batch that is searched.
+    if (after !== undefined && found.data.length === 0) return listingOf(batches, unread ?? { reason: 'page_empty', batch: after });
     if (found.has_more === false) return listingOf(batches, unread);
     // There is more, and nothing says where it begins.
     if (typeof found.last_id !== 'string') return listingOf(batches, unread ?? { reason: 'page_without_end', batch: undefined });
@@ -60,26 +63,42 @@ function listingOf(batches: readonly ListedBatch[], unread: UnreadPart | undefin
 
 type ReadListed =
   | { readonly kind: 'listed'; readonly listed: ListedBatch }
-  /** `createdAtMs` undefined: not even its age is known. */
-  | { readonly kind: 'unread'; readonly part: UnreadPart; readonly createdAtMs: number | undefined };
+  /** `createdAtMs` undefined: not even its age is known. `ended`: only its counters are not understood, and as it has ended its
+   *  results tell whose it is, whatever it counts. */
+  | { readonly kind: 'unread'; readonly part: UnreadPart; readonly createdAtMs: number | undefined; readonly ended?: ListedBatch };
 
 function readListed(each: Page['data'][number]): ReadListed {
   const created = typeof each.created_at === 'string' ? Date.parse(each.created_at) : Number.NaN;
   const createdAtMs = Number.isNaN(created) ? undefined : created;
   const batch = typeof each.id === 'string' ? asBatchId(each.id) : undefined;
-  const rows = rowsOf(each.request_counts);
-  if (batch !== undefined && createdAtMs !== undefined && rows !== undefined) {
-    return { kind: 'listed', listed: { batch, isEnded: each.processing_status === 'ended', createdAtMs, rows } };
+  const isEnded = each.processing_status === 'ended';
+  const { rows, isUnderstood } = rowsOf(each.request_counts);
+  if (batch !== undefined && createdAtMs !== undefined) {
+    const listed = { batch, isEnded, createdAtMs, rows };
+    if (isUnderstood) return { kind: 'listed', listed };
+    return { kind: 'unread', part: { reason: 'request_counts', batch }, createdAtMs, ...(isEnded ? { ended: listed } : {}) };
   }
-  const reason = createdAtMs === undefined ? 'created_at' : batch === undefined ? 'id' : 'request_counts';
+  const reason = createdAtMs === undefined ? 'created_at' : 'id';
   return { kind: 'unread', part: { reason, batch: typeof each.id === 'string' ? each.id.slice(0, idShownMax) : undefined }, createdAtMs };
 }
 
-/** The sum of all counters of a batch; undefined when they are no numbers. */
-function rowsOf(counts: unknown): number | undefined {
-  if (typeof counts !== 'object' || counts === null) return undefined;
-  const rows = Object.values(counts).reduce<number>((sum, count) => sum + (typeof count === 'number' ? count : Number.NaN), 0);
-  return Number.isSafeInteger(rows) ? rows : undefined;
+/** What a batch counts (claude-batches.md 1.6): each of its requests in one of these. */
+const counters: ReadonlySet<string> = new Set(['processing', 'succeeded', 'errored', 'canceled', 'expired']);
+
+/**
+ * The number of a batch's requests by the counters that are known. It is not understood when one of them is no number, or when
+ * one that is not known holds something: nobody can say then whether that counts requests of its own or those of others once
+ * more, and a batch with a wrong number would be taken for somebody else's.
+ */
+function rowsOf(counts: unknown): { readonly rows: number; readonly isUnderstood: boolean } {
+  let rows = 0;
+  let isUnderstood = typeof counts === 'object' && counts !== null;
+  for (const [name, count] of Object.entries(counts ?? {})) {
+    if (counters.has(name) && Number.isSafeInteger(count)) rows += Number(count);
+    else if (count !== 0) isUnderstood = false;
+  }
+  // No batch is without requests (claude-batches.md 1.2).
+  return { rows, isUnderstood: isUnderstood && rows > 0 };
 }
 
 /** Reads the beginning of the results and hangs up. Any line names the archive, so the first one is enough. */

@@ -49,10 +49,11 @@ export interface BatchListing {
   readonly unread?: UnreadPart;
 }
 
-/** What a listing lacks: more pages than one look may read, a page that does not say where the next one begins, or a batch
- *  with a field of another form. `batch`: its id as the provider wrote it, cut after 80 characters. */
+/** What a listing lacks: more pages than one look may read, a page that does not say where the next one begins, what a page
+ *  has promised and the next one does not hold, or a batch with a field of another form. `batch`: its id as the provider wrote
+ *  it, cut after 80 characters; of an empty page, the last one before it. */
 export interface UnreadPart {
-  readonly reason: 'too_large' | 'page_without_end' | 'id' | 'created_at' | 'request_counts';
+  readonly reason: 'too_large' | 'page_without_end' | 'page_empty' | 'id' | 'created_at' | 'request_counts';
   readonly batch: string | undefined;
 }
 

@@ -1,4 +1,5 @@
 import { batchObject, hasResults } from './batchview.ts';
+import { strangeForm } from './batchform.ts';
 import { jsonReply, refusalReply, type Exchange, type Reply } from './exchange.ts';
 import { originOf } from './origin.ts';
 import type { BatchRecord } from './records.ts';
@@ -7,7 +8,7 @@ import { resultsReply } from './results.ts';
 import type { JsonObject } from './shape.ts';
 import type { World } from './world.ts';
 
-/** The five batch endpoints beside create (claude-batches.md 1.3, 1.6, 1.7). */
+/** The batch endpoints beside create and list (claude-batches.md 1.3, 1.6, 1.7). */
 
 /** `GET /v1/messages/batches/{id}`. An unfinished batch brings a hint when to ask again. */
 export async function retrieveBatch(world: World, exchange: Exchange): Promise<Reply> {
@@ -15,28 +16,8 @@ export async function retrieveBatch(world: World, exchange: Exchange): Promise<R
   if (record === undefined || exchange.faults.take('vanish') !== undefined) {
     return missing(exchange);
   }
-  return jsonReply(200, show(world, exchange, record), record.endedUs === null ? retryHint(world) : {});
-}
-
-/** `GET /v1/messages/batches`: newest first, `after_id` towards older entries, `before_id` towards newer ones. */
-export async function listBatches(world: World, exchange: Exchange): Promise<Reply> {
-  const query = exchange.url.searchParams;
-  const limit = Number(query.get('limit') ?? '20');
-  if (!Number.isInteger(limit) || limit < 1 || limit > 1000) {
-    const bound = limit > 1000 ? 'less than or equal to 1000' : 'greater than or equal to 1';
-    return refusalReply(invalidRequest(`limit: Input should be ${bound}`), exchange.requestId);
-  }
-  const all = await visibleBatches(world, exchange);
-  const page = pageOf(all.map((record) => record.id), limit, query.get('after_id'), query.get('before_id'));
-  if (page === undefined) {
-    return refusalReply(invalidRequest('after_id and before_id: only one may be given, and it has to name an existing batch'), exchange.requestId);
-  }
-  return jsonReply(200, {
-    data: all.slice(page.from, page.to).map((record) => show(world, exchange, record)),
-    has_more: page.hasMore,
-    first_id: all[page.from]?.id ?? null,
-    last_id: page.to > page.from ? (all[page.to - 1]?.id ?? null) : null,
-  });
+  const form = strangeForm(exchange, [record]);
+  return jsonReply(200, form(show(world, exchange, record), record), record.endedUs === null ? retryHint(world) : {});
 }
 
 /** `POST /v1/messages/batches/{id}/cancel`. A second cancel, or one after the end, changes nothing (undocumented, claude-batches.md 1.6). */
@@ -93,34 +74,8 @@ async function findBatch(world: World, exchange: Exchange): Promise<BatchRecord 
   return await world.runner.current(record);
 }
 
-async function visibleBatches(world: World, exchange: Exchange): Promise<BatchRecord[]> {
-  const lag = exchange.faults.peek('list_lag');
-  const youngestUs = world.clock.nowMs() * 1000 - (lag?.seconds ?? 0) * 1_000_000;
-  const mine = world.records.all().filter((record) => record.workspaceId === exchange.caller.workspaceId && record.visibleUs <= world.clock.nowMs() * 1000);
-  const shown = mine.filter((record) => record.createdUs <= youngestUs || lag === undefined);
-  if (shown.length < mine.length) {
-    exchange.faults.take('list_lag');
-  }
-  const current = await Promise.all(shown.map((record) => world.runner.current(record)));
-  return current.sort((a, b) => b.createdUs - a.createdUs || b.sequence - a.sequence);
-}
-
-/** The stretch of `ids` (newest first) that a page shows; undefined for a cursor that names nothing. */
-function pageOf(ids: readonly string[], limit: number, after: string | null, before: string | null): { from: number; to: number; hasMore: boolean } | undefined {
-  if (before !== null && after !== null) {
-    return undefined;
-  }
-  if (before !== null) {
-    const to = ids.indexOf(before);
-    const from = Math.max(0, to - limit);
-    return to < 0 ? undefined : { from, to, hasMore: from > 0 };
-  }
-  const at = after === null ? 0 : ids.indexOf(after) + 1;
-  const to = Math.min(ids.length, at + limit);
-  return after !== null && at === 0 ? undefined : { from: at, to, hasMore: to < ids.length };
-}
-
-function show(world: World, exchange: Exchange, record: BatchRecord): JsonObject {
+/** A batch as this caller sees it now. */
+export function show(world: World, exchange: Exchange, record: BatchRecord): JsonObject {
   const wrong = record.outcomes === null ? undefined : exchange.faults.take('counts_wrong');
   const isGradual = world.settings.counters === 'gradual';
   return batchObject(record, world.clock.nowMs() * 1000, originOf(exchange.request), isGradual, wrong === undefined ? 0 : (wrong.rows ?? 1));

@@ -51,6 +51,11 @@ export const FAULTS = {
   results_unready: describe('results', 'batches.results', 'answer "no available results" although the batch has ended'),
   counts_wrong: describe('view', 'batches.retrieve', 'report one succeeded row too few and one errored row too many (rows=N)'),
   list_lag: describe('view', 'batches.list', 'leave batches younger than seconds=N out of the list'),
+  list_short: describe('view', 'batches.list', 'give fewer batches on a page than were asked for (rows=N, default 1)'),
+  list_reordered: describe('view', 'batches.list', 'turn the order of batches of the same second round'),
+  list_cut: describe('view', 'batches.list', 'end the list after rows=N batches (default 1), say that there is more, and answer the page behind with nothing'),
+  status_unknown: describe('view', 'batches.list', 'show a processing_status and a field that nobody knows while a batch has not ended'),
+  counts_unknown: describe('view', 'batches.list', 'show a counter that nobody knows among request_counts (rows=N: its value, default the sum of the others)'),
   date_skew: describe('view', '*', 'shift the Date header by seconds=N (may be negative)'),
 } as const satisfies Record<string, FaultDescription>;
 

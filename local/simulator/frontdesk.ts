@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { checkAccess } from './access.ts';
-import { batchResults, cancelBatch, deleteBatch, listBatches, retrieveBatch } from './batches.ts';
+import { batchResults, cancelBatch, deleteBatch, retrieveBatch } from './batches.ts';
+import { listBatches } from './batchlist.ts';
 import { createBatch, refuseUnread } from './batchcreate.ts';
 import { instantText } from './clock.ts';
 import { control, isControlPath } from './control.ts';

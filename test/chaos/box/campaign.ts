@@ -68,7 +68,7 @@ export function summaryOf(blocks: readonly Block[]): string {
   const seeds = sum((block) => block.count);
   const broken = blocks.flatMap((block) => block.broken);
   const lacking = wanted.filter((name) => (reached.get(name) ?? 0) < timesWanted);
-  const kinds = ['point', 'edge', 'reason', 'create', 'row'].map((kind) => {
+  const kinds = ['point', 'edge', 'reason', 'create', 'row', 'list'].map((kind) => {
     const names = wanted.filter((name) => name.startsWith(`${kind} `));
     const times = names.map((name) => reached.get(name) ?? 0);
     return `${kind.padEnd(7)} ${names.filter((name) => (reached.get(name) ?? 0) >= timesWanted).length} of ${names.length} at least ${timesWanted} times, the rarest ${Math.min(...times)} times`;

@@ -3,6 +3,7 @@ import { deadLetterReasons } from '../../../segments/outcome.ts';
 import { claudeCalls, laterLedgerCalls, ledgerCalls, storeCalls } from './calls.ts';
 import { allEdges } from './edges.ts';
 import { createClasses, createFaults, rowClasses } from './provider.ts';
+import { listForms } from './strange-lists.ts';
 import { callFates } from './turns.ts';
 
 interface CallPoint {
@@ -36,6 +37,7 @@ export const wanted: readonly string[] = [
   ...deadLetterReasons.map((reason) => `reason ${reason}`),
   ...createClasses.map((name) => `create ${name}`),
   ...rowClasses.map((kind) => `row ${kind}`),
+  ...listForms.map((form) => `list ${form}`),
   'leak booked',
   'leak covered',
 ].filter((name) => !(name in unreachable));

@@ -5,8 +5,9 @@
 import { createHash } from 'node:crypto';
 import { PlimsollError } from '../../../segments/errors.ts';
 import type { BatchId } from '../../../segments/segment.ts';
-import type { BatchSearch, BatchStatus, Claude, CreateOutcome, GatedBody } from '../../../workers/claude.ts';
+import type { BatchListing, BatchSearch, BatchStatus, Claude, CreateOutcome, GatedBody } from '../../../workers/claude.ts';
 import type { Random } from './random.ts';
+import { readStrangeLists, type ListForm, type StrangeLists } from './strange-lists.ts';
 
 /** What the provider does with one create. */
 export const createFaults = ['reply_lost', 'late', 'swallowed', 'refused_401', 'refused_429', 'refused_413', 'refused_400', 'limited_but_made', 'overloaded', 'overloaded_but_made', 'drop_mid', 'error_500'] as const;
@@ -56,6 +57,8 @@ export interface ProviderPlan {
   readonly strangerRate: number;
   /** Chance that a list of the workspace is cut off. */
   readonly partialListRate: number;
+  /** For a while its lists have another form; undefined: always the known one. */
+  readonly strangeLists: StrangeLists | undefined;
   /** Refuses every batch that holds this text, with this status. */
   readonly poison: { readonly text: string; readonly status: 400 | 413 } | undefined;
 }
@@ -64,6 +67,8 @@ export class MemoryProvider {
   readonly accepted: Accepted[] = [];
   /** How often each class was shown. */
   readonly classes = new Map<string, number>();
+  /** How often a list of each strange form was read. */
+  readonly forms = new Map<ListForm, number>();
   /** Workers whose create has begun and not ended. */
   readonly uploading = new Set<string>();
   /** Batches of which no complete results can be read. */
@@ -71,11 +76,13 @@ export class MemoryProvider {
   readonly #badDownloads = new Map<string, number>();
   readonly #random: Random;
   readonly #now: () => number;
+  readonly #openedAtMs: number;
   readonly plan: ProviderPlan;
 
   constructor(random: Random, now: () => number, plan: ProviderPlan) {
     this.#random = random;
     this.#now = now;
+    this.#openedAtMs = now();
     this.plan = plan;
   }
 
@@ -111,7 +118,9 @@ export class MemoryProvider {
         };
       },
       readResults: (id) => this.#download(find(id)),
-      listBatches: async (sinceMs) => {
+      listBatches: async (sinceMs, signal) => {
+        const strange = this.plan.strangeLists;
+        if (strange && this.#now() < this.#openedAtMs + strange.forMs) return await this.#showStrangely(strange, sinceMs, signal);
         const isComplete = !this.#random.chance(this.plan.partialListRate);
         const shown = this.accepted.filter((batch) => batch.visibleAtMs <= this.#now() && batch.createdAtMs >= sinceMs);
         return {
@@ -124,6 +133,12 @@ export class MemoryProvider {
         return this.#now() >= batch.endsAtMs ? batch.rows.at(-1)?.customId : undefined;
       },
     };
+  }
+
+  async #showStrangely(strange: StrangeLists, sinceMs: number, signal: AbortSignal): Promise<BatchListing> {
+    for (const form of strange.forms) this.forms.set(form, (this.forms.get(form) ?? 0) + 1);
+    const shown = this.accepted.filter((batch) => batch.visibleAtMs <= this.#now());
+    return await readStrangeLists(shown.map(({ id, createdAtMs, endsAtMs, rows }) => ({ id, createdAtMs, isEnded: this.#now() >= endsAtMs, rows: rows.length })), strange, sinceMs, signal);
   }
 
   /** Tokens that were billed for a batch. */

@@ -4,6 +4,7 @@ import type { PackLimits } from '../../../segments/ledger/ledger.ts';
 import { aimOf, isMisplacedSeed, isReplanSeed, isZombieSeed, strictCancelEvery } from './fates.ts';
 import { createFaults, type CreateFault, type ProviderPlan } from './provider.ts';
 import { seeded, type Random } from './random.ts';
+import { strangeListsOf } from './strange-lists.ts';
 
 export interface Rig {
   readonly rows: number;
@@ -58,8 +59,14 @@ const traits: Readonly<Record<string, { readonly rig?: Partial<Rig>; readonly pl
   'claude.cancelBatch': { rig: { cancelRound: 6 }, plan: { batchMs: 20_000, createFaultRate: 0 } },
 };
 
-/** The rig of a seed. */
+/** The rig of a seed. Where its lists are strange, there are doubts to look for in them. */
 export function rigOf(seed: number): Rig {
+  const rig = rigByStory(seed);
+  const strangeLists = isZombieSeed(seed) ? undefined : strangeListsOf(seed);
+  return strangeLists ? { ...rig, plan: { ...rig.plan, strangeLists, createFaultRate: 0.5, createFaults: ['reply_lost', 'swallowed'], ...(strangeLists.isSlow ? { batchMs: 100_000 } : {}) } } : rig;
+}
+
+function rigByStory(seed: number): Rig {
   const aim = aimOf(seed);
   const rig = rigByChance(seed);
   const trait = aim && traits[aim.call];
@@ -117,6 +124,7 @@ function rigByChance(seed: number): Rig {
       isDownloadBadForEver,
       batchMs: 2_000 + random.int(12_000),
       strangerRate: random.chance(0.5) ? 0.8 : 0,
+      strangeLists: undefined,
       partialListRate: random.chance(0.1) ? 0.3 : 0,
       poison: random.chance(0.12) ? { text: poisonText, status: random.chance(0.5) ? 400 : 413 } : undefined,
     },

@@ -80,6 +80,7 @@ export async function judgeWorld(world: World, round: number): Promise<{ readonl
   for (const [archive, { isSentAgain }] of forgone) if (isSentAgain) found.push(`I4: ${archive} was sent again after it was given up`);
   if (isEnded && accounts.some((each) => each.tokensReserved !== 0 || each.microUsdReserved !== 0)) found.push('I8: something stays reserved');
   for (const batch of own) for (const row of batch.rows) count(`row ${row.kind}`);
+  for (const [form, times] of provider.forms) count(`list ${form}`, times);
   for (const [name, times] of provider.classes) count(`create ${name}`, times);
   if ([...claims.values()].some((claim) => claim.kind === 'leaked')) count('leak booked');
 

@@ -248,6 +248,53 @@ describe('views', () => {
     expect(await inList(on)).toBe(1);
   });
 
+  it('list_short gives fewer batches on a page, and the pages behind give the rest', async () => {
+    const on = await struck({ fault: 'list_short', rows: 2 });
+    const ids = [await create(on), await create(on), await create(on)];
+    const first = (await on.call('GET', '/v1/messages/batches?limit=1000')).json;
+    expect([at(first, 'data.length'), first.has_more, first.last_id]).toEqual([2, true, ids[1]]);
+    const rest = (await on.call('GET', `/v1/messages/batches?limit=1000&after_id=${ids[1]}`)).json;
+    expect([at(rest, 'data.0.id'), at(rest, 'data.length'), rest.has_more]).toEqual([ids[0], 1, false]);
+    // The page that was not short is not counted.
+    expect(on.truth('fault_injected')).toHaveLength(1);
+  });
+
+  it('list_reordered turns the order within a second and no other', async () => {
+    const on = await struck({ fault: 'list_reordered', after: 1 });
+    const early = await create(on);
+    await on.advance(2_000);
+    const late = [await create(on), await create(on)];
+    const order = async (): Promise<unknown> => (at((await on.call('GET', '/v1/messages/batches')).json, 'data') as { id: string }[]).map(({ id }) => id);
+    expect(await order()).toEqual([late[1], late[0], early]);
+    expect(await order()).toEqual([late[0], late[1], early]);
+  });
+
+  it('list_cut promises more than its first page and answers the next one with nothing', async () => {
+    const on = await struck({ fault: 'list_cut' });
+    const [, second] = [await create(on), await create(on)];
+    const first = (await on.call('GET', '/v1/messages/batches')).json;
+    expect([at(first, 'data.length'), first.has_more, first.last_id]).toEqual([1, true, second]);
+    expect((await on.call('GET', `/v1/messages/batches?after_id=${second}`)).json).toEqual({ data: [], has_more: false, first_id: null, last_id: null });
+  });
+
+  it('status_unknown shows a status and a field that nobody knows until the batch has ended', async () => {
+    const on = await struck({ fault: 'status_unknown' });
+    await create(on);
+    const shown = async (): Promise<unknown> => at((await on.call('GET', '/v1/messages/batches')).json, 'data.0');
+    expect(await shown()).toMatchObject({ processing_status: 'queued_for_capacity', capacity: {} });
+    await on.advance(61_000);
+    expect(await shown()).toMatchObject({ processing_status: 'ended' });
+    expect(await shown()).not.toHaveProperty('capacity');
+  });
+
+  it('counts_unknown shows a counter that nobody knows, where it is asked for', async () => {
+    const on = await struck({ fault: 'counts_unknown', on: 'batches.*' });
+    const id = await create(on, batchBody(3));
+    const counts = { processing: 3, succeeded: 0, errored: 0, canceled: 0, expired: 0, total: 3 };
+    expect(at((await on.call('GET', '/v1/messages/batches')).json, 'data.0.request_counts')).toEqual(counts);
+    expect((await on.call('GET', `/v1/messages/batches/${id}`)).json.request_counts).toEqual(counts);
+  });
+
   it('date_skew shifts the Date header', async () => {
     const on = await struck({ fault: 'date_skew', seconds: -3_600 });
     expect((await on.call('GET', '/v1/models')).headers.get('date')).toBe('Sat, 21 Nov 2026 07:00:00 GMT');
