@@ -15,7 +15,7 @@ import type { Moto } from '../../moto.ts';
 import { tied } from './children.ts';
 import { playPowerCuts } from './power-cuts.ts';
 import { playRecoveries, recoveryText } from './recovery.ts';
-import { forgone, inBucket, onceBroken, repliesLost } from './trials.ts';
+import { forgone, inBucket, onceBroken, repliesLost, setBack } from './trials.ts';
 import { play, type Verdict } from './trial.ts';
 
 const { values } = parseArgs({
@@ -105,7 +105,7 @@ function isAdopted({ edges, creates, batches }: Verdict): boolean {
 
 async function playTrials(product: Product): Promise<number> {
   let broken = 0;
-  for (const [name, schedule] of Object.entries({ ...repliesLost, ...forgone, ...onceBroken, ...(product.buckets ? inBucket : {}) })) {
+  for (const [name, schedule] of Object.entries({ ...repliesLost, ...forgone, ...setBack, ...onceBroken, ...(product.buckets ? inBucket : {}) })) {
     const verdict = await play(schedule, product);
     const isWhole = verdict.breaches.length === 0 && verdict.struck.length === schedule.faults.length && (!(name in repliesLost) || isAdopted(verdict));
     process.stdout.write(`${isWhole ? 'ok    ' : 'BROKEN'} ${name}: ${verdict.batches} batches of ${verdict.creates} creates, ${verdict.seconds.toFixed(1)} s; ${verdict.struck.join('; ')}\n`);

@@ -53,11 +53,21 @@ export const lastingRules: readonly ProviderRule[] = [
   { fault: 'errored', rate: 0.9, error_type: 'api_error', message: 'the model stumbled' },
 ];
 
-const doubt = (random: Random): ProviderRule => ({ fault: random.pick(['reply_lost', 'drop_after', 'drop_after']), nth: 1 + random.int(2) });
+/** Lists of the workspace in another form than they have had so far, for as long as faults last. */
+export const listRules: readonly ProviderRule[] = [
+  { fault: 'list_short' },
+  { fault: 'list_reordered' },
+  { fault: 'list_cut', rows: 1 },
+  { fault: 'status_unknown' },
+  { fault: 'counts_unknown' },
+];
+
+/** A create without a reply, of which there is a batch or none. */
+export const doubtRule = (random: Random): ProviderRule => ({ fault: random.pick(['reply_lost', 'drop_after', 'drop_after']), nth: 1 + random.int(2) });
 
 /** What the provider has to do for a rare point to be passed at all. */
 export const companions: Readonly<Record<string, (random: Random) => ProviderRule>> = {
-  'ledger.doubt-intent': doubt, 'ledger.fence-intent': doubt, 'ledger.note-look': doubt, 'ledger.watch-batch': doubt, 'claude.list': doubt,
+  'ledger.doubt-intent': doubtRule, 'ledger.fence-intent': doubtRule, 'ledger.note-look': doubtRule, 'ledger.watch-batch': doubtRule, 'claude.list': doubtRule,
   'ledger.absolve-intent': () => ({ fault: 'drop_after', nth: 1 }),
   'ledger.disown-batch': () => ({ fault: 'drop_after', nth: 1 }), 'ledger.renew-lane': () => ({ fault: 'reply_hang', nth: 1, seconds: 2 }),
   'ledger.refuse-intent': () => ({ fault: 'rate_limit', on: creates, nth: 1, retry_after: 1 }),

@@ -3,6 +3,8 @@ import type { Agenda } from './agenda.ts';
 import type { Fault } from './schedule.ts';
 import type { Stage } from './stage.ts';
 
+type RedisFaultOfSchedule = Extract<Fault, { kind: 'redis' }>;
+
 export interface RedisFaultContext {
   readonly stage: Stage;
   readonly agenda: Agenda;
@@ -11,18 +13,27 @@ export interface RedisFaultContext {
   /** How often the ledger was rebuilt so far. */
   readonly rebuilds: () => number;
   readonly rebuild: () => Promise<void>;
+  /** From now on nobody rebuilds, until the returned function is called. */
+  readonly leaveAlone: () => () => void;
+  /** The copy to go back to, where it was made before. */
+  readonly copy: string | undefined;
 }
 
+/** How long before a Redis is set back its copy is made; where nobody rebuilds it, the time until somebody does says nothing about that. */
+const copyAgeMs = ({ forMs, isUnattended }: RedisFaultOfSchedule): number => (isUnattended ? 500 : forMs * 1.5);
+
 /** Puts a fault of Redis on the agenda. */
-export function armRedisFault(fault: Extract<Fault, { kind: 'redis' }>, context: RedisFaultContext): void {
+export function armRedisFault(fault: RedisFaultOfSchedule, context: RedisFaultContext): void {
   const { stage, agenda } = context;
-  const { what, atMs, forMs } = fault;
-  let copy: string | undefined;
-  if (what === 'roll_back') agenda.later(Math.max(0, atMs - forMs * 1.5), () => agenda.beginInTurn(async () => {
+  const { what, atMs, forMs, isUnattended } = fault;
+  const isLost = what === 'roll_back' || what === 'flush';
+  let { copy } = context;
+  if (what === 'roll_back' && copy === undefined) agenda.later(Math.max(0, atMs - copyAgeMs(fault)), () => agenda.beginInTurn(async () => {
     copy = stage.redis.copy();
   }));
   agenda.later(atMs, () => agenda.beginInTurn(async () => {
     context.onStruck(fault.id);
+    const attend = isLost && isUnattended ? context.leaveAlone() : undefined;
     switch (what) {
       case 'restart':
         return await stage.redis.restart();
@@ -36,12 +47,13 @@ export function armRedisFault(fault: Extract<Fault, { kind: 'redis' }>, context:
         await stage.redis.flushAll();
         break;
       case 'roll_back':
-        if (copy === undefined) return;
+        if (copy === undefined) return attend?.();
         await stage.redis.rollBack(copy);
     }
     // Whoever restored a copy or flushed knows what has to follow; until then the processes are on their own.
     const before = context.rebuilds();
     await agenda.pause(forMs);
+    attend?.();
     if (context.rebuilds() === before) await context.rebuild();
   }));
 }

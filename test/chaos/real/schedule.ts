@@ -4,7 +4,7 @@
  */
 import { operatorActs, operatorPoints, producerPoints, rarePoints, recoverPoints, workerPoints, type OperatorAct, type Strike, type StrikeKind } from './points.ts';
 import type { BucketFault, BucketMishap } from './bucket.ts';
-import { companions, lastingRules, providerRules, type ProviderRule } from './provider-rules.ts';
+import { companions, doubtRule, lastingRules, listRules, providerRules, type ProviderRule } from './provider-rules.ts';
 import type { RedisMishap } from './redis-proxy.ts';
 import { seeded, type Random } from '../box/random.ts';
 
@@ -15,7 +15,10 @@ export type Slot = 'producer' | 'worker' | 'worker-1' | 'worker-2' | 'recover' |
 export type Fault =
   | { readonly id: string; readonly kind: 'strike'; readonly slot: Slot; readonly strike: Strike }
   | { readonly id: string; readonly kind: 'redis_network'; readonly script: string; readonly mishap: RedisMishap }
-  | { readonly id: string; readonly kind: 'redis'; readonly what: RedisFault; readonly atMs: number; readonly forMs: number; readonly whenStruck?: string }
+  /** `forMs`: until somebody rebuilds what was lost, or until there is memory again. `isUnattended`: before that nobody rebuilds
+   *  whatever the processes say, and those that end are started again on the ledger as it is. `copiedWhenStruck`: the strike at
+   *  which the copy is made that Redis is set back to. */
+  | { readonly id: string; readonly kind: 'redis'; readonly what: RedisFault; readonly atMs: number; readonly forMs: number; readonly isUnattended?: true; readonly copiedWhenStruck?: string; readonly whenStruck?: string }
   /** The bucket that the lake stands in. */
   | { readonly id: string; readonly kind: 'bucket'; readonly mishap: BucketMishap }
   | { readonly id: string; readonly kind: 'provider'; readonly rule: ProviderRule }
@@ -25,7 +28,7 @@ export type Fault =
   /** A person's act; what is held stays so for `forMs`. */
   | { readonly id: string; readonly kind: 'operator'; readonly act: OperatorAct; readonly atMs: number; readonly forMs: number; readonly whenStruck?: string }
   /** A second producer of the same run at the same time. */
-  | { readonly id: string; readonly kind: 'twin'; readonly atMs: number }
+  | { readonly id: string; readonly kind: 'twin'; readonly atMs: number; readonly whenStruck?: string }
   /** The cable between the product and Redis. */
   | { readonly id: string; readonly kind: 'silence'; readonly atMs: number; readonly forMs: number };
 
@@ -80,9 +83,10 @@ export function drawSchedule(seed: number, aim?: string, lake: LakePlace = 'fold
   const forgoing = seeded(seed * 43 + 3);
   const settings = { ...(random.chance(0.08) ? { deadlineMs: 1_000 + random.int(3_000) } : {}), isRetried: random.chance(0.15), isExportedAgain: random.chance(0.2) };
   const rare = seeded(seed * 47 + 9);
+  const later = [...drawStrangeLists(seed), ...drawUnattended(seed, drawn.faults)];
   const faults = [
     ...drawn.faults, ...(rare.chance(0.06) ? [{ id: 'r1', kind: 'provider', rule: rare.pick(lastingRules) } as const] : []), ...company, ...(aim === undefined ? [] : drawAimed(aim, random)), ...(forgoing.chance(0.1) ? drawForgoing('g', forgoing.pick(forgoingActs), forgoing) : []),
-    ...(lake === 's3' ? drawBucketFaults(seed) : []),
+    ...(lake === 's3' ? drawBucketFaults(seed) : []), ...later,
   ];
   return {
     ...drawn,
@@ -104,6 +108,21 @@ function drawForgoing(id: string, act: OperatorAct, random: Random, at?: string)
   const nth = 1 + random.int(2);
   const rules = random.chance(0.5) ? [{ fault: 'drop_after', nth }] : [{ fault: 'reply_lost', nth }, { fault: 'list_lag', seconds: 4 }];
   return [...rules.map((rule, index): Fault => ({ id: `${id}p${index}`, kind: 'provider', rule })), ...drawOperator(id, act, random, at)];
+}
+
+/** Lists of another form, and a doubt that is looked for in them. A generator of its own, as those below. */
+function drawStrangeLists(seed: number): Fault[] {
+  const random = seeded(seed * 67 + 21);
+  if (!random.chance(0.07)) return [];
+  const rules = [random.pick(listRules), ...(random.chance(0.3) ? [random.pick(listRules)] : []), doubtRule(random)];
+  return rules.map((rule, index): Fault => ({ id: `l${index}`, kind: 'provider', rule }));
+}
+
+/** A Redis that is set back or flushed, and nobody rebuilds it for some seconds. Once in a seed is enough. */
+function drawUnattended(seed: number, drawn: readonly Fault[]): Fault[] {
+  const random = seeded(seed * 71 + 13);
+  if (!random.chance(0.05) || drawn.some((fault) => fault.kind === 'redis' && (fault.what === 'roll_back' || fault.what === 'flush'))) return [];
+  return [{ id: 'u1', kind: 'redis', what: random.pick(['roll_back', 'roll_back', 'flush'] as const), atMs: 600 + random.int(2_000), forMs: 2_000 + random.int(3_000), isUnattended: true }];
 }
 
 const bucketFaults: readonly BucketFault[] = ['lost_write', 'lost_write', 'contested', 'slow_down', 'slow_down', 'cut_read', 'cut_read', 'silent', 'denied'];
@@ -224,7 +243,7 @@ export function describeFault(fault: Fault): string {
     case 'redis_network':
       return `redis ${fault.mishap.kind} at ${fault.script} (${fault.mishap.nth})`;
     case 'redis':
-      return `redis ${fault.what} ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}`;
+      return `redis ${fault.what}${fault.isUnattended ? `, unattended for ${fault.forMs} ms,` : ''} ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}`;
     case 'provider':
       return `provider ${Object.entries(fault.rule).map(([key, value]) => (key === 'fault' ? String(value) : `${key}=${value}`)).join(',')}`;
     case 'bucket':
@@ -234,7 +253,7 @@ export function describeFault(fault: Fault): string {
     case 'operator':
       return `${fault.act.replace('_', ' ')}${/hold|replan/.test(fault.act) ? ` for ${fault.forMs} ms` : ''} ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}`;
     case 'twin':
-      return `a second producer after ${fault.atMs} ms`;
+      return `a second producer ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}`;
     case 'silence':
       return `redis silent for ${fault.forMs} ms after ${fault.atMs} ms`;
     case 'kill':

@@ -1,6 +1,7 @@
 /**
  * What starts the processes of a seed and starts them again, as a supervisor would: producers until their run is
- * acknowledged, workers for ever, commands once. A process that has lost its ledger asks for a rebuild, which is done alone.
+ * acknowledged, workers for ever, commands once. A process that has lost its ledger asks for a rebuild, which is done alone;
+ * while nobody attends to it, it is started again like any other.
  *
  * Invariants
  *   U1  Processes begin only while the gate is open: a rebuild needs to be alone.
@@ -28,6 +29,8 @@ export class Supervisor {
   #gate: Promise<void> = Promise.resolve();
   #isRebuilding = false;
   #rebuilds = 0;
+  #unattended = 0;
+  #refusals = 0;
   #isOver = false;
 
   constructor(settings: SupervisorSettings) {
@@ -37,6 +40,19 @@ export class Supervisor {
   /** How often the ledger was rebuilt. */
   get rebuilds(): number {
     return this.#rebuilds;
+  }
+
+  /** How often a process ended because its ledger was behind while nobody attended to it. */
+  get refusals(): number {
+    return this.#refusals;
+  }
+
+  /** Lets nobody rebuild until the returned function is called. */
+  leaveAlone(): () => void {
+    this.#unattended += 1;
+    return () => {
+      this.#unattended -= 1;
+    };
   }
 
   /** Resolves when no rebuild is under way (U1). */
@@ -51,7 +67,9 @@ export class Supervisor {
   /** Runs one command to its end. */
   async command(slot: Slot, args: readonly string[]): Promise<Exit> {
     await this.#gate;
-    return await this.#start(slot, args).ended;
+    const exit = await this.#start(slot, args).ended;
+    if (this.#unattended > 0 && isBehind(exit)) this.#refusals += 1;
+    return exit;
   }
 
   kill(slot: Slot): void {
@@ -114,8 +132,13 @@ export class Supervisor {
   /** What a supervisor does about an end. */
   async #mind(exit: Exit): Promise<void> {
     if (this.#isOver) return;
-    if (/ledger_behind/.test(exit.stderr)) await this.rebuild();
+    if (isBehind(exit) && this.#unattended === 0) return await this.rebuild();
     // A Redis that is gone ends processes at once; nobody starts them again without a pause.
-    else if (exit.code !== null && exit.code > 0) await new Promise<void>((resolve) => setTimeout(resolve, 200));
+    if (exit.code !== null && exit.code > 0) await new Promise<void>((resolve) => setTimeout(resolve, 200));
   }
+}
+
+/** Whether a process ended because its ledger has forgotten what the lake knows. */
+function isBehind({ stderr }: Exit): boolean {
+  return /ledger_behind/.test(stderr);
 }

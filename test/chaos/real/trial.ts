@@ -32,6 +32,8 @@ export interface Verdict extends Findings {
   /** How often each named crash point was struck. */
   readonly points: Readonly<Record<string, number>>;
   readonly rebuilds: number;
+  /** Processes that ended because the ledger was behind, while nobody attended to it; absent in logs from before this was counted. */
+  readonly refusals?: number;
   readonly powerCuts: number;
   readonly bytesCut: number;
 }
@@ -67,6 +69,8 @@ class Trial {
   readonly #retried = new Map<string, readonly string[]>();
   readonly #sources: ReadonlyMap<string, { readonly ids: readonly string[]; readonly badLines: number; readonly path: string }>;
   readonly #agenda = new Agenda((error) => this.#breaches.push(`harness: ${error instanceof Error ? error.stack : String(error)}`));
+  /** Copies of Redis by the fault that sets it back to them. */
+  readonly #copies = new Map<string, string>();
   #players: Players | undefined;
   #started: Supervisor | undefined;
   #powerCuts = 0;
@@ -122,7 +126,7 @@ class Trial {
       breaches: [...this.#breaches, ...findings.breaches],
       faults: faults.map(describeFault),
       struck: faults.filter((fault) => (fault.kind === 'provider' ? (findings.injected[String(fault.rule['fault'])] ?? 0) > 0 : this.#struck.has(fault.id))).map(describeFault),
-      points: this.#points, rebuilds: this.#supervisor.rebuilds, powerCuts: this.#powerCuts, bytesCut: this.#bytesCut,
+      points: this.#points, rebuilds: this.#supervisor.rebuilds, refusals: this.#supervisor.refusals, powerCuts: this.#powerCuts, bytesCut: this.#bytesCut,
     };
   }
 
@@ -159,6 +163,7 @@ class Trial {
     const fault = this.#schedule.faults.find(({ id }) => id === struck.id);
     if (fault?.kind !== 'strike') return;
     this.#points[fault.strike.point] = (this.#points[fault.strike.point] ?? 0) + 1;
+    for (const other of this.#schedule.faults) if (other.kind === 'redis' && other.copiedWhenStruck === struck.id) this.#agenda.beginInTurn(async () => void this.#copies.set(other.id, this.#stage.redis.copy()));
     for (const other of this.#schedule.faults) if ('whenStruck' in other && other.whenStruck === struck.id) this.#arm(other);
     if (fault.strike.kind === 'stop') this.#agenda.later(fault.strike.ms, () => void child.kill('SIGCONT'));
   }
@@ -212,7 +217,7 @@ class Trial {
         return;
       case 'redis':
         armRedisFault(fault, {
-          stage: this.#stage, agenda: this.#agenda, rebuilds: () => this.#supervisor.rebuilds, rebuild: async () => await this.#supervisor.rebuild(),
+          stage: this.#stage, agenda: this.#agenda, rebuilds: () => this.#supervisor.rebuilds, rebuild: async () => await this.#supervisor.rebuild(), leaveAlone: () => this.#supervisor.leaveAlone(), copy: this.#copies.get(fault.id),
           onStruck: (id) => this.#struck.add(id),
           onBytesCut: (bytes) => {
             this.#powerCuts += 1;

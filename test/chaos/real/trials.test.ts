@@ -1,9 +1,9 @@
-/** The lost reply in each of its company, doubts that are given up, a lake in a bucket, and seeds that were broken once, with real processes. */
+/** The lost reply in each of its company, doubts that are given up, a Redis that nobody rebuilds, a lake in a bucket, and seeds that were broken once, with real processes. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildProduct, type Product } from './product.ts';
 import { play } from './trial.ts';
 import { isMotoThere, startMoto, type Moto } from '../../moto.ts';
-import { forgone, inBucket, onceBroken, repliesLost } from './trials.ts';
+import { forgone, inBucket, onceBroken, repliesLost, setBack } from './trials.ts';
 
 let product: Product;
 beforeAll(async () => {
@@ -43,6 +43,17 @@ describe.skipIf(!isMotoThere)('every prompt is there once, in a bucket', () => {
     expect(verdict.breaches).toEqual([]);
     expect(verdict.struck).toHaveLength(schedule.faults.length);
     expect(verdict.rows).toBe(schedule.prompts);
+  });
+});
+
+describe('nothing is paid twice on a Redis that is set back, however long nobody rebuilds it', () => {
+  it.each(Object.entries(setBack))('%s', { timeout: 120_000 }, async (_, schedule) => {
+    const verdict = await play(schedule, product);
+    expect(verdict.breaches).toEqual([]);
+    expect(verdict.struck).toHaveLength(schedule.faults.length);
+    // A create may break off before its last byte, but somebody met that Redis and ended of it before it was rebuilt.
+    expect(verdict.refusals).toBeGreaterThan(0);
+    expect(verdict.rebuilds).toBeGreaterThan(0);
   });
 });
 

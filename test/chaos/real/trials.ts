@@ -45,6 +45,23 @@ export const inBucket: Readonly<Record<string, Schedule>> = {
   },
 };
 
+/**
+ * Redis is copied at the last byte of the first create and set back to that, or to nothing, soon after the last byte of the
+ * second one, of which it then knows nothing; nobody rebuilds it for seconds, and a producer comes by meanwhile.
+ */
+const unattended = (what: 'roll_back' | 'flush'): readonly Fault[] => [
+  { ...sent, id: 'first', strike: { ...sent.strike, id: 'first', nth: 1 } }, sent,
+  { id: 'back', kind: 'redis', what, atMs: 100, forMs: 5_000, isUnattended: true, copiedWhenStruck: 'first', whenStruck: 'sent' },
+  { id: 'twin', kind: 'twin', atMs: 1_000, whenStruck: 'sent' },
+];
+
+/** A Redis that forgets, and nobody rebuilds it for seconds: whoever meets it as it is refuses. */
+export const setBack: Readonly<Record<string, Schedule>> = {
+  'to an older copy': { ...plain, faults: unattended('roll_back') },
+  'to an older copy, while a create has no reply': { ...plain, faults: [replyLost, ...unattended('roll_back')] },
+  'to nothing': { ...plain, faults: unattended('flush') },
+};
+
 /** Seeds that were broken once, shrunk. */
 export const onceBroken: Readonly<Record<string, Schedule>> = {
   "a stranger's batch whose reply is lost is not taken for one of ours": {
