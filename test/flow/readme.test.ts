@@ -1,7 +1,7 @@
 /** Every command of the README is run, in the order in which it stands there, as a newcomer would run it. */
-import { execFile, spawn } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -55,3 +55,18 @@ it('the commands of the README do what it says', async () => {
     }
   }
 }, 180_000);
+
+it.skipIf(spawnSync('python3', ['--version']).status !== 0)('a CSV file becomes lines as it says', async () => {
+  const [, block = ''] = /```console\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? [];
+  const [convert = '', plan = ''] = block.trim().split(/^\$ /m).slice(1).map((command) => command.replaceAll('\n> ', '\n').replaceAll('reviews.', join(home, 'reviews.')));
+  writeFileSync(join(home, 'reviews.csv'), 'id,text\nr-1,"Good, and ""cheap"" too."\nr-2,"Two\nlines of nothing."\n');
+  expect(await run(convert)).toMatchObject({ code: 0, stderr: '' });
+  const lines = readFileSync(join(home, 'reviews.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as unknown);
+  expect(lines).toEqual([
+    { id: 'r-1', prompt: 'Is this review positive? Good, and "cheap" too.', topic: 'reviews' },
+    { id: 'r-2', prompt: 'Is this review positive? Two\nlines of nothing.', topic: 'reviews' },
+  ]);
+  const planned = await run(`${plan.trim()} --json`);
+  expect(planned.code, planned.stderr).toBe(0);
+  expect(JSON.parse(planned.stdout)).toMatchObject({ rejects: [] });
+}, 60_000);
