@@ -13,7 +13,7 @@ import type { SegmentName } from '../segments/segment.ts';
 import type { Log } from '../segments/stage.ts';
 import type { Stage, Wake } from '../segments/wake.ts';
 
-/** Version of the job payload; a worker leaves a newer one alone. */
+/** Version of the job payload; a worker puts a newer one off (workers/newer-jobs.ts). */
 export const payloadVersion = 1;
 
 /** What a job carries. */

@@ -5,14 +5,15 @@
  * Invariants
  *   W1  A fetched job is finished only after its chunk was placed. After a crash in between the job stays where it is and
  *       costs a few bytes; the ledger names its chunk again.
- *   W2  A job that is not understood (evicted, or of a newer version) is put aside, never guessed at.
+ *   W2  A job that is not understood is never guessed at: one that was evicted is taken off the queue, a newer one is put off.
  */
 import { Worker, type Job } from 'bullmq';
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import { payloadVersion, type JobPayload } from '../config/queues.ts';
+import type { JobPayload } from '../config/queues.ts';
 import { ledgerFault } from '../segments/ledger/refusal.ts';
 import type { ChunkId, SegmentName } from '../segments/segment.ts';
+import { putOff, readJob } from './newer-jobs.ts';
 
 /** A chunk that a job named; `finish` takes the job off the queue. */
 export interface FetchedChunk {
@@ -61,18 +62,14 @@ export function openSegmentQueues(redis: Redis, prefix: string): SegmentQueues {
           throw ledgerFault(error, `queue ${segment}`);
         });
         if (!job) return undefined;
-        const chunk = chunkOf(job);
-        if (chunk !== undefined) return { chunk, finish: async () => await finish(job, token) };
+        const read = readJob(job);
+        if (read.kind === 'known') return { chunk: read.entity as ChunkId, finish: async () => await finish(job, token) };
+        if (read.kind === 'newer' && (await putOff(job, token).catch(() => true))) continue;
         await finish(job, token);
       }
     },
     close: async () => void (await Promise.all([...handles.values()].map(async (handle) => await handle.close()))),
   };
-}
-
-function chunkOf(job: Job<JobPayload>): ChunkId | undefined {
-  const { v, entity } = job.data;
-  return v === payloadVersion && typeof entity === 'string' ? (entity as ChunkId) : undefined;
 }
 
 async function finish(job: Job<JobPayload>, token: string): Promise<void> {

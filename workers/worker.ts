@@ -11,16 +11,18 @@
  *   D3  After `drain` resolves no stage of this process runs.
  *   D4  From the call of `drain` on no stage of this process begins anything new, also one that loops: what it began within
  *       the grace would be cut off at the end of it, and a create that is cut off is a doubt.
- *   D5  A job is only a wake-up: a ghost job, a newer one, or one too many changes nothing.
+ *   D5  A job is only a wake-up: a ghost job, a newer one, or one too many changes nothing. A newer one is put off for those
+ *       that understand it, which is told once a stage.
  */
 import { setMaxListeners } from 'node:events';
-import { Worker as BullWorker, type Job } from 'bullmq';
+import { DelayedError, Worker as BullWorker, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { payloadVersion, stageQueueName, type JobPayload } from '../config/queues.ts';
+import { stageQueueName, type JobPayload } from '../config/queues.ts';
 import { InvariantBroken, PlimsollError } from '../segments/errors.ts';
 import type { Ledger } from '../segments/ledger/ledger.ts';
 import type { Log, Now, StageHandler } from '../segments/stage.ts';
 import type { Wake } from '../segments/wake.ts';
+import { putOff, readJob } from './newer-jobs.ts';
 import { startSweeper } from './sweeper.ts';
 
 export interface WorkerDependencies {
@@ -64,13 +66,17 @@ export function startWorker(dependencies: WorkerDependencies): Worker {
   if (names.size !== handlers.length) throw new Error('a stage has two handlers');
 
   const workers = handlers.map((handler) => {
-    const process = async (job: Job<JobPayload>): Promise<void> => {
-      const { v, entity } = job.data;
-      if (v !== payloadVersion || typeof entity !== 'string') {
-        log({ level: 'warn', event: 'job.not_understood', subject: String(job.id), detail: { stage: handler.stage, version: Number(v) } });
+    let isNewerTold = false;
+    const process = async (job: Job<JobPayload>, token?: string): Promise<void> => {
+      const read = readJob(job);
+      if (read.kind !== 'known') {
+        if (read.kind === 'ghost' || !isNewerTold) log({ level: 'warn', event: 'job.not_understood', subject: String(job.id), detail: { stage: handler.stage, version: read.version, isNewer: read.kind === 'newer' } });
+        isNewerTold ||= read.kind === 'newer';
+        // BullMQ is told by this error that the job stands elsewhere now.
+        if (read.kind === 'newer' && (await putOff(job, token))) throw new DelayedError();
         return;
       }
-      const run = runStage(dependencies, handler, entity, busy, abort.signal, draining.signal);
+      const run = runStage(dependencies, handler, read.entity, busy, abort.signal, draining.signal);
       running.add(run);
       await run.finally(() => running.delete(run));
     };

@@ -243,7 +243,7 @@ export function describeFault(fault: Fault): string {
     case 'redis_network':
       return `redis ${fault.mishap.kind} at ${fault.script} (${fault.mishap.nth})`;
     case 'redis':
-      return `redis ${fault.what}${fault.isUnattended ? `, unattended for ${fault.forMs} ms,` : ''} ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}`;
+      return `redis ${fault.what}${fault.isUnattended ? ' without a rebuild' : ''} ${fault.atMs} ms after ${fault.whenStruck ?? 'the start'}${fault.isUnattended ? ` for ${fault.forMs} ms` : ''}`;
     case 'provider':
       return `provider ${Object.entries(fault.rule).map(([key, value]) => (key === 'fault' ? String(value) : `${key}=${value}`)).join(',')}`;
     case 'bucket':
