@@ -57,6 +57,9 @@ export const bugs: readonly Bug[] = [
   { name: 'what was given up is put in line again', file: 'segments/lifecycle.ts', find: "move('in_doubt', 'forgo', 'ended', 'operator',", replace: "move('in_doubt', 'forgo', 'sealed', 'operator',", also: [{ file: lua('forgo-intent'), find: "due('settle', archive, q.nowMs)", replace: 'queueSealed(archive, q.nowMs)' }] },
   { name: 'what was given up counts as not billed', file: 'workers/judge.ts', find: "new Set(['result_missing', 'result_conflict', 'submission_in_doubt'])", replace: "new Set(['result_missing', 'result_conflict'])" },
   { name: 'a canceled run is sent all the same', file: lua('prelude/lane'), find: "if get(P .. 'run:' .. get(key, 'run'), 'state') == 'canceling' then return cancelArchive(archive, at) end", replace: '' },
+  { name: 'a list ends with an empty page although more was promised', file: 'workers/batch-search.ts', find: 'if (after !== undefined && found.data.length === 0) return', replace: 'if (false) return' },
+  { name: 'a counter that nobody knows is counted', file: 'workers/batch-search.ts', find: 'if (counters.has(name) && Number.isSafeInteger(count))', replace: 'if (Number.isSafeInteger(count))' },
+  { name: 'a chunk that cannot be read is never tried again', file: lua('resume-held'), find: "num(stop, 'untilMs') <= q.nowMs or", replace: 'false or' },
   { name: 'answers are joined one row off', file: 'exporters/topic.ts', find: 'const source = answers.lineOf(index, row.sha, true);', replace: 'const source = answers.lineOf(index ^ 1, row.sha, true);' },
 ];
 
