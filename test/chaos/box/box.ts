@@ -42,6 +42,8 @@ const sweepMs = 2_000;
 /** After so many rounds the world has no more faults; after so many without an end it is stuck: a breach of I14. */
 const faultyRoundsMax = 40;
 const roundsMax = 400;
+/** A budget that lets one batch go at a time makes many rounds where each of them runs for long. */
+const slowRoundsMax = 2_000;
 const prefix = 'box';
 
 /** Plays seeds one after the other on a private server that is flushed before each. */
@@ -118,10 +120,11 @@ class Box {
     await this.#operator.begin();
     let workers = [this.#hire(), this.#hire()];
     const startedAtMs = this.#clock.nowMs;
+    const mostRounds = this.#world.rig.plan.strangeLists?.isSlow === true ? slowRoundsMax : roundsMax;
     let isProduced = false;
     let round = 0;
     try {
-      for (; round < roundsMax; round += 1) {
+      for (; round < mostRounds; round += 1) {
         if (round > faultyRoundsMax + this.#world.rig.stoppedMs / sweepMs) this.#calm();
         if (!isProduced) {
           const name = `producer-${round}`;
