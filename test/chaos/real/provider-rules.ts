@@ -67,7 +67,7 @@ export const doubtRule = (random: Random): ProviderRule => ({ fault: random.pick
 
 /** What the provider has to do for a rare point to be passed at all. */
 export const companions: Readonly<Record<string, (random: Random) => ProviderRule>> = {
-  'ledger.doubt-intent': doubtRule, 'ledger.fence-intent': doubtRule, 'ledger.note-look': doubtRule, 'ledger.watch-batch': doubtRule, 'claude.list': doubtRule,
+  'ledger.doubt-intent': doubtRule, 'ledger.note-look': doubtRule, 'ledger.watch-batch': doubtRule, 'claude.list': doubtRule,
   'ledger.absolve-intent': () => ({ fault: 'drop_after', nth: 1 }),
   'ledger.disown-batch': () => ({ fault: 'drop_after', nth: 1 }), 'ledger.renew-lane': () => ({ fault: 'reply_hang', nth: 1, seconds: 2 }),
   'ledger.refuse-intent': () => ({ fault: 'rate_limit', on: creates, nth: 1, retry_after: 1 }),

@@ -153,6 +153,8 @@ function drawAimed(point: string, random: Random): Fault[] {
   const slot: Slot = recoverPoints.includes(point) ? 'recover' : producerPoints.includes(point) && !workerPoints.includes(point) && !rarePoints.includes(point) ? 'producer' : 'worker';
   const strike: Fault = { id: 'a', kind: 'strike', slot, strike: { id: 'a', point, nth: 1, kind: random.pick(['kill', 'kill', 'fail', 'delay'] as const), ms: 0 } };
   if (slot === 'recover') return [{ id: 'ac', kind: 'redis', what: 'flush', atMs: moment(random), forMs: 200 }, strike];
+  // Only a sender that died behind the gate has to be fenced: a call that ended has fenced itself.
+  if (point.startsWith('ledger.fence-intent')) return [{ id: 'ac', kind: 'strike', slot: 'worker-1', strike: { id: 'ac', point: 'claude.create:sent', nth: 1, kind: 'kill', ms: 0 } }, strike];
   const company = companions[point.replace(/:.*/, '')];
   const strangers = point.startsWith('ledger.disown-batch') ? strangerBound('a') : [];
   return company === undefined ? [strike] : [{ id: 'ac', kind: 'provider', rule: company(random) }, ...strangers, strike];
