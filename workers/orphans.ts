@@ -2,12 +2,15 @@
  * The search for orphans: batches of the workspace that hold our rows and that no archive claims. Each is a batch whose
  * archive is in doubt, or money that was paid for nothing: a create that the protocol holds for refused has made one.
  *
- * Invariant U1: a batch is called a leak only after its results named an archive of ours that can no longer claim it;
- * one that still runs is left alone, because nobody can know whose it is.
+ * Invariants
+ *   U1  A batch is called a leak only after its results named an archive of ours that can no longer claim it; one that still
+ *       runs is left alone, because nobody can know whose it is.
+ *   U2  It is called one only by a ledger that has forgotten nothing: one that was set back knows none of its newest claims.
  */
 import { PlimsollError } from '../segments/errors.ts';
 import { decodeJournal } from '../segments/journal.ts';
 import { acceptedKey, sealedKey } from '../segments/lake.ts';
+import type { LedgerGuard } from '../segments/ledger/guard.ts';
 import type { ArchiveRecord, Ledger } from '../segments/ledger/ledger.ts';
 import { microUsdUp, rowFemtoUsd, type ModelPrice } from '../segments/price.ts';
 import { checkResults } from '../segments/results.ts';
@@ -28,6 +31,8 @@ export interface OrphanDependencies {
   readonly landingWaitMs: number;
   readonly pollMinMs: number;
   readonly priceOf: (model: string) => ModelPrice | undefined;
+  /** Asked before a batch is called a leak (U2). */
+  readonly guard?: Pick<LedgerGuard, 'prove'>;
   readonly now: Now;
   readonly log: Log;
 }
@@ -46,7 +51,7 @@ export function tellUnread(account: string, { batches, isComplete, unread }: Bat
   else log({ level: 'warn', event: 'workspace.unreadable', subject: account, detail: { read: batches.length, reason: unread.reason, batch: unread.batch, hint: 'no archive in doubt is proven absent meanwhile: plimsoll doubts' } });
 }
 
-/** Looks once through the workspace of the account. */
+/** Looks once through the workspace of the account. @throws PlimsollError `ledger_behind`, and as the list of batches */
 export async function sweepWorkspace(dependencies: OrphanDependencies, signal: AbortSignal): Promise<void> {
   const { ledger, claude, now, log } = dependencies;
   const listing = await claude.listBatches(now() - lookBackMs, signal);
@@ -58,7 +63,7 @@ export async function sweepWorkspace(dependencies: OrphanDependencies, signal: A
       await judgeOrphan(dependencies, each, signal);
     } catch (error) {
       // One batch that cannot be read must not hide the others; the next sweep comes back to it.
-      if (!(error instanceof PlimsollError)) throw error;
+      if (!(error instanceof PlimsollError) || error.code === 'ledger_behind') throw error;
       log({ level: 'warn', event: 'orphan.not_readable', subject: each.batch, detail: { code: error.code } });
     }
   }
@@ -98,8 +103,9 @@ async function mayAdopt({ ledger, claude }: OrphanDependencies, archive: Archive
 }
 
 async function bookLeak(dependencies: OrphanDependencies, archive: ArchiveRecord, orphan: ListedBatch, signal: AbortSignal): Promise<void> {
-  const { ledger, claude, now, log } = dependencies;
+  const { ledger, claude, guard, now, log } = dependencies;
   const bill = await billOf(dependencies, archive, orphan.batch, signal);
+  await guard?.prove();
   const { isBooked, isCovered } = await ledger.bookLeak({ account: claude.account, archive: archive.archive, batch: orphan.batch, rows: orphan.rows, ...bill, nowMs: now() });
   if (isBooked) log({ level: 'error', event: 'batch.leaked', subject: orphan.batch, detail: { archive: archive.archive, rows: orphan.rows, microUsd: bill.microUsd, rowsAtBound: bill.rowsAtBound, isCovered } });
 }

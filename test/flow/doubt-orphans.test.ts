@@ -1,5 +1,6 @@
 /** Batches of the workspace that no archive claims: adopted, left alone, or booked as a leak. */
 import { afterEach, expect, it } from 'vitest';
+import { PlimsollError } from '../../segments/errors.ts';
 import { openDoubtWorld, type DoubtWorld } from '../doubt-world.ts';
 import { account, amounts } from '../ledger-world.ts';
 
@@ -55,6 +56,22 @@ it('one that a 529 has made is found before anything is posted again, from the f
   await world.sweep();
   expect(world.truth().creates).toBe(1);
   expect(leaks()).toBe(0);
+});
+
+it('one that a ledger holds for a leak which has forgotten its claim is not booked: the ledger is behind (U2)', async () => {
+  world = await openDoubtWorld([refusedButMade]);
+  const archive = await world.seal(3);
+  await world.submit();
+  world.advance(61_000);
+  await world.submit();
+  await endAll();
+  const refusing = { prove: async () => await Promise.reject(new PlimsollError('ledger_behind', { message: 'set back' })) };
+  await expect(world.sweep({ guard: refusing })).rejects.toMatchObject({ code: 'ledger_behind' });
+  expect(leaks()).toBe(0);
+  expect((await amounts(world.ledger, 'leak'))[1]).toBe(0);
+  await world.sweep();
+  expect(leaks()).toBe(1);
+  expect((await world.archive(archive)).state).toBe('accepted');
 });
 
 it('one whose results lack a row however often they are read is booked at its bound, and told once', async () => {

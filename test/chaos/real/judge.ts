@@ -98,6 +98,9 @@ function judgeBatches(truth: Truth, manifests: readonly ArchiveManifest[], forgo
     // A batch of what was given up is wanted no more.
     const orphans = truth.batches.filter(({ id, customIds }) => !bound.includes(id) && !forgone.has(archiveOf(customIds[0] ?? '')));
     if (orphans.length > 0) found.push(`I5: ${orphans.length} accepted batches belong to no archive, first ${orphans[0]?.id}`);
+    const leaked = [...remains.said.join('\n').matchAll(/"subject":"(msgbatch_[^"]+)"[^\n]*"event":"batch\.leaked"/g)].map(([, id = '']) => id);
+    const wanted = leaked.filter((id) => bound.includes(id));
+    if (wanted.length > 0) found.push(`I5: ${wanted.length} batches were told as leaks and belong to an archive, first ${wanted[0]}`);
   }
   for (const id of bound) if (!truth.batches.some((batch) => batch.id === id)) found.push(`I5: a manifest names ${id}, which is not a batch of ours`);
   return found;

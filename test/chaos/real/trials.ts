@@ -60,6 +60,12 @@ export const setBack: Readonly<Record<string, Schedule>> = {
   'to an older copy': { ...plain, faults: unattended('roll_back') },
   'to an older copy, while a create has no reply': { ...plain, faults: [replyLost, ...unattended('roll_back')] },
   'to nothing': { ...plain, faults: unattended('flush') },
+  // What it sees in the workspace then are batches of archives that it holds for unsent.
+  'to before the first intent, when all of them have ended': { ...plain, faults: [
+    { id: 'first', kind: 'strike', slot: 'worker-1', strike: { id: 'first', point: 'ledger.prepare-intent:after', nth: 1, kind: 'delay', ms: 300 } },
+    { ...sent, strike: { ...sent.strike, nth: 1, ms: 2_500 } },
+    { id: 'back', kind: 'redis', what: 'roll_back', atMs: 1_500, forMs: 3_000, isUnattended: true, copiedWhenStruck: 'first', whenStruck: 'sent' },
+  ] },
 };
 
 /** Seeds that were broken once, shrunk. */
