@@ -64,7 +64,7 @@ export const setBack: Readonly<Record<string, Schedule>> = {
   'to before the first intent, when all of them have ended': { ...plain, faults: [
     { id: 'first', kind: 'strike', slot: 'worker-1', strike: { id: 'first', point: 'ledger.prepare-intent:after', nth: 1, kind: 'delay', ms: 300 } },
     { ...sent, strike: { ...sent.strike, nth: 1, ms: 2_500 } },
-    { id: 'back', kind: 'redis', what: 'roll_back', atMs: 1_500, forMs: 3_000, isUnattended: true, copiedWhenStruck: 'first', whenStruck: 'sent' },
+    { id: 'back', kind: 'redis', what: 'roll_back', atMs: 1_500, forMs: 6_000, isUnattended: true, copiedWhenStruck: 'first', whenStruck: 'sent' },
   ] },
 };
 
