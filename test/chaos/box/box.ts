@@ -172,11 +172,14 @@ class Box {
   async #settleDown(workers: readonly BoxWorker[]): Promise<void> {
     this.#calm();
     let hands = workers;
-    for (let look = 0; look < 12; look += 1) {
+    const { rig, provider } = this.#world;
+    // What a strange list hides is found when the list is whole again and the batch has ended.
+    const looksMax = rig.plan.strangeLists === undefined ? 12 : 36;
+    for (let look = 0; look < looksMax; look += 1) {
       await this.#turns.drain((turn) => this.#afterTurn(turn));
       hands = hands.map((worker) => (this.#turns.dead.has(worker.name) ? this.#hire() : worker));
-      const isLeaky = this.#world.rig.forgoes || this.#world.provider.accepted.some((batch) => batch.isAgainstReply);
-      if (!hands.some((worker) => this.#turns.isStopped(worker.name)) && look >= (isLeaky ? 8 : 1)) return;
+      const isLeaky = rig.forgoes || provider.accepted.some((batch) => batch.isAgainstReply);
+      if (!hands.some((worker) => this.#turns.isStopped(worker.name)) && look >= (isLeaky ? looksMax - 4 : 1)) return;
       this.#clock.pass(12_000);
       await this.#sweep();
       for (const worker of hands) this.#wakeSome(worker);
