@@ -13,6 +13,8 @@ import { link, mkdir, open, readdir, rm, stat, unlink, type FileHandle } from 'n
 import { dirname, join, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { errnoOf, invariant, PlimsollError } from '../errors.ts';
+import { ioError } from './folder-fault.ts';
+import { FileStamps } from './stamps.ts';
 import type { ByteRange, ObjectContent, Store, StoredObject } from './store.ts';
 
 /** Reads and writes go in steps of this size; 64 KiB halves the throughput (performance.md). */
@@ -38,6 +40,7 @@ class FolderStore implements Store {
   readonly #root: string;
   readonly #temporary: string;
   readonly #knownDirectories = new Set<string>();
+  readonly #stamps = new FileStamps();
   /** By directory: the flush that has not begun yet, and the one that was asked for last. */
   readonly #nextSyncs = new Map<string, Promise<void>>();
   readonly #lastSyncs = new Map<string, Promise<void>>();
@@ -73,7 +76,9 @@ class FolderStore implements Store {
       } finally {
         await file.close();
       }
-      return await this.#publish(path, this.#pathOf(key), key, content);
+      const published = await this.#publish(path, this.#pathOf(key), key, content);
+      if (published === 'created') await this.#stamps.note(this.#pathOf(key), content.sha256);
+      return published;
     } catch (error) {
       // A scratch folder on another file system cannot be linked from; its bytes are copied instead.
       if (errnoOf(error) === 'EXDEV') {
@@ -102,6 +107,10 @@ class FolderStore implements Store {
 
   localPath(key: string): string {
     return this.#pathOf(key);
+  }
+
+  async knownSha256(key: string): Promise<string | undefined> {
+    return await this.#stamps.sha256Of(this.#pathOf(key));
   }
 
   async head(key: string): Promise<StoredObject | undefined> {
@@ -270,31 +279,4 @@ async function* walk(directory: string, prefix: string): AsyncIterable<string> {
     if (entry.isDirectory()) yield* walk(`${directory}${directory.endsWith(sep) ? '' : sep}${entry.name}`, `${prefix}${entry.name}/`);
     else yield `${prefix}${entry.name}`;
   }
-}
-
-function ioError(error: unknown, where: string, operation: string): unknown {
-  const errno = errnoOf(error);
-  if (error instanceof PlimsollError || errno === undefined) return error;
-  if (errno === 'ENOENT' && operation === 'read') {
-    return new PlimsollError('lake_missing', {
-      message: 'an object that should be in the lake is not there',
-      where,
-      hint: 'The lake must keep everything under spool/ and journal/ until its runs are complete.',
-      cause: error,
-    });
-  }
-  if (errno === 'ENOSPC' || errno === 'EDQUOT') {
-    return new PlimsollError('lake_full', {
-      message: `cannot ${operation}: no room is left on the disk`,
-      where,
-      hint: 'Free some space; the work goes on from where it stands.',
-      cause: error,
-    });
-  }
-  return new PlimsollError('lake_unavailable', {
-    message: `cannot ${operation}: ${errno}`,
-    where,
-    hint: 'Check that the lake exists and that this user may write to it.',
-    cause: error,
-  });
 }

@@ -50,6 +50,9 @@ export interface Store {
   /** Where the object would lie as a file of this machine, for random access; only of a store that is on this machine.
    *  The file must not be changed. */
   localPath?(key: string): string;
+  /** The sha256, hex, with which this very store has taken the object as a file, as long as that file was not touched since;
+   *  undefined: it has not, or cannot tell. Who has it need not read the object again to compare it. */
+  knownSha256?(key: string): Promise<string | undefined>;
   /** The object's size and what its writer has said of it, or undefined when there is none. */
   head(key: string): Promise<StoredObject | undefined>;
   /** Every object whose key starts with `prefix`, in byte order of the keys. */

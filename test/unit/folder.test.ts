@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -27,6 +28,12 @@ function lazyContent(text: string, asked: string[]) {
   };
 }
 
+async function grown(text: string): Promise<string> {
+  const path = join(root, text);
+  await writeFile(path, text);
+  return path;
+}
+
 describe('a folder', () => {
   it('does not ask for a digest that is made of the bytes themselves', async () => {
     const asked: string[] = [];
@@ -48,6 +55,22 @@ describe('a folder', () => {
     const answers = await Promise.all(names.map(async (name) => await store.put(name, lazyContent(name.padEnd(8), asked))));
     expect(answers.every((answer) => answer === 'created')).toBe(true);
     for (const name of names) expect(await store.head(name)).toBeDefined();
+  });
+
+  it('knows what a file holds that it has put itself, and no more when it was touched', async () => {
+    const sha256 = createHash('sha256').update('one two').digest('hex');
+    const path = await grown('one two');
+    await store.putFile('a/b', path, { sizeBytes: 7, sha256 });
+    await rm(path);
+    expect(await store.knownSha256?.('a/b')).toBe(sha256);
+    expect(await (await openFolderStore(root, 0)).knownSha256?.('a/b')).toBeUndefined();
+    expect(await store.knownSha256?.('a/none')).toBeUndefined();
+    const lies = store.localPath?.('a/b') ?? '';
+    await writeFile(lies, 'one TWO');
+    expect(await store.knownSha256?.('a/b')).toBeUndefined();
+    await store.putFile('a/c', await grown('three'), { sizeBytes: 5, sha256 });
+    await rm(store.localPath?.('a/c') ?? '');
+    expect(await store.knownSha256?.('a/c')).toBeUndefined();
   });
 
   it('says where an object lies', async () => {

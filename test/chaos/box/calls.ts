@@ -46,6 +46,7 @@ export const storeCallsLeftOut: LeftOut<Store, (typeof storeCalls)[number]> = {
   read: 'a stream, which the calls around it bound: store-s3-faults.test.ts breaks it off, and real processes with a bucket',
   list: 'a stream of a rebuild, a report or the guard: ledger-set-back.test.ts and real processes',
   localPath: 'a name, not an effect; this lake is in memory',
+  knownSha256: 'what a process has put as a file: this lake is in memory; test/unit/folder.test.ts',
   close: 'the end of a connection',
 };
 
