@@ -1,6 +1,7 @@
 /** Batches of the workspace that no archive claims: adopted, left alone, or booked as a leak. */
 import { afterEach, expect, it } from 'vitest';
 import { PlimsollError } from '../../segments/errors.ts';
+import type { ArchiveId } from '../../segments/segment.ts';
 import { openDoubtWorld, type DoubtWorld } from '../doubt-world.ts';
 import { account, amounts } from '../ledger-world.ts';
 
@@ -13,6 +14,16 @@ const endAll = async (): Promise<void> => {
 /** The provider breaks the assumption that a 4xx makes no batch. */
 const refusedButMade = { fault: 'status', nth: 1, status: 429, error_type: 'rate_limit_error', accept: true } as const;
 const overload = { fault: 'status', status: 529, error_type: 'overloaded_error', accept: true } as const;
+/** Opens a world in which a refused create has made a batch all the same and the archive was sent again; both have ended. */
+async function sendTwice(): Promise<ArchiveId> {
+  world = await openDoubtWorld([refusedButMade]);
+  const archive = await world.seal(3);
+  await world.submit();
+  world.advance(61_000);
+  await world.submit();
+  await endAll();
+  return archive;
+}
 const leaks = (): number => world.logs.filter((line) => line.event === 'batch.leaked').length;
 
 it('one that a 429 has made is booked to leak and told once', async () => {
@@ -59,12 +70,7 @@ it('one that a 529 has made is found before anything is posted again, from the f
 });
 
 it('one that a ledger holds for a leak which has forgotten its claim is not booked: the ledger is behind (U2)', async () => {
-  world = await openDoubtWorld([refusedButMade]);
-  const archive = await world.seal(3);
-  await world.submit();
-  world.advance(61_000);
-  await world.submit();
-  await endAll();
+  const archive = await sendTwice();
   const refusing = { prove: async () => await Promise.reject(new PlimsollError('ledger_behind', { message: 'set back' })) };
   await expect(world.sweep({ guard: refusing })).rejects.toMatchObject({ code: 'ledger_behind' });
   expect(leaks()).toBe(0);
@@ -75,12 +81,7 @@ it('one that a ledger holds for a leak which has forgotten its claim is not book
 });
 
 it('one whose results lack a row however often they are read is booked at its bound, and told once', async () => {
-  world = await openDoubtWorld([refusedButMade]);
-  const archive = await world.seal(3);
-  await world.submit();
-  world.advance(61_000);
-  await world.submit();
-  await endAll();
+  const archive = await sendTwice();
   const [batch] = world.batches();
   await world.arm([{ fault: 'results_missing', on: 'batches.results' }]);
   await world.sweep();
