@@ -21,7 +21,7 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const rooms = ['segments', 'config', 'producers', 'workers', 'exporters', 'cli', 'local'];
 
 /** What is started by its path: the command, the library, and the modules of threads. */
-const programs = ['cli/plimsoll', 'cli/library', 'exporters/press-thread', 'producers/judge-thread', 'workers/check-thread', 'workers/digest-thread', 'local/simulator/judgeworker'];
+const programs = ['cli/plimsoll', 'cli/library', 'exporters/press-thread', 'producers/judge-thread', 'workers/body-thread', 'workers/check-thread', 'local/simulator/judgeworker'];
 
 /** Packages that were written for CommonJS ask for Node's own modules with `require`, which a module does not have. */
 const prelude = "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);";

@@ -6,11 +6,11 @@
  * Invariants
  *   A1  The last byte leaves only after `mayLeave` answered true; `isReleased` is true before it leaves.
  *   A2  Whatever goes wrong earlier ends the stream with an error, so the connection dies one byte short.
- *   A3  A block that has left is given back only when it has been digested too (D2 of `digest.ts`).
  */
+import { createHash } from 'node:crypto';
 import { invariant } from '../segments/errors.ts';
+import type { MadeBody } from './body.ts';
 import type { GatedBody } from './claude.ts';
-import { digestFor } from './digest.ts';
 
 const reasons = { body_differs: 'the body differs from the sealed one', lane_lost: 'the lane is lost' } as const;
 
@@ -34,48 +34,34 @@ export interface GateBody extends GatedBody {
 
 /**
  * Wraps a body whose size and digest are known. `mayLeave` is asked once, with everything but the last byte on its way.
- * `give` takes blocks back that have left.
+ * Blocks that have left go back to whoever makes the body.
  */
-export function gateBody(
-  blocks: AsyncIterable<Uint8Array>,
-  sealed: { readonly sizeBytes: number; readonly sha256: string },
-  mayLeave: () => Promise<boolean>,
-  give: (block: Uint8Array) => void = () => undefined,
-): GateBody {
+export function gateBody({ blocks, give, sha256 }: MadeBody, sealed: { readonly sizeBytes: number; readonly sha256: string }, mayLeave: () => Promise<boolean>): GateBody {
   let isReleased = false;
   let fault: unknown;
   /** False while a block is out: what fails then is the upload, and the cleaning up behind it. */
   let isMaking = true;
   /** The block that is held back while it is not known whether another follows. */
   let last: Uint8Array | undefined;
-  /** By the memory of a block: when it has been digested. */
-  const digested = new Map<ArrayBufferLike, Promise<void>>();
   const made = async function* (): AsyncGenerator<Uint8Array> {
-    const digest = digestFor(sealed.sizeBytes);
+    const hash = sha256 === undefined ? createHash('sha256') : undefined;
     let sent = 0;
-    try {
-      for await (const block of blocks) {
-        const done = digest.add(block);
-        // A digest that fails says so in its end; until then it must not count as unhandled.
-        done.catch(() => undefined);
-        digested.set(block.buffer, done);
-        await digest.room();
-        sent += block.length;
-        const before = last;
-        last = block;
-        isMaking = false;
-        if (before) yield before;
-        isMaking = true;
-      }
-      invariant(last !== undefined && last.length > 0, 'an archive has a body');
+    for await (const block of blocks) {
+      // Unless its maker has: digested before anything of it leaves, while it is still in the cache of the processor.
+      hash?.update(block);
+      sent += block.length;
+      const before = last;
+      last = block;
       isMaking = false;
-      if (last.length > 1) yield last.subarray(0, last.length - 1);
+      if (before) yield before;
       isMaking = true;
-      // The chunks may have changed on the disk since they were sealed: what is about to be paid for is compared.
-      if (sent !== sealed.sizeBytes || (await digest.end()) !== sealed.sha256) throw new GateShut('body_differs');
-    } finally {
-      digest.close();
     }
+    invariant(last !== undefined && last.length > 0, 'an archive has a body');
+    isMaking = false;
+    if (last.length > 1) yield last.subarray(0, last.length - 1);
+    isMaking = true;
+    // The chunks may have changed on the disk since they were sealed: what is about to be paid for is compared.
+    if (sent !== sealed.sizeBytes || (hash?.digest('hex') ?? sha256?.()) !== sealed.sha256) throw new GateShut('body_differs');
   };
   const gated = async function* (): AsyncGenerator<Uint8Array> {
     try {
@@ -92,7 +78,7 @@ export function gateBody(
   return {
     blocks: gated(),
     // The last block leaves in two parts, and the memory of the first holds the second.
-    give: (block) => (block.buffer === last?.buffer ? undefined : void digested.get(block.buffer)?.then(() => give(block), () => undefined)),
+    give: (block) => (block.buffer === last?.buffer ? undefined : give?.(block)),
     sizeBytes: sealed.sizeBytes,
     isReleased: () => isReleased,
     fault: () => fault,

@@ -72,17 +72,20 @@ class LocalSpool implements SpoolReader {
     }
   }
 
-  /** The store says best what is wrong with an object of its own. */
   async #faultOf(error: unknown, key: string): Promise<unknown> {
     const errno = errnoOf(error);
-    if (errno === undefined) return error;
-    try {
-      await this.#store.readWhole(key, { start: 0, end: 1 });
-    } catch (told) {
-      return told;
-    }
-    return new PlimsollError('lake_unavailable', { message: `cannot read: ${errno}`, where: key, hint: 'It is tried again.', cause: error });
+    return errno === undefined ? error : await spoolFaultOf(this.#store, key, errno, error);
   }
+}
+
+/** What is wrong with an object whose file could not be read (`errno`): the store says it best of an object of its own. */
+export async function spoolFaultOf(store: SpoolReader, key: string, errno: string, cause?: unknown): Promise<unknown> {
+  try {
+    await store.readWhole(key, { start: 0, end: 1 });
+  } catch (told) {
+    return told;
+  }
+  return new PlimsollError('lake_unavailable', { message: `cannot read: ${errno}`, where: key, hint: 'It is tried again.', cause });
 }
 
 async function readAt(file: FileHandle, memory: Buffer, at: number, end: number): Promise<Buffer> {

@@ -17,8 +17,7 @@ import { done, type Log, type Now, type StageHandler } from '../segments/stage.t
 import { putDocument } from '../segments/store/document.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
-import { archiveBody, BodyMemory } from './body.ts';
-import { digestFor } from './digest.ts';
+import { digestBody } from './body.ts';
 
 export type { SealedArchive, SealedChunkRange } from '../segments/journal.ts';
 
@@ -82,7 +81,7 @@ async function writeManifest(dependencies: SealerDependencies, archive: ArchiveR
   const { ledger, store } = dependencies;
   const chunks = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(archive.archive)));
   const promisedBytes = bodyBytes(archive.rows, archive.paramsBytes);
-  const { sizeBytes, sha256 } = await digestOf(promisedBytes, (memory) => archiveBody(store, archive.archive, chunks, memory));
+  const { sizeBytes, sha256 } = await digestBody(store, archive.archive, chunks, promisedBytes);
   invariant(sizeBytes === promisedBytes, `E1: ${archive.archive} has ${sizeBytes} bytes, its counters promise ${promisedBytes}`);
   const sealed: SealedArchive = {
     v: 1,
@@ -101,24 +100,6 @@ async function writeManifest(dependencies: SealerDependencies, archive: ArchiveR
     throw isForgotten ? await dependencies.guard.condemn('an archive was sealed that the lake has known before', key) : error;
   });
   return sealed;
-}
-
-/** Makes a body once, for its size and digest. */
-async function digestOf(promisedBytes: number, body: (memory: BodyMemory) => AsyncIterable<Buffer>): Promise<{ readonly sizeBytes: number; readonly sha256: string }> {
-  const memory = new BodyMemory(promisedBytes);
-  const digest = digestFor(promisedBytes);
-  let sizeBytes = 0;
-  try {
-    for await (const block of body(memory)) {
-      sizeBytes += block.length;
-      // A digest that fails says so in its end; the block is then never filled again.
-      digest.add(block).then(() => memory.give(block), () => undefined);
-      await digest.room();
-    }
-    return { sizeBytes, sha256: await digest.end() };
-  } finally {
-    digest.close();
-  }
 }
 
 /** The chunks of an archive with the index of their first row; the order is the order of admission. */

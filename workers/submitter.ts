@@ -32,7 +32,7 @@ import { putDocument } from '../segments/store/document.ts';
 import { readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
-import { archiveBody, BodyMemory } from './body.ts';
+import { makeBody } from './body.ts';
 import { readBodyFault, setAside, type UnmadeBody } from './body-fault.ts';
 import type { Claude, CreateOutcome } from './claude.ts';
 import { OpenCalls } from './fence.ts';
@@ -182,14 +182,13 @@ class Submitter {
       return this.#notReached(error);
     }
     this.#unsent.delete(intent);
-    const memory = new BodyMemory(sizeBytes);
     const mayLeave = async (): Promise<boolean> => {
       // Asked of the ledger, not of this process's memory: it may have slept past its lease (S2).
       if (signal.aborted || !(await ledger.sendIntent(intent, owner, now()))) return false;
       lane.keepWaiting();
       return true;
     };
-    const body = gateBody(archiveBody(store, archive.archive, chunks, memory), { sizeBytes, sha256 }, mayLeave, (block) => memory.give(block));
+    const body = gateBody(makeBody(store, archive.archive, chunks, sizeBytes), { sizeBytes, sha256 }, mayLeave);
     const outcome = await claude.createBatch(body, replyTimeoutMs, signal);
     return outcome.kind === 'refused' && body.fault() !== undefined ? (readBodyFault(body.fault()) ?? this.#notReached(body.fault())) : outcome;
   }

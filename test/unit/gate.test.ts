@@ -22,7 +22,7 @@ async function drain(blocks: AsyncIterable<Uint8Array>): Promise<{ readonly rece
 
 describe('the last-byte gate', () => {
   it.each([1, 3, 20, 64])('lets the whole body through when the ledger says so (blocks of %i)', async (step) => {
-    const body = gateBody(inBlocks(bytes, step), sealed, async () => true);
+    const body = gateBody({ blocks: inBlocks(bytes, step) }, sealed, async () => true);
     const { received, error } = await drain(body.blocks);
     expect(error).toBeUndefined();
     expect(received.equals(bytes)).toBe(true);
@@ -32,7 +32,7 @@ describe('the last-byte gate', () => {
   it('asks once, with everything but the last byte on its way, and is not released before the answer (A1)', async () => {
     let asked = 0;
     const received: number[] = [];
-    const body = gateBody(inBlocks(bytes, 6), sealed, async () => {
+    const body = gateBody({ blocks: inBlocks(bytes, 6) }, sealed, async () => {
       asked += 1;
       expect(received.reduce((sum, length) => sum + length, 0)).toBe(bytes.length - 1);
       expect(body.isReleased()).toBe(false);
@@ -44,7 +44,7 @@ describe('the last-byte gate', () => {
   });
 
   it.each([1, 6, 64])('keeps the last byte when the lane is lost (A2, blocks of %i)', async (step) => {
-    const body = gateBody(inBlocks(bytes, step), sealed, async () => false);
+    const body = gateBody({ blocks: inBlocks(bytes, step) }, sealed, async () => false);
     const { received, error } = await drain(body.blocks);
     expect(error).toBeInstanceOf(GateShut);
     expect(received.equals(bytes.subarray(0, -1))).toBe(true);
@@ -52,7 +52,7 @@ describe('the last-byte gate', () => {
   });
 
   it('keeps the last byte when the ledger cannot be asked', async () => {
-    const body = gateBody(inBlocks(bytes, 6), sealed, async () => await Promise.reject(new Error('no ledger')));
+    const body = gateBody({ blocks: inBlocks(bytes, 6) }, sealed, async () => await Promise.reject(new Error('no ledger')));
     const { received, error } = await drain(body.blocks);
     expect(error).toMatchObject({ message: 'no ledger' });
     expect(received.length).toBe(bytes.length - 1);
@@ -65,7 +65,7 @@ describe('the last-byte gate', () => {
     ['a byte less', Buffer.from('{"requests":[1,2,]}')],
   ])('never completes a body that differs from the sealed one by %s, and does not even ask', async (_what, other) => {
     let asked = 0;
-    const body = gateBody(inBlocks(other, 6), sealed, async () => {
+    const body = gateBody({ blocks: inBlocks(other, 6) }, sealed, async () => {
       asked += 1;
       return true;
     });
@@ -81,7 +81,7 @@ describe('the last-byte gate', () => {
       yield bytes.subarray(0, 10);
       throw new Error('the disk is gone');
     };
-    const body = gateBody(broken(), sealed, async () => true);
+    const body = gateBody({ blocks: broken() }, sealed, async () => true);
     expect((await drain(body.blocks)).error).toMatchObject({ message: 'the disk is gone' });
     expect(body.isReleased()).toBe(false);
   });
@@ -89,13 +89,13 @@ describe('the last-byte gate', () => {
   it('takes back every block but the last, whose memory still holds the last byte', async () => {
     const given: Uint8Array[] = [];
     const made = [Buffer.from('{"requests":'), Buffer.from('[1,2,3]}')].map((block) => Uint8Array.from(block));
-    const body = gateBody((async function* () { yield* made; })(), sealed, async () => true, (block) => given.push(block));
+    const body = gateBody({ blocks: (async function* () { yield* made; })(), give: (block) => void given.push(block) }, sealed, async () => true);
     for await (const block of body.blocks) body.give(block);
     expect(given).toEqual([made[0]]);
   });
 
   it('refuses an empty body', async () => {
-    const body = gateBody(inBlocks(Buffer.alloc(0), 1), sealed, async () => true);
+    const body = gateBody({ blocks: inBlocks(Buffer.alloc(0), 1) }, sealed, async () => true);
     expect((await drain(body.blocks)).error).toBeInstanceOf(Error);
   });
 });

@@ -1,17 +1,14 @@
 /** Work on other threads gives what it gives here, in order, and fails where it should. */
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { besidePress, pressedBytesMin, pressFor } from '../../exporters/press.ts';
 import { archiveId, customId } from '../../segments/pack.ts';
 import { checkResults, type ResultsCheck } from '../../segments/results.ts';
 import { Thread } from '../../segments/thread.ts';
-import { BodyMemory } from '../../workers/body.ts';
 import { asideBytesMin, checkAside } from '../../workers/check.ts';
-import { digestFor, isDigestedAside } from '../../workers/digest.ts';
-import { gateBody, GateShut } from '../../workers/gate.ts';
 import { errored, succeeded } from '../flow/exporter-fixture.ts';
 
 let folder = '';
@@ -94,59 +91,6 @@ describe('the press', () => {
     expect(await press.digest(path)).toMatchObject(await besidePress.digest(path));
     await expect(press.digest(join(folder, 'none'))).rejects.toMatchObject({ code: 'ENOENT' });
     expect(await press.digest(path)).toMatchObject({ sizeBytes: 3_000_001 });
-  });
-});
-
-/** A body of ten blocks in memory that is filled again as soon as it is given back. */
-const bodyBytes = 10 * 1024 * 1024;
-async function* body(seed: number, memory: BodyMemory): AsyncGenerator<Buffer> {
-  for (let place = 0; place < 10; place += 1) yield memory.take().fill(`block ${seed} ${place} `);
-}
-async function shaOfBody(seed: number): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const block of body(seed, new BodyMemory(0))) hash.update(block);
-  return hash.digest('hex');
-}
-
-describe.skipIf(availableParallelism() === 1)('a large body that is digested on a thread of its own', () => {
-  it('has the digest that it has here, beside another one and after one that was given up (D1, D2, D3)', async () => {
-    const digestOf = async (seed: number): Promise<string> => {
-      const [memory, digest] = [new BodyMemory(bodyBytes), digestFor(bodyBytes)];
-      for await (const block of body(seed, memory)) {
-        void digest.add(block).then(() => memory.give(block));
-        await digest.room();
-      }
-      return await digest.end();
-    };
-    expect(isDigestedAside(bodyBytes)).toBe(true);
-    expect(isDigestedAside(1024)).toBe(false);
-    const givenUp = digestFor(bodyBytes);
-    void givenUp.add(new BodyMemory(bodyBytes).take());
-    givenUp.close();
-    expect(await Promise.all([digestOf(1), digestOf(2)])).toEqual([await shaOfBody(1), await shaOfBody(2)]);
-  });
-
-  it('is compared before its last byte leaves, and its blocks are filled again only when they are digested (A3)', async () => {
-    for (const [sealedAs, isSame] of [[3, true], [4, false]] as const) {
-      const memory = new BodyMemory(bodyBytes);
-      const given = new Set<unknown>();
-      const gated = gateBody(body(3, memory), { sizeBytes: bodyBytes, sha256: await shaOfBody(sealedAs) }, async () => true, (block) => {
-        given.add(block.buffer);
-        memory.give(block);
-      });
-      let left = 0;
-      const sent = (async () => {
-        for await (const block of gated.blocks) {
-          left += block.length;
-          gated.give(block);
-        }
-      })();
-      if (isSame) await sent;
-      else await expect(sent).rejects.toThrow(GateShut);
-      expect(left).toBe(isSame ? bodyBytes : bodyBytes - 1);
-      expect(gated.isReleased()).toBe(isSame);
-      expect(given.size).toBeGreaterThan(0);
-    }
   });
 });
 

@@ -7,8 +7,7 @@ import { fetchWith } from '../../workers/upload.ts';
 import { closeServers, serve } from '../own-server.ts';
 
 const blockBytes = 256 * 1024;
-/** Shared, as those of every body are that is large enough to be digested on a thread. */
-const blocks = Array.from({ length: 40 }, (_, place) => new Uint8Array(new SharedArrayBuffer(blockBytes)).fill(place));
+const blocks = Array.from({ length: 40 }, (_, place) => Uint8Array.from(Buffer.alloc(blockBytes, place)));
 const whole = Buffer.concat(blocks);
 const sealed = { sizeBytes: whole.length, sha256: createHash('sha256').update(whole).digest('hex') };
 
@@ -48,7 +47,7 @@ describe('an upload', () => {
       });
     });
     const given: Uint8Array[] = [];
-    const response = await fetchWith(gateBody(inOrder(blocks), sealed, async () => true, (block) => given.push(block)))(url, init);
+    const response = await fetchWith(gateBody({ blocks: inOrder(blocks), give: (block) => void given.push(block) }, sealed, async () => true))(url, init);
     expect(response.status).toBe(200);
     expect(response.headers.get('request-id')).toBe('req_1');
     expect(await response.text()).toBe('{"id":"msgbatch_1"}');
@@ -64,7 +63,7 @@ describe('an upload', () => {
     const url = await serveBatches((incoming) => opened.resolve(incoming));
     const asked = withResolvers<void>();
     const answer = withResolvers<boolean>();
-    const body = gateBody(inOrder(blocks), sealed, async () => {
+    const body = gateBody({ blocks: inOrder(blocks) }, sealed, async () => {
       asked.resolve();
       return await answer.promise;
     });
@@ -97,7 +96,7 @@ describe('an upload', () => {
       await replied.promise;
       yield* blocks.slice(2);
     };
-    const body = gateBody(slow(), sealed, async () => {
+    const body = gateBody({ blocks: slow() }, sealed, async () => {
       asked += 1;
       return true;
     });
@@ -111,7 +110,7 @@ describe('an upload', () => {
 
   it('fails when the connection dies, and stays unreleased', async () => {
     const url = await serveBatches((incoming) => incoming.once('data', () => incoming.destroy()));
-    const body = gateBody(inOrder(blocks), sealed, async () => true);
+    const body = gateBody({ blocks: inOrder(blocks) }, sealed, async () => true);
     await expect(fetchWith(body)(url, init)).rejects.toBeInstanceOf(Error);
     expect(body.isReleased()).toBe(false);
   });
@@ -119,7 +118,7 @@ describe('an upload', () => {
   it('fails when nobody listens', async () => {
     const url = await serveBatches(() => undefined);
     closeServers();
-    const body = gateBody(inOrder(blocks), sealed, async () => true);
+    const body = gateBody({ blocks: inOrder(blocks) }, sealed, async () => true);
     await expect(fetchWith(body)(url, init)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
     expect(body.isReleased()).toBe(false);
   });
@@ -127,7 +126,7 @@ describe('an upload', () => {
   it('ends with its signal, also while it waits for the reply', async () => {
     const abort = new AbortController();
     const url = await serveBatches((incoming) => void read(incoming).then(() => abort.abort()));
-    const body = gateBody(inOrder(blocks), sealed, async () => true);
+    const body = gateBody({ blocks: inOrder(blocks) }, sealed, async () => true);
     await expect(fetchWith(body)(url, { ...init, signal: abort.signal })).rejects.toMatchObject({ name: 'AbortError' });
     expect(body.isReleased()).toBe(true);
   });
@@ -142,7 +141,7 @@ describe('an upload', () => {
         response.write('{"id":', () => response.destroy());
       });
     });
-    const body = gateBody(inOrder(blocks), sealed, async () => true);
+    const body = gateBody({ blocks: inOrder(blocks) }, sealed, async () => true);
     const sending = fetchWith(body)(url, init);
     if (status === 200) await expect(sending).rejects.toBeInstanceOf(Error);
     else await expect(sending).resolves.toMatchObject({ status });
