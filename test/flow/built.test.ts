@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -9,7 +10,7 @@ import { readRows } from '../chaos/oracle.ts';
 import { corpus, openWorld, type World } from '../chaos/world.ts';
 
 const product = dirname(dirname(dirname(process.env['TEST_PRODUCT'] ?? '')));
-/** More than 8 MiB of results (press, check), 4 MB of a request body (judgeworker) and 1 MiB of a source (judge). */
+/** More than 8 MiB of results (press, check) and of a request body (body), 4 MB of that (judgeworker) and 1 MiB of a source (judge). */
 const count = 14_000;
 
 let world: World;
@@ -27,13 +28,13 @@ it('runs and exports, with every thread that the work is large enough for', { ti
   if (simulator.process.stdout === null) throw new Error('the simulator has no output');
   const [address] = (await once(simulator.process.stdout, 'data')) as [Buffer];
   // Of one priority, so that it is one archive.
-  const source = world.write('in.jsonl', corpus(count, 7, { lengthMax: 500, maxTokens: 2_000 }).replaceAll(/"priority":"\w+"/g, '"priority":"normal"'));
+  const source = world.write('in.jsonl', corpus(count, 7, { lengthMax: 1_300, maxTokens: 2_000 }).replaceAll(/"priority":"\w+"/g, '"priority":"normal"'));
   const end = await world.run(['run', source, '--run-key', 'built', '--json'], { ...listening, ANTHROPIC_BASE_URL: String(address).trim() });
   expect(end.code, end.stderr).toBe(0);
   expect(JSON.parse(end.stdout)).toMatchObject({ status: 'succeeded', counts: { accepted: count, succeeded: count } });
   expect(readRows(world.lake)).toHaveLength(count);
   const started = new Set(readFileSync(heard, 'utf8').trimEnd().split('\n').map((path) => basename(path)));
-  expect([...started].sort()).toEqual(['check-thread.js', 'judge-thread.js', 'judgeworker.js', 'press-thread.js']);
+  expect([...started].sort()).toEqual([...(availableParallelism() > 1 ? ['body-thread.js'] : []), 'check-thread.js', 'judge-thread.js', 'judgeworker.js', 'press-thread.js']);
 });
 
 it('is imported by a program that has it installed', async () => {
