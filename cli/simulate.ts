@@ -86,12 +86,14 @@ async function simulate(flags: Flags, context: SimulateContext): Promise<string 
   } catch (cause) {
     return (cause instanceof Error ? cause.message : String(cause)).replaceAll('\n', ' ');
   }
-  process.stdout.write(`${flags.json ? JSON.stringify({ url: simulator.url, state: stateDir }) : simulator.url}\n`);
-  process.stderr.write(`Simulating Claude at ${simulator.url}, state in ${stateDir}. Set ANTHROPIC_BASE_URL to it and use ${flags.apiKey === undefined ? 'any API key' : 'a key given by --api-key'}. Ctrl-C stops.\n`);
-  await new Promise<void>((resolve) => {
+  // Before anybody is told that it runs: whoever reads the line may stop it at once.
+  const stopped = new Promise<void>((resolve) => {
     process.once('SIGINT', resolve);
     process.once('SIGTERM', resolve);
   });
+  process.stdout.write(`${flags.json ? JSON.stringify({ url: simulator.url, state: stateDir }) : simulator.url}\n`);
+  process.stderr.write(`Simulating Claude at ${simulator.url}, state in ${stateDir}. Set ANTHROPIC_BASE_URL to it and use ${flags.apiKey === undefined ? 'any API key' : 'a key given by --api-key'}. Ctrl-C stops.\n`);
+  await stopped;
   await simulator.stop();
   return undefined;
 }
