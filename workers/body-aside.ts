@@ -1,8 +1,8 @@
 /**
  * Makes large bodies on a thread that the process keeps for this. Reading, splicing and digesting cost several times what
  * sending does, so a body is sent in three quarters of the time, and leases are renewed meanwhile. Blocks come from that
- * thread and go back to it with their memory: nothing is copied, and nothing is shared, because writing into memory that
- * two threads share takes five times as long.
+ * thread and go back to it with their memory: nothing is copied, and nothing is shared, because copying into memory that
+ * two threads share takes twice as long.
  *
  * Invariants
  *   D1  The bytes and the digest are those that `archiveBody` makes of the same chunks (B1 of `body.ts`).

@@ -16,7 +16,7 @@ import { assertNever, type ArchiveId } from '../segments/segment.ts';
 import type { SpoolRange } from '../segments/store/spool.ts';
 import { answerQuestions } from '../segments/thread.ts';
 import type { BodyDigest } from './body.ts';
-import { blockBytes, BodySplice } from './splice.ts';
+import { BodyMemory, BodySplice } from './splice.ts';
 
 /** A range of a spool object that lies as a file of this machine. */
 interface LocalRange extends SpoolRange {
@@ -49,12 +49,12 @@ export type BodyAnswer =
 /** One body that is being made. */
 class Body {
   readonly #hash = createHash('sha256');
-  readonly #free: Buffer[] = [];
+  readonly #memory = new BodyMemory();
   readonly #blocks: Generator<Buffer>;
   #sizeBytes = 0;
 
   constructor(archive: ArchiveId, chunks: readonly LocalRange[]) {
-    this.#blocks = blocksOf(archive, chunks, () => this.#free.pop() ?? Buffer.allocUnsafeSlow(blockBytes));
+    this.#blocks = blocksOf(archive, chunks, () => this.#memory.take());
   }
 
   /** The next block; undefined: there is none. */
@@ -70,8 +70,8 @@ class Body {
     return { sizeBytes: this.#sizeBytes, sha256: this.#hash.digest('hex') };
   }
 
-  give(memory: ArrayBufferLike): void {
-    this.#free.push(Buffer.from(memory));
+  give(block: Uint8Array): void {
+    this.#memory.give(block);
   }
 
   close(): void {
@@ -164,7 +164,7 @@ function answerOf(question: BodyQuestion): BodyAnswer {
   if (body === undefined) return { kind: 'done' };
   switch (question.kind) {
     case 'next':
-      for (const memory of question.memory) body.give(memory);
+      for (const memory of question.memory) body.give(new Uint8Array(memory));
       return step(question.body, body, true);
     case 'pass':
       return step(question.body, body, false);
@@ -186,7 +186,7 @@ function step(number: number, body: Body, isWanted: boolean): BodyAnswer {
       return { kind: 'made', blocks, end: body.end() };
     }
     if (isWanted) blocks.push(block);
-    else body.give(block.buffer);
+    else body.give(block);
   }
   return { kind: 'made', blocks, end: undefined };
 }

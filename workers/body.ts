@@ -12,7 +12,7 @@ import { readSpoolMarks, type SpoolRange, type SpoolReader } from '../segments/s
 import type { Store } from '../segments/store/store.ts';
 import { bodyAside } from './body-aside.ts';
 import { spoolReaderOf } from './local-spool.ts';
-import { blockBytes, BodySplice } from './splice.ts';
+import { BodyMemory, BodySplice } from './splice.ts';
 
 /** The part of the store that making a body takes. */
 export type BodyStore = SpoolReader & Pick<Store, 'localPath'>;
@@ -58,26 +58,6 @@ export async function digestBody(store: BodyStore, archive: ArchiveId, chunks: r
     memory.give(block);
   }
   return { sizeBytes: madeBytes, sha256: hash.digest('hex') };
-}
-
-/**
- * The memory of the blocks of one body. Who is finished with a block may give it back, and it is filled again; fresh
- * memory for each would have to be cleared by the kernel and collected. A block that is never given back is never touched
- * again.
- */
-export class BodyMemory {
-  readonly #free: Buffer<ArrayBuffer>[] = [];
-
-  take(): Buffer<ArrayBuffer> {
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(blockBytes);
-  }
-
-  /** Takes back a block that nobody looks at any more. */
-  give(block: Uint8Array): void {
-    const { buffer } = block;
-    invariant(!this.#free.some((free) => free.buffer === buffer), 'a block is given back once');
-    if (buffer instanceof ArrayBuffer && buffer.byteLength === blockBytes) this.#free.push(Buffer.from(buffer));
-  }
 }
 
 /** Yields the body of an archive in order. A yielded block is not touched again before it is given back to `memory`. */

@@ -13,6 +13,26 @@ import type { ByteRange } from '../segments/store/store.ts';
 /** Blocks of this size, bytes, make up a body; smaller ones halve the throughput of the upload (performance.md). */
 export const blockBytes = 1024 * 1024;
 
+/**
+ * The memory of the blocks of one body. Who is finished with a block may give it back, and it is filled again; fresh
+ * memory for each would have to be cleared by the kernel and collected. A block that is never given back is never touched
+ * again.
+ */
+export class BodyMemory {
+  readonly #free: Buffer<ArrayBuffer>[] = [];
+
+  take(): Buffer<ArrayBuffer> {
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(blockBytes);
+  }
+
+  /** Takes back a block that nobody looks at any more. */
+  give(block: Uint8Array): void {
+    const { buffer } = block;
+    invariant(!this.#free.some((free) => free.buffer === buffer), 'a block is given back once');
+    if (buffer instanceof ArrayBuffer && buffer.byteLength === blockBytes) this.#free.push(Buffer.from(buffer));
+  }
+}
+
 /** The chunk whose bytes are being added. */
 interface OpenChunk {
   readonly range: SpoolRange;

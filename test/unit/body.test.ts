@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { archiveId, bodyBytes, customId } from '../../segments/pack.ts';
 import type { SpoolRange, SpoolReader } from '../../segments/store/spool.ts';
 import type { ByteRange, Store } from '../../segments/store/store.ts';
-import { archiveBody, BodyMemory } from '../../workers/body.ts';
+import { archiveBody } from '../../workers/body.ts';
+import { BodyMemory } from '../../workers/splice.ts';
 import { promptOf, sealChunk, spool, storeForTest, tag } from '../spool-world.ts';
 
 const archive = archiveId(tag, 1);
