@@ -16,7 +16,8 @@ import { invariant, InvariantBroken, PlimsollError } from '../segments/errors.ts
 import type { ArchiveId } from '../segments/segment.ts';
 import type { SpoolRange } from '../segments/store/spool.ts';
 import { Thread, threadModule } from '../segments/thread.ts';
-import type { BodyDigest, BodyStore, MadeBody } from './body.ts';
+import type { BodyStore, MadeBody } from './body.ts';
+import type { BodyDigest, DigestKind } from './body-digest.ts';
 import type { BodyAnswer, BodyFault, BodyQuestion } from './body-thread.ts';
 import { spoolFaultOf } from './local-spool.ts';
 import { blockBytes } from './splice.ts';
@@ -26,16 +27,16 @@ export const asideBytesMin = 8 * 1024 * 1024;
 /** One is made while the blocks of another are sent. */
 const stepsAhead = 2;
 
-/** A body on the thread, which is made once: either its blocks are taken or its digest is. */
+/** A body on the thread, which is made once: its blocks are taken, or it is only digested. */
 interface BodyAside extends Required<MadeBody> {
-  /** @throws PlimsollError `thread_failed` and those of the lake; InvariantBroken, RangeError when the spool is not what its index says */
-  digest(): Promise<BodyDigest>;
+  /** Makes it and takes none of its blocks. @throws PlimsollError `thread_failed` and those of the lake; InvariantBroken, RangeError when the spool is not what its index says */
+  pass(): Promise<BodyDigest>;
 }
 
-/** A body of about `sizeBytes` that is made on the thread; undefined: it is small, its spool is not on this machine, or there is one core. */
-export function bodyAside(store: BodyStore, archive: ArchiveId, chunks: readonly SpoolRange[], sizeBytes: number): BodyAside | undefined {
+/** A body of about `sizeBytes` that is made and digested on the thread; undefined: it is small, its spool is not on this machine, or there is one core. */
+export function bodyAside(store: BodyStore, archive: ArchiveId, chunks: readonly SpoolRange[], sizeBytes: number, digest: DigestKind): BodyAside | undefined {
   if (store.localPath === undefined || sizeBytes < asideBytesMin || availableParallelism() === 1) return undefined;
-  return new ThreadBody(store, archive, chunks);
+  return new ThreadBody(store, archive, chunks, digest);
 }
 
 let thread: Thread<BodyQuestion, BodyAnswer> | undefined;
@@ -45,15 +46,17 @@ class ThreadBody implements BodyAside {
   readonly #store: BodyStore;
   readonly #archive: ArchiveId;
   readonly #chunks: readonly SpoolRange[];
+  readonly #kind: DigestKind;
   readonly #body = ++bodies;
   readonly #free: ArrayBuffer[] = [];
   readonly #thread: Thread<BodyQuestion, BodyAnswer>;
-  #sha256: string | undefined;
+  #digest: BodyDigest | undefined;
 
-  constructor(store: BodyStore, archive: ArchiveId, chunks: readonly SpoolRange[]) {
+  constructor(store: BodyStore, archive: ArchiveId, chunks: readonly SpoolRange[], kind: DigestKind) {
     this.#store = store;
     this.#archive = archive;
     this.#chunks = chunks;
+    this.#kind = kind;
     if (thread === undefined || thread.isBroken) thread = new Thread(threadModule('body-thread', import.meta.url));
     this.#thread = thread;
   }
@@ -65,9 +68,9 @@ class ThreadBody implements BodyAside {
     if (buffer.byteLength === blockBytes) this.#free.push(buffer);
   };
 
-  readonly sha256 = (): string | undefined => this.#sha256;
+  readonly digest = (): BodyDigest | undefined => this.#digest;
 
-  async digest(): Promise<BodyDigest> {
+  async pass(): Promise<BodyDigest> {
     await this.#begin();
     for (;;) {
       const { end } = await this.#made(this.#ask({ kind: 'pass', body: this.#body }));
@@ -87,7 +90,7 @@ class ThreadBody implements BodyAside {
         isOpen = false;
         const { blocks, end } = await this.#made(asked);
         isOpen = end === undefined;
-        this.#sha256 = end?.sha256;
+        this.#digest = end;
         yield* blocks;
       }
     } finally {
@@ -108,7 +111,7 @@ class ThreadBody implements BodyAside {
       invariant(path !== undefined, `${spoolKey} lies on this machine`);
       return { spoolKey, spoolRows, spoolParamsBytes, spoolIndexBytes, from, to, path };
     });
-    await this.#ask({ kind: 'begin', body: this.#body, archive: this.#archive, chunks });
+    await this.#ask({ kind: 'begin', body: this.#body, archive: this.#archive, chunks, digest: this.#kind });
   }
 
   #askNext(): Promise<BodyAnswer> {

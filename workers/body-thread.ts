@@ -7,7 +7,6 @@
  *   W2  A block is digested before it leaves, while it is in the cache of the processor.
  *   W3  What is asked of a body behind its end, its fault or its close is answered with `done` and changes nothing.
  */
-import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { indexOffset } from '../segments/chunk.ts';
 import { errnoOf, InvariantBroken } from '../segments/errors.ts';
@@ -15,7 +14,7 @@ import { decodeMarks } from '../segments/row-mark.ts';
 import { assertNever, type ArchiveId } from '../segments/segment.ts';
 import type { SpoolRange } from '../segments/store/spool.ts';
 import { answerQuestions } from '../segments/thread.ts';
-import type { BodyDigest } from './body.ts';
+import { BodyHash, type BodyDigest, type DigestKind } from './body-digest.ts';
 import { BodyMemory, BodySplice } from './splice.ts';
 
 /** A range of a spool object that lies as a file of this machine. */
@@ -25,7 +24,7 @@ interface LocalRange extends SpoolRange {
 
 export type BodyQuestion =
   /** Begins a body. */
-  | { readonly kind: 'begin'; readonly body: number; readonly archive: ArchiveId; readonly chunks: readonly LocalRange[] }
+  | { readonly kind: 'begin'; readonly body: number; readonly archive: ArchiveId; readonly chunks: readonly LocalRange[]; readonly digest: DigestKind }
   /** Its next blocks; memory that is not needed any more comes along. */
   | { readonly kind: 'next'; readonly body: number; readonly memory: readonly ArrayBuffer[] }
   /** Makes its next blocks, which nobody needs to see. */
@@ -48,12 +47,12 @@ export type BodyAnswer =
 
 /** One body that is being made. */
 class Body {
-  readonly #hash = createHash('sha256');
+  readonly #hash: BodyHash;
   readonly #memory = new BodyMemory();
   readonly #blocks: Generator<Buffer>;
-  #sizeBytes = 0;
 
-  constructor(archive: ArchiveId, chunks: readonly LocalRange[]) {
+  constructor(archive: ArchiveId, chunks: readonly LocalRange[], digest: DigestKind) {
+    this.#hash = new BodyHash(digest);
     this.#blocks = blocksOf(archive, chunks, () => this.#memory.take());
   }
 
@@ -62,12 +61,11 @@ class Body {
     const { done, value } = this.#blocks.next();
     if (done === true) return undefined;
     this.#hash.update(value);
-    this.#sizeBytes += value.length;
     return value;
   }
 
   end(): BodyDigest {
-    return { sizeBytes: this.#sizeBytes, sha256: this.#hash.digest('hex') };
+    return this.#hash.digest();
   }
 
   give(block: Uint8Array): void {
@@ -156,7 +154,7 @@ answerQuestions<BodyQuestion, BodyAnswer>(
 
 function answerOf(question: BodyQuestion): BodyAnswer {
   if (question.kind === 'begin') {
-    bodies.set(question.body, new Body(question.archive, question.chunks));
+    bodies.set(question.body, new Body(question.archive, question.chunks, question.digest));
     return { kind: 'done' };
   }
   const body = bodies.get(question.body);

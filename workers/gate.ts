@@ -7,9 +7,9 @@
  *   A1  The last byte leaves only after `mayLeave` answered true; `isReleased` is true before it leaves.
  *   A2  Whatever goes wrong earlier ends the stream with an error, so the connection dies one byte short.
  */
-import { createHash } from 'node:crypto';
 import { invariant } from '../segments/errors.ts';
 import type { MadeBody } from './body.ts';
+import { BodyHash, isSealed, kindOf, type SealedBody } from './body-digest.ts';
 import type { GatedBody } from './claude.ts';
 
 const reasons = { body_differs: 'the body differs from the sealed one', lane_lost: 'the lane is lost' } as const;
@@ -33,10 +33,10 @@ export interface GateBody extends GatedBody {
 }
 
 /**
- * Wraps a body whose size and digest are known. `mayLeave` is asked once, with everything but the last byte on its way.
+ * Wraps a body whose size and digests are known. `mayLeave` is asked once, with everything but the last byte on its way.
  * Blocks that have left go back to whoever makes the body.
  */
-export function gateBody({ blocks, give, sha256 }: MadeBody, sealed: { readonly sizeBytes: number; readonly sha256: string }, mayLeave: () => Promise<boolean>): GateBody {
+export function gateBody({ blocks, give, digest }: MadeBody, sealed: SealedBody, mayLeave: () => Promise<boolean>): GateBody {
   let isReleased = false;
   let fault: unknown;
   /** False while a block is out: what fails then is the upload, and the cleaning up behind it. */
@@ -44,12 +44,10 @@ export function gateBody({ blocks, give, sha256 }: MadeBody, sealed: { readonly 
   /** The block that is held back while it is not known whether another follows. */
   let last: Uint8Array | undefined;
   const made = async function* (): AsyncGenerator<Uint8Array> {
-    const hash = sha256 === undefined ? createHash('sha256') : undefined;
-    let sent = 0;
+    const hash = digest === undefined ? new BodyHash(kindOf(sealed)) : undefined;
     for await (const block of blocks) {
       // Unless its maker has: digested before anything of it leaves, while it is still in the cache of the processor.
       hash?.update(block);
-      sent += block.length;
       const before = last;
       last = block;
       isMaking = false;
@@ -61,7 +59,8 @@ export function gateBody({ blocks, give, sha256 }: MadeBody, sealed: { readonly 
     if (last.length > 1) yield last.subarray(0, last.length - 1);
     isMaking = true;
     // The chunks may have changed on the disk since they were sealed: what is about to be paid for is compared.
-    if (sent !== sealed.sizeBytes || (hash?.digest('hex') ?? sha256?.()) !== sealed.sha256) throw new GateShut('body_differs');
+    const found = hash ? hash.digest() : digest?.();
+    if (found === undefined || !isSealed(found, sealed)) throw new GateShut('body_differs');
   };
   const gated = async function* (): AsyncGenerator<Uint8Array> {
     try {

@@ -18,6 +18,7 @@ import { putDocument } from '../segments/store/document.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
 import { digestBody } from './body.ts';
+import type { SealedBody } from './body-digest.ts';
 
 export type { SealedArchive, SealedChunkRange } from '../segments/journal.ts';
 
@@ -52,10 +53,10 @@ export function makeSealer(dependencies: SealerDependencies): StageHandler {
       // Read again: nothing goes in any more, so this is the final list.
       const archive = await ledger.readArchive(id);
       if (!archive || archive.state !== 'open' || archive.closing === undefined) return done;
-      const sealed = await writeManifest(dependencies, archive);
-      const isSealed = await ledger.sealArchive({ archive: id, bodyBytes: sealed.bodyBytes, bodySha256: sealed.bodySha256, nowMs: now() });
+      const body = await sealBody(dependencies, archive);
+      const isSealed = await ledger.sealArchive({ archive: id, bodyBytes: body.sizeBytes, bodyGmac: body.gmac, bodySha256: body.sha256, nowMs: now() });
       if (!isSealed) return done;
-      log({ level: 'info', event: 'archive.sealed', subject: id, detail: { rows: sealed.rows, bytes: sealed.bodyBytes, reason: archive.closing } });
+      log({ level: 'info', event: 'archive.sealed', subject: id, detail: { rows: archive.rows, bytes: body.sizeBytes, reason: archive.closing } });
       await wake.wake({ stage: 'submit', entity: 'next', epoch: now() });
       return done;
     },
@@ -77,12 +78,13 @@ async function patience({ ledger, lingerMs }: SealerDependencies, archive: Archi
   return Math.min((run.lastChunkAtMs ?? 0) + lingerMs, archive.openedAtMs + lingersMax * lingerMs);
 }
 
-async function writeManifest(dependencies: SealerDependencies, archive: ArchiveRecord): Promise<SealedArchive> {
+/** Makes the body once and journals the manifest. The GMAC is no part of it: nothing but the next upload needs it. */
+async function sealBody(dependencies: SealerDependencies, archive: ArchiveRecord): Promise<SealedBody> {
   const { ledger, store } = dependencies;
   const chunks = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(archive.archive)));
   const promisedBytes = bodyBytes(archive.rows, archive.paramsBytes);
-  const { sizeBytes, sha256 } = await digestBody(store, archive.archive, chunks, promisedBytes);
-  invariant(sizeBytes === promisedBytes, `E1: ${archive.archive} has ${sizeBytes} bytes, its counters promise ${promisedBytes}`);
+  const body = await digestBody(store, archive.archive, chunks, promisedBytes);
+  invariant(body.sizeBytes === promisedBytes, `E1: ${archive.archive} has ${body.sizeBytes} bytes, its counters promise ${promisedBytes}`);
   const sealed: SealedArchive = {
     v: 1,
     archive: archive.archive,
@@ -90,8 +92,8 @@ async function writeManifest(dependencies: SealerDependencies, archive: ArchiveR
     dt: archive.dt,
     priority: archive.priority,
     rows: archive.rows,
-    bodyBytes: sizeBytes,
-    bodySha256: sha256,
+    bodyBytes: body.sizeBytes,
+    bodySha256: body.sha256,
     chunks,
   };
   const key = sealedKey(archive.run, archive.archive);
@@ -99,7 +101,7 @@ async function writeManifest(dependencies: SealerDependencies, archive: ArchiveR
     const isForgotten = error instanceof PlimsollError && error.code === 'lake_conflict' && dependencies.guard !== undefined;
     throw isForgotten ? await dependencies.guard.condemn('an archive was sealed that the lake has known before', key) : error;
   });
-  return sealed;
+  return body;
 }
 
 /** The chunks of an archive with the index of their first row; the order is the order of admission. */

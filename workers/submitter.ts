@@ -161,7 +161,7 @@ class Submitter {
   /** Steps probe to classify. Whatever fails before the upload is a refusal of this intent: nothing was sent. */
   async #send(intent: IntentId, archive: ArchiveRecord, lane: HeldLane): Promise<CreateOutcome | UnmadeBody> {
     const { ledger, store, claude, owner, guard, onAccountFault, replyTimeoutMs, now } = this.#dependencies;
-    const { bodyBytes: sizeBytes, bodySha256: sha256 } = archive;
+    const { bodyBytes: sizeBytes, bodyGmac: gmac, bodySha256: sha256 } = archive;
     invariant(sizeBytes !== undefined && sha256 !== undefined, `${archive.archive} is not sealed`);
     const { signal } = lane;
     let chunks;
@@ -188,7 +188,8 @@ class Submitter {
       lane.keepWaiting();
       return true;
     };
-    const body = gateBody(makeBody(store, archive.archive, chunks, sizeBytes), { sizeBytes, sha256 }, mayLeave);
+    const sealed = { sizeBytes, gmac, sha256 };
+    const body = gateBody(makeBody(store, archive.archive, chunks, sealed), sealed, mayLeave);
     const outcome = await claude.createBatch(body, replyTimeoutMs, signal);
     return outcome.kind === 'refused' && body.fault() !== undefined ? (readBodyFault(body.fault()) ?? this.#notReached(body.fault())) : outcome;
   }

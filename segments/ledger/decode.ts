@@ -150,6 +150,7 @@ export function decodeArchive(archive: ArchiveId, fields: Fields): ArchiveRecord
     openedAtMs: count(fields, 'openedAtMs'),
     bodyBytes: optionalCount(fields, 'bodyBytes'),
     bodySha256: text(fields, 'bodySha256'),
+    bodyGmac: text(fields, 'bodyGmac'),
     sealedAtMs: optionalCount(fields, 'sealedAtMs'),
     intents: count(fields, 'intents'),
     asides: optionalCount(fields, 'asides'),

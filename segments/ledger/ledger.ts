@@ -112,6 +112,8 @@ export interface Ledger {
   sealArchive(request: {
     readonly archive: ArchiveId;
     readonly bodyBytes: number;
+    /** Absent: not known, its sha256 is compared instead. */
+    readonly bodyGmac?: string | undefined;
     readonly bodySha256: string;
     readonly nowMs: number;
   }): Promise<boolean>;

@@ -104,6 +104,8 @@ export interface ArchiveRecord {
   /** Size and sha256 of the body; known from `sealed` on. */
   readonly bodyBytes: number | undefined;
   readonly bodySha256: string | undefined;
+  /** GMAC of the body; undefined: not sealed, or restored from the lake, which does not keep it. */
+  readonly bodyGmac: string | undefined;
   readonly sealedAtMs: number | undefined;
   /** How many intents it has had. */
   readonly intents: number;

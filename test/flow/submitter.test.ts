@@ -279,6 +279,26 @@ describe('the gate', () => {
   });
 
   it.each([
+    ['the GMAC that it was sealed with', { bodySha256: 'of another' }, 'accepted'],
+    ['its sha256 where a rebuilt ledger knows no more', { bodyGmac: undefined }, 'accepted'],
+    ['a GMAC that is not its own', { bodyGmac: '0'.repeat(32) }, 'sealed'],
+    ['a sha256 that is not its own', { bodyGmac: undefined, bodySha256: 'of another' }, 'sealed'],
+  ])('compares the body with %s', async (_what, known, state) => {
+    const archive = await sealed(['one', 'two']);
+    expect((await world.ledger.readArchive(archive))?.bodyGmac).toMatch(/^[0-9a-f]{32}$/);
+    const altered: Ledger = {
+      ...world.ledger,
+      async readArchive(wanted: ArchiveId) {
+        const found = await world.ledger.readArchive(wanted);
+        return found && { ...found, ...known };
+      },
+    };
+    await submitter({ ledger: altered })();
+    expect(await stateOf(archive)).toBe(state);
+    expect(provider.batches).toHaveLength(state === 'accepted' ? 1 : 0);
+  });
+
+  it.each([
     ['differs from the sealed one', 'body_differs', async (path: string) => await writeFile(path, (await readFile(path, 'latin1')).replace('honest text', 'hOnest text'), 'latin1')],
     ['has lost an object of its spool', 'lake_missing', async (path: string) => await rm(path)],
   ])('never lets a body through that %s: it is put aside, told once, and the next archive goes (S7)', async (_name, code, damage) => {

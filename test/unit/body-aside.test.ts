@@ -1,5 +1,4 @@
 /** A large body that a thread makes is the body that is made here, and fails as it would here. */
-import { createHash } from 'node:crypto';
 import { readdirSync, readlinkSync } from 'node:fs';
 import { rm, truncate, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
@@ -7,8 +6,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { archiveId } from '../../segments/pack.ts';
 import type { SpoolRange } from '../../segments/store/spool.ts';
 import { Thread } from '../../segments/thread.ts';
-import { archiveBody, digestBody, makeBody, type BodyDigest, type MadeBody } from '../../workers/body.ts';
+import { archiveBody, digestBody, makeBody, type MadeBody } from '../../workers/body.ts';
 import { asideBytesMin } from '../../workers/body-aside.ts';
+import { BodyHash, type SealedBody } from '../../workers/body-digest.ts';
 import { readBodyFault } from '../../workers/body-fault.ts';
 import { gateBody, GateShut } from '../../workers/gate.ts';
 import { promptOf, sealChunk, spool, storeForTest, tag } from '../spool-world.ts';
@@ -49,38 +49,38 @@ function pathOf(place: number): string {
   return lake.store.localPath?.(ranges[place]?.spoolKey ?? '') ?? '';
 }
 
-const aside = (given = ranges): MadeBody => makeBody(lake.store, archive, given, asideBytesMin);
+/** Large enough for the thread, and compared by its GMAC. */
+const large: SealedBody = { sizeBytes: asideBytesMin, gmac: '0', sha256: '' };
+const aside = (given = ranges, sealed = large): MadeBody => makeBody(lake.store, archive, given, sealed);
 
 /** Takes a body as an upload does: a block is given back when the next one has come. */
-async function take({ blocks, give }: MadeBody): Promise<BodyDigest & { readonly memories: number }> {
-  const hash = createHash('sha256');
-  const memories = new Set<unknown>();
+async function take({ blocks, give }: MadeBody): Promise<SealedBody> {
+  const hash = new BodyHash('all');
   let before: Uint8Array | undefined;
-  let sizeBytes = 0;
   for await (const block of blocks) {
     if (before) give?.(before);
     hash.update(block);
-    sizeBytes += block.length;
-    memories.add(block.buffer);
     before = block;
   }
-  return { sizeBytes, sha256: hash.digest('hex'), memories: memories.size };
+  const { sizeBytes, gmac, sha256 } = hash.digest();
+  return { sizeBytes, gmac, sha256: sha256 ?? '' };
 }
 
-async function here(given = ranges): Promise<BodyDigest> {
-  const { sizeBytes, sha256 } = await take({ blocks: archiveBody(lake.store, archive, given) });
-  return { sizeBytes, sha256 };
+async function here(given = ranges): Promise<SealedBody> {
+  return await take({ blocks: archiveBody(lake.store, archive, given) });
 }
 
 describe.skipIf(availableParallelism() === 1)('a large body that a thread makes', () => {
-  it('has the bytes and the digest that it has here, in whole chunks and in parts of them (D1)', async () => {
+  it('has the bytes and the digests that it has here, in whole chunks and in parts of them (D1)', async () => {
     const [first, second, third] = ranges;
     const parts = [first, second, third].flatMap((range) => (range ? [{ ...range, to: 0 }, { ...range, from: 1 }] : []));
     for (const given of [ranges, parts]) {
       const expected = await here(given);
-      const body = aside(given);
-      expect(await take(body)).toMatchObject(expected);
-      expect(body.sha256?.()).toBe(expected.sha256);
+      for (const [sealed, compared] of [[large, { ...expected, sha256: undefined }], [{ ...large, gmac: undefined }, { ...expected, gmac: undefined }]] as const) {
+        const body = aside(given, sealed);
+        expect(await take(body)).toEqual(expected);
+        expect(body.digest?.()).toEqual(compared);
+      }
       expect(await digestBody(lake.store, archive, given, asideBytesMin)).toEqual(expected);
     }
   });
@@ -121,7 +121,7 @@ describe.skipIf(availableParallelism() === 1)('a large body that a thread makes'
     const path = pathOf(1);
     const { store } = lake;
     await rm(path);
-    const fault = await take(makeBody({ ...faceOf(store), readWhole: async () => Buffer.from('x') }, archive, ranges, asideBytesMin)).catch((error: unknown) => error);
+    const fault = await take(makeBody({ ...faceOf(store), readWhole: async () => Buffer.from('x') }, archive, ranges, large)).catch((error: unknown) => error);
     expect(fault).toMatchObject({ code: 'lake_unavailable', where: ranges[1]?.spoolKey });
     expect(readBodyFault(fault)).toBeUndefined();
   });
@@ -146,7 +146,7 @@ describe.skipIf(availableParallelism() === 1)('a large body that a thread makes'
       spooled[1_000] = (spooled[1_000] ?? 0) ^ 1;
       await writeFile(pathOf(3), spooled);
       let asked = 0;
-      const gated = gateBody(aside(), sealed, async () => (asked += 1) > 0);
+      const gated = gateBody(aside(ranges, sealed), sealed, async () => (asked += 1) > 0);
       let left = 0;
       const sending = (async () => {
         for await (const block of gated.blocks) {
@@ -173,10 +173,10 @@ describe.skipIf(availableParallelism() === 1)('a large body that a thread makes'
   });
 
   it('is not for small bodies, nor for a lake that is elsewhere', async () => {
-    expect(makeBody(lake.store, archive, ranges, asideBytesMin - 1).sha256).toBeUndefined();
+    expect(makeBody(lake.store, archive, ranges, { ...large, sizeBytes: asideBytesMin - 1 }).digest).toBeUndefined();
     const { read, readWhole } = faceOf(lake.store);
-    expect(makeBody({ read, readWhole }, archive, ranges, asideBytesMin).sha256).toBeUndefined();
-    expect(aside().sha256).toBeDefined();
+    expect(makeBody({ read, readWhole }, archive, ranges, large).digest).toBeUndefined();
+    expect(aside().digest).toBeDefined();
   });
 });
 

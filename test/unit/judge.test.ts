@@ -21,7 +21,7 @@ const range = (firstIndex: number, rows: number, attempt = 1): SealedChunkRange 
   from: 0, to: rows - 1, firstIndex, tokensMax: rows * 120, microUsdMax: rows * 200,
 });
 const archiveRecord = (given: Partial<ArchiveRecord>): ArchiveRecord => ({
-  archive, run, dt: '2026-11-21', priority: 'normal', state: 'ended', reason: undefined, closing: 'flush', rows: 0, paramsBytes: 0, openedAtMs: 1, bodyBytes: 1, bodySha256: '',
+  archive, run, dt: '2026-11-21', priority: 'normal', state: 'ended', reason: undefined, closing: 'flush', rows: 0, paramsBytes: 0, openedAtMs: 1, bodyBytes: 1, bodySha256: '', bodyGmac: undefined,
   sealedAtMs: 1, intents: 1, intent: undefined, account: 'a', batch: 'msgbatch_1' as BatchId, acceptedAtMs: 2, endedAtMs, exportedAtMs: undefined, epoch: 0, ...given,
 });
 const runRecord: RunRecord = {

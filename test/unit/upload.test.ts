@@ -9,7 +9,7 @@ import { closeServers, serve } from '../own-server.ts';
 const blockBytes = 256 * 1024;
 const blocks = Array.from({ length: 40 }, (_, place) => Uint8Array.from(Buffer.alloc(blockBytes, place)));
 const whole = Buffer.concat(blocks);
-const sealed = { sizeBytes: whole.length, sha256: createHash('sha256').update(whole).digest('hex') };
+const sealed = { sizeBytes: whole.length, gmac: undefined, sha256: createHash('sha256').update(whole).digest('hex') };
 
 /** The address to which batches are posted on a server of its own. */
 const serveBatches = async (handle: Parameters<typeof serve>[0]): Promise<string> => `${await serve(handle)}/v1/messages/batches`;

@@ -20,11 +20,12 @@ const lake = argument(0);
 const target = argument(1);
 const prepared = JSON.parse(await readFile(`${lake}/archive.json`, 'utf8')) as Prepared;
 const store = await openFolderStore(lake, Date.now());
-const { ranges, rows, bodyBytes: sizeBytes, bodySha256: sha256 } = prepared;
+const { ranges, rows, bodyBytes: sizeBytes } = prepared;
 const archive = prepared.archive as ArchiveId;
-// What a worker has done before it sends an archive: a sealer has made the body once for its digest, on the thread that the
+// What a worker has done before it sends an archive: a sealer has made the body once for its digests, on the thread that the
 // process keeps for this. Starting that thread is no part of an upload.
-await digestBody(store, archive, ranges, sizeBytes);
+const sealed = await digestBody(store, archive, ranges, sizeBytes);
+if (sealed.sha256 !== prepared.bodySha256) throw new Error('the body is not the one that was prepared');
 
 const claude = target.includes(':') ? openClaude({ apiKey: 'bench', authToken: undefined, baseUrl: target, version: '2026-10-21' }) : undefined;
 // The runtime loads its fetch when a part of it is named first, which the SDK does in every call.
@@ -33,7 +34,7 @@ void new Headers();
 const startMs = begin();
 let batch = 0;
 if (claude) {
-  const outcome = await claude.createBatch(gateBody(makeBody(store, archive, ranges, sizeBytes), { sizeBytes, sha256 }, async () => true), 60_000, new AbortController().signal);
+  const outcome = await claude.createBatch(gateBody(makeBody(store, archive, ranges, sealed), sealed, async () => true), 60_000, new AbortController().signal);
   if (outcome.kind !== 'accepted') throw new Error(`the upload was ${outcome.kind}: ${outcome.reason}`);
   batch = Number(outcome.batch.slice('msgbatch_bench'.length));
   await claude.close();
