@@ -1,10 +1,10 @@
-/** `kill -9` at moments that no drawn seed meets for certain: within a chunk that is partly in a file, at the end of a section, halfway through a replan. */
+/** `kill -9` at moments that no drawn seed meets for certain: within a chunk that is partly in a file, at the end of a section, in a body that a thread makes, halfway through a replan. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { filesBelow } from '../oracle.ts';
+import { filesBelow, readTruth } from '../oracle.ts';
 import { tied } from './children.ts';
 import { judge } from './judge.ts';
 import { Players, type Exit } from './players.ts';
@@ -120,6 +120,15 @@ it.each([['before', 1], ['after', 1], ['before', 2], ['after', 2]] as const)('a 
   expect(killed.signal).toBe('SIGKILL');
   expect((await world.command(enqueue(world.source))).code).toBe(0);
   expect(await world.breaches()).toEqual([]);
+});
+
+it.each(['ledger.seal-archive:before', 'claude.create:midway', 'ledger.send-intent:before', 'ledger.send-intent:after', 'claude.create:sent'])('a worker that is killed at %s while a thread makes its body leaves one batch in the end', { timeout }, async (point) => {
+  const world = await openWorld(300, 60_000, { chunkBytes: 1_000_000, archiveBytes: 30_000_000 });
+  expect((await world.command(enqueue(world.source))).code).toBe(0);
+  expect((await world.command(['work'], point)).signal).toBe('SIGKILL');
+  expect(await world.breaches()).toEqual([]);
+  // All rows fit one archive, so a second batch would be the same rows again.
+  expect([...readTruth(world.stage.truthFile).batches.values()]).toEqual([300]);
 });
 
 it.each(['lake.spool:after', 'lake.replan:before', 'lake.replan:after', 'ledger.replan-chunks:before', 'ledger.replan-chunks:after'])('a replan that is killed at %s and given again is applied once', { timeout }, async (point) => {
