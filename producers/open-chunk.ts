@@ -69,6 +69,7 @@ export class OpenChunk {
       get sha256() {
         return file.digest();
       },
+      isDigested: true,
     };
     return {
       footer,

@@ -77,7 +77,8 @@ class FolderStore implements Store {
         await file.close();
       }
       const published = await this.#publish(path, this.#pathOf(key), key, content);
-      if (published === 'created') await this.#stamps.note(this.#pathOf(key), content.sha256);
+      // A digest that would have to be made is not asked for: a spooled chunk would be read once more, for a stamp that nobody wants.
+      if (published === 'created' && content.isDigested !== true) await this.#stamps.note(this.#pathOf(key), content.sha256);
       return published;
     } catch (error) {
       // A scratch folder on another file system cannot be linked from; its bytes are copied instead.

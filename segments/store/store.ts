@@ -15,8 +15,8 @@ export interface ObjectContent {
   readonly sizeBytes: number;
   /** sha256 of the content, hex. */
   readonly sha256: string;
-  /** The digest is made of these very blocks, which lie in memory: a store need not compare them with it, nor ask for it
-   *  unless it has a use for it. */
+  /** The digest is made of these very bytes when it is asked for, which costs a look at all of them: a store need not
+   *  compare them with it, nor ask for it unless it has a use for it. */
   readonly isDigested?: boolean;
 }
 
@@ -51,7 +51,7 @@ export interface Store {
    *  The file must not be changed. */
   localPath?(key: string): string;
   /** The sha256, hex, with which this very store has taken the object as a file, as long as that file was not touched since;
-   *  undefined: it has not, or cannot tell. Who has it need not read the object again to compare it. */
+   *  undefined: it has not (`isDigested`: nobody had made it), or cannot tell. Who has it need not read the object again to compare it. */
   knownSha256?(key: string): Promise<string | undefined>;
   /** The object's size and what its writer has said of it, or undefined when there is none. */
   head(key: string): Promise<StoredObject | undefined>;

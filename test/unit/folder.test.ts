@@ -73,6 +73,13 @@ describe('a folder', () => {
     expect(await store.knownSha256?.('a/c')).toBeUndefined();
   });
 
+  it('does not ask for the digest of a file that nobody has made yet, and so does not know it later', async () => {
+    const asked: string[] = [];
+    expect(await store.putFile('a/b', await grown('one two'), lazyContent('one two', asked))).toBe('created');
+    expect(asked).toEqual([]);
+    expect(await store.knownSha256?.('a/b')).toBeUndefined();
+  });
+
   it('says where an object lies', async () => {
     await store.put('a/b', lazyContent('one two', []));
     expect((await readFile(store.localPath?.('a/b') ?? '')).toString()).toBe('one two');

@@ -73,6 +73,31 @@ test('a chunk that has left the memory becomes the same object as one that never
   for (const [key, bytes] of kept) expect(bytes.slice(0, bytes.lastIndexOf('{"v":1')) === spilled.get(key)?.slice(0, bytes.lastIndexOf('{"v":1')), key).toBe(true);
 });
 
+test('a chunk that has left the memory is not read once more for a digest that nobody needs', async () => {
+  const put: string[] = [];
+  const digested: string[] = [];
+  const { store } = world;
+  const { stagingDirectory = '' } = store;
+  const watching = storeWith({
+    stagingDirectory,
+    async putFile(key, path, content) {
+      put.push(key);
+      const { sizeBytes, isDigested = false } = content;
+      return await store.putFile(key, path, {
+        sizeBytes,
+        isDigested,
+        get sha256() {
+          digested.push(key);
+          return content.sha256;
+        },
+      });
+    },
+  });
+  await produceInto(watching);
+  expect(put).not.toEqual([]);
+  expect(digested).toEqual([]);
+});
+
 test('a store without a staging folder gets small chunks, and the same rows', async () => {
   await produceInto(storeWith({}));
   expect(world.ledger.chunks.length).toBeGreaterThan(segments);
