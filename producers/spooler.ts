@@ -13,8 +13,8 @@
  *   P3  Nothing is added before the gate is open: a resumed run first proves that its source is the same one.
  *   P4  Rows at or below the high water of their lane are durable already and are dropped.
  *   P5  Open chunks hold at most `openBytesMax` of memory together, plus one row; beyond that the largest goes on in a file
- *       of the staging folder, or is sealed where there is none. At most `putsMax` spool objects and parts of open chunks,
- *       `addsMax` additions to the ledger and `wakesMax` wake-ups are on their way.
+ *       of the staging folder, or is sealed where there is none. At most `putsMax` spool objects and parts of open chunks
+ *       (`flushPutsMax` when all are sealed), `addsMax` additions to the ledger and `wakesMax` wake-ups are on their way.
  *   P6  When `settle` returns, no file of an open chunk is left.
  */
 import { BlockPool } from '../segments/block-pool.ts';
@@ -31,6 +31,9 @@ import type { EndedChunk } from './open-chunk.ts';
 
 /** Two keep the disk busy while a third is hashed; more only hold memory. */
 const putsMax = 4;
+/** When everything is sealed nobody reads on, and what is written lies in memory already: each object waits for the disk
+ *  several times, and the waits of many take hardly longer than those of one. */
+const flushPutsMax = 32;
 /** Chunks on their way into the ledger: with its log flushed at every write, sixteen cost hardly more than one. */
 const addsMax = 16;
 /** Open chunks that are partly in files, of two descriptors each at most; more are sealed small, as without a folder. */
@@ -129,8 +132,7 @@ export class Spooler {
 
   /** Resolves when fewer than `putsMax` objects are on their way (P5). @throws whatever a write failed with */
   async room(): Promise<void> {
-    while (this.#puts >= putsMax && !this.#failure) await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
-    if (this.#failure) throw this.#failure.error;
+    await this.#roomBelow(putsMax);
   }
 
   /** Seals every open chunk and resolves when all of them are in the ledger. @throws whatever a write failed with */
@@ -138,7 +140,7 @@ export class Spooler {
     // By first row, so that the order does not depend on when the segments were first met.
     const chunks = [...this.#open].sort(([, a], [, b]) => a.writer.firstRow - b.writer.firstRow);
     for (const [key, chunk] of chunks) {
-      await this.room();
+      await this.#roomBelow(flushPutsMax);
       this.#seal(key, chunk);
     }
     await this.settle();
@@ -152,6 +154,11 @@ export class Spooler {
     await Promise.all(this.#wakes);
     await Promise.all(this.#spills);
     for (const chunk of this.#open.values()) await chunk.discard();
+  }
+
+  async #roomBelow(max: number): Promise<void> {
+    while (this.#puts >= max && !this.#failure) await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
+    if (this.#failure) throw this.#failure.error;
   }
 
   /** Frees memory: of the open chunk that holds most, what can go to its file, or all of it (P5). */
