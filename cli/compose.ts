@@ -22,6 +22,7 @@ import type { Ledger, PackLimits } from '../segments/ledger/ledger.ts';
 import type { LedgerGuard } from '../segments/ledger/guard.ts';
 import { openRedisLedger } from '../segments/ledger/redis.ts';
 import { entryOverheadBytes, envelopeBytes } from '../segments/pack.ts';
+import { SettledResults } from '../segments/settled-results.ts';
 import type { Log } from '../segments/stage.ts';
 import { putDocument, readDocument } from '../segments/store/document.ts';
 import type { Store } from '../segments/store/store.ts';
@@ -154,6 +155,7 @@ export async function startStages(installation: Installation, claude: Claude & B
   const queues = openSegmentQueues(installation.connect('stages'), keys.queuePrefix);
   const shared = { ledger, store, wake, now, log, guard };
   const exporting = exporterSettings(installation, config);
+  const settled = new SettledResults();
   const foreseer = openForeseer({ ledger, store, now, log });
   const sinks = await openSinks(config.events.sinks, { sqs: config.sqs, webhookSecret: config.events.webhookSecret, timeoutMs: config.events.timeoutMs, now });
   const worker = startWorker({
@@ -170,11 +172,11 @@ export async function startStages(installation: Installation, claude: Claude & B
       }),
       makeTracker({ ...shared, claude, pollMinMs: config.poll.minMs, pollMaxMs: config.poll.maxMs }),
       makeSettler({
-        ...shared, claude, onAccountFault, scratchDirectory, attemptsMax: config.retry.attemptsMax, accountRoundsMax: config.retry.accountRounds,
+        ...shared, claude, onAccountFault, scratchDirectory, settled, attemptsMax: config.retry.attemptsMax, accountRoundsMax: config.retry.accountRounds,
         accountRestMs: config.retry.accountRestMs, chunkBytesMax: config.chunk.bytesMax,
         chunkRowsMax: config.chunk.rowsMax, priceOf: priceOf(prices), priceVersion: prices.version,
       }),
-      makeExporter({ ...shared, settings: exporting, onSpent: foreseer.onSpent }),
+      makeExporter({ ...shared, settings: exporting, settled, onSpent: foreseer.onSpent }),
       makeGatherer({ ...shared, settings: exporting, onSpent: foreseer.onSpent }),
     ],
     ledger, wake, owner, now, log,

@@ -6,30 +6,36 @@
  * The set was verified when it was settled, and its digest is compared here, on another thread while the rows are read,
  * unless this process has settled it and its file was not touched since; so noting a line's place takes no more than a look at
  * its `custom_id`. Each line is read, and its id is checked against its
- * prompt, when its row's turn comes.
+ * prompt, when its row's turn comes. Where the process that has settled them hands over its index, they are not read for
+ * their places, and of a row that has one plain answer no more is read than what is spliced from it.
  *
  * Invariants
  *   A1  A line answers a row only if its `custom_id` carries the archive, the row and the checksum of the row's prompt.
  *   A2  What is read counts only once `proven` has resolved: the bytes are then the ones that were settled.
  *   A3  A line is known to be sound JSON when its row was settled as succeeded and no other line claims the row: then it is
  *       the very line that the settler read in full. Only such a line is read without looking at every byte again.
+ *   A4  An index counts only for a file that this process has put there and nobody has touched since: its lines were then
+ *       checked, ids included, in these very bytes.
  */
 import { readSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { CustomIdReader } from '../segments/custom-id.ts';
-import { PlimsollError } from '../segments/errors.ts';
+import { invariant, PlimsollError } from '../segments/errors.ts';
 import type { ArchiveOutcome } from '../segments/outcome.ts';
+import type { PlacedAnswer, ResultIndex } from '../segments/result-index.ts';
 import { ResultLine } from '../segments/result-line.ts';
 import { GrowingFile, writingTo } from '../segments/store/scratch.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { SourceLine } from './encode.ts';
-import { LinePlaces } from './line-places.ts';
+import { LinePlaces, type LinePlace } from './line-places.ts';
 import type { Press } from './press.ts';
 
 const newline = 0x0a;
 
 /** Random access to the lines of an archive. */
 export class Answers {
+  /** Where the lines stand: in the settler's words, or as they were found here. */
+  readonly #index: ResultIndex | undefined;
   readonly #places: LinePlaces;
   readonly #ids: CustomIdReader;
   readonly #file: FileHandle | undefined;
@@ -38,8 +44,9 @@ export class Answers {
 
   readonly #proof: Promise<void>;
 
-  private constructor(ids: CustomIdReader, places: LinePlaces, file: FileHandle | undefined, proof: Promise<void>) {
+  private constructor(ids: CustomIdReader, places: LinePlaces, file: FileHandle | undefined, proof: Promise<void>, index?: ResultIndex) {
     this.#ids = ids;
+    this.#index = index;
     this.#places = places;
     this.#file = file;
     this.#proof = proof;
@@ -49,19 +56,20 @@ export class Answers {
 
   /**
    * Notes where each line of the archive's results stands; they are copied to `path` when the lake is elsewhere. An archive
-   * that was never accepted has none.
+   * that was never accepted has none. `index`: what is known of a complete set with the outcome's digest.
    */
-  static async open(outcome: ArchiveOutcome, store: Store, path: string, press: Press): Promise<Answers> {
+  static async open(outcome: ArchiveOutcome, store: Store, path: string, press: Press, index?: ResultIndex): Promise<Answers> {
     const ids = new CustomIdReader(outcome.archive);
     const places = new LinePlaces(outcome.rows, ids);
     if (outcome.resultsKey === null) return new Answers(ids, places, undefined, Promise.resolve());
     const local = store.localPath?.(outcome.resultsKey);
+    const isKnown = local !== undefined && (await store.knownSha256?.(outcome.resultsKey)) === outcome.resultsSha256;
+    if (isKnown && index?.rows === outcome.rows) return new Answers(ids, places, await open(local, 'r'), Promise.resolve(), index);
     const blocks = store.read(outcome.resultsKey);
     if (local !== undefined) for await (const block of blocks) places.add(block);
     const file = await open(local ?? path, local === undefined ? 'wx+' : 'r');
     try {
       if (local === undefined) for await (const block of writingTo(new GrowingFile(file, Infinity), blocks, 1)) places.add(block);
-      const isKnown = local !== undefined && (await store.knownSha256?.(outcome.resultsKey)) === outcome.resultsSha256;
       const answers = new Answers(ids, places, file, isKnown ? Promise.resolve() : compare(press, local ?? path, outcome));
       answers.#placeUnrecognised();
       return answers;
@@ -76,12 +84,27 @@ export class Answers {
     await this.#proof;
   }
 
+  /** Where the parts of a succeeded row's answer stand, when the settler has said so (A4); otherwise {@link lineOf} has to look. */
+  placedOf(index: number): PlacedAnswer | undefined {
+    return this.#index?.answerOf(index);
+  }
+
+  /** Reads a part of the results into `target`, from `at` on. */
+  readInto(target: Buffer, at: number, offset: number, length: number): void {
+    invariant(this.#file !== undefined, 'an archive with answers has results');
+    for (let read = 0; read < length; ) {
+      const count = readSync(this.#file.fd, target, at + read, length - read, offset + read);
+      if (count === 0) throw new Error(`the results end before byte ${offset + length}`);
+      read += count;
+    }
+  }
+
   /**
    * The line that answers a row whose params have this digest (A1); undefined when there is none. Valid until the next call.
    * `isSucceeded`: the row was settled as succeeded (A3).
    */
   lineOf(index: number, promptSha256: string, isSucceeded: boolean): SourceLine | undefined {
-    const places = this.#places.placesOf(index);
+    const places = this.#placesOf(index);
     const isSound = isSucceeded && places.length === 1;
     for (const { offset, length } of places) {
       const source = this.#read(offset, length, isSound);
@@ -107,14 +130,16 @@ export class Answers {
     }
   }
 
+  #placesOf(index: number): readonly LinePlace[] {
+    const known = this.#index;
+    if (!known) return this.#places.placesOf(index);
+    return known.lengthOf(index) === 0 ? [] : [{ offset: known.offsetOf(index), length: known.lengthOf(index) }];
+  }
+
   #read(offset: number, length: number, isSound: boolean): SourceLine | undefined {
     if (!this.#file) return undefined;
     if (this.#bytes.length < length + 1) this.#bytes = Buffer.allocUnsafeSlow(length + 1);
-    for (let read = 0; read < length; ) {
-      const count = readSync(this.#file.fd, this.#bytes, read, length - read, offset + read);
-      if (count === 0) throw new Error(`the scratch copy of the results ends before byte ${offset + length}`);
-      read += count;
-    }
+    this.readInto(this.#bytes, 0, offset, length);
     this.#bytes[length] = newline;
     return this.#line.read(this.#bytes, 0, length, isSound, isSound) ? { bytes: this.#bytes, line: this.#line } : undefined;
   }

@@ -17,16 +17,35 @@
 import type { ChunkRow } from '../segments/chunk.ts';
 import { notSampledReason, type ArchiveOutcome, type DeadRow } from '../segments/outcome.ts';
 import { femtoUsdText } from '../segments/price.ts';
+import type { PlacedAnswer } from '../segments/result-index.ts';
 import type { ResultLine } from '../segments/result-line.ts';
 import type { Usage } from '../segments/segment.ts';
 
 /** Longest error message of a row, in characters; the whole one stands in `result`. */
 export const errorMessageMax = 1000;
 
+const quote = 0x22;
+const noText = 'null';
+const rowEnd = '}\n';
+
 /** A line read into memory, to splice from. */
 export interface SourceLine {
   readonly bytes: Buffer;
   readonly line: ResultLine;
+}
+
+/** What the provider said of an answered prompt. */
+export type RowSaid = Pick<PlacedAnswer, 'model' | 'stopReason' | 'usage'>;
+
+/** The row of an answered prompt before its text, and between its text and its result. */
+export interface RowWords {
+  readonly head: string;
+  readonly middle: string;
+}
+
+/** Reads bytes of the results into a buffer. */
+export interface AnswerBytes {
+  readInto(target: Buffer, at: number, offset: number, length: number): void;
 }
 
 /** Encodes the rows of one archive. A returned view is valid until the next call. */
@@ -46,18 +65,33 @@ export class RowEncoder {
     this.#price = `,"price_version":${JSON.stringify(outcome.priceVersion)},"attempt":`;
   }
 
-  /** The row of an answered prompt. `femtoUsd`: what it cost; null where nobody knows a price. */
-  succeeded(row: ChunkRow, attempt: number, source: SourceLine, model: string, usage: Usage, femtoUsd: bigint | null): Buffer {
-    const { line } = source;
-    this.#used = 0;
-    this.#text(`${this.#head(row, 'succeeded', model)},"stop_reason":${jsonOf(line.textOf(line.stopReason))},"text":`);
-    this.#answer(source);
-    this.#text(
-      `,"reason":null,"error_type":null,"error_message":null,"usage":${usageJson(usage)}` +
+  /** The words of an answered prompt's row. `femtoUsd`: what it cost; null where nobody knows a price. */
+  wordsOf(row: ChunkRow, attempt: number, said: RowSaid, femtoUsd: bigint | null): RowWords {
+    return {
+      head: `${this.#head(row, 'succeeded', said.model)},"stop_reason":${jsonOf(said.stopReason)},"text":`,
+      middle:
+        `,"reason":null,"error_type":null,"error_message":null,"usage":${usageJson(said.usage)}` +
         `,"cost_usd_estimated":${femtoUsd === null ? 'null' : femtoUsdText(femtoUsd)}${this.#end(row, attempt)}`,
-    );
-    this.#bytes(source.bytes, line.result.from, line.result.to);
+    };
+  }
+
+  /** The row of an answered prompt, from the line that answers it. */
+  succeeded({ head, middle }: RowWords, source: SourceLine): Buffer {
+    const { result } = source.line;
+    this.#used = 0;
+    this.#text(head);
+    this.#answer(source);
+    this.#text(middle);
+    this.#bytes(source.bytes, result.from, result.to);
     this.#text('}\n');
+    return this.#out.subarray(0, this.#used);
+  }
+
+  /** The same row where only the places of its parts are known. */
+  spliced(words: RowWords, answer: PlacedAnswer, answers: AnswerBytes): Buffer {
+    this.#used = 0;
+    this.#reserve(splicedBytesMax(words, answer));
+    this.#used = splice(this.#out, 0, words, answer, answers);
     return this.#out.subarray(0, this.#used);
   }
 
@@ -126,6 +160,30 @@ export class RowEncoder {
     this.#out.copy(wider, 0, 0, this.#used);
     this.#out = wider;
   }
+}
+
+/** No row that {@link splice} writes is longer, bytes. A UTF-16 unit takes at most three bytes of UTF-8. */
+export function splicedBytesMax({ head, middle }: RowWords, { text, resultBytes }: PlacedAnswer): number {
+  return (head.length + middle.length) * 3 + Math.max(noText.length, (text?.bytes ?? 0) + 2) + resultBytes + rowEnd.length;
+}
+
+/**
+ * Writes the row of an answered prompt to `target` and returns where it ends. The result is read straight to its place, and
+ * its text is copied from there: of all bytes of a row these are nearly all, and every copy of them shows.
+ */
+export function splice(target: Buffer, from: number, { head, middle }: RowWords, { text, resultAt, resultBytes }: PlacedAnswer, answers: AnswerBytes): number {
+  const textAt = from + target.write(head, from, 'utf8') + 1;
+  const textTo = text ? textAt + text.bytes + 1 : textAt - 1 + target.write(noText, textAt - 1, 'latin1');
+  const resultFrom = textTo + target.write(middle, textTo, 'utf8');
+  const end = resultFrom + resultBytes;
+  answers.readInto(target, resultFrom, resultAt, resultBytes);
+  if (text) {
+    const copied = resultFrom + text.at - resultAt;
+    target[textAt - 1] = quote;
+    target.copyWithin(textAt, copied, copied + text.bytes);
+    target[textTo - 1] = quote;
+  }
+  return end + target.write(rowEnd, end, 'latin1');
 }
 
 /** The four token counts of a document, in their fixed order. */

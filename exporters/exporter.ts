@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { errnoOf, PlimsollError } from '../segments/errors.ts';
 import { archiveManifestKey } from '../segments/lake.ts';
 import type { ArchiveOutcome } from '../segments/outcome.ts';
+import type { ResultIndex } from '../segments/result-index.ts';
 import { putDocument } from '../segments/store/document.ts';
 import type { Store } from '../segments/store/store.ts';
 import { Answers } from './answers.ts';
@@ -42,6 +43,9 @@ export interface ExportRequest {
   readonly outcome: ArchiveOutcome;
   readonly store: Store;
   readonly settings: ExporterSettings;
+  /** What this process knows of results with the digest of the outcome, a complete set; it is used only while their file is
+   *  as the process has put it there. */
+  readonly index?: ResultIndex | undefined;
 }
 
 /**
@@ -49,12 +53,13 @@ export interface ExportRequest {
  * @throws PlimsollError `lake_conflict`, `lake_missing`, `ledger_corrupt`, `lake_full` when the scratch disk has no room,
  *   and the store's passing faults
  */
-export async function exportArchive({ outcome, store, settings }: ExportRequest): Promise<ArchiveManifest> {
+export async function exportArchive(request: ExportRequest): Promise<ArchiveManifest> {
+  const { outcome, store, settings } = request;
   let folder: string | undefined;
   try {
     await mkdir(settings.scratchDirectory, { recursive: true });
     folder = await mkdtemp(join(settings.scratchDirectory, `export-${outcome.archive}-`));
-    const topics = await exportTopics({ outcome, store, settings }, folder);
+    const topics = await exportTopics(request, folder);
     const manifest = archiveManifest(outcome, topics);
     await putDocument(store, archiveManifestKey(outcome.dt, outcome.run, outcome.archive), manifest);
     return manifest;
@@ -72,9 +77,9 @@ export async function exportArchive({ outcome, store, settings }: ExportRequest)
   }
 }
 
-async function exportTopics({ outcome, store, settings }: ExportRequest, folder: string): Promise<readonly ExportedTopic[]> {
+async function exportTopics({ outcome, store, settings, index }: ExportRequest, folder: string): Promise<readonly ExportedTopic[]> {
   const press = pressFor(outcome.resultsBytes);
-  const answers = await Answers.open(outcome, store, join(folder, 'results.jsonl'), press);
+  const answers = await Answers.open(outcome, store, join(folder, 'results.jsonl'), press, index);
   try {
     const shared = {
       outcome,

@@ -68,6 +68,20 @@ export class PartWriter {
     return true;
   }
 
+  /**
+   * Lets a row be written where it belongs, if as much as `bytesMax` fits there: `write` is given the block and where the row
+   * begins in it, and returns where it ends. false: make the row elsewhere and add it.
+   */
+  tryWrite(bytesMax: number, write: (block: Buffer, from: number) => number): boolean {
+    const isRoom = this.#used + bytesMax <= this.#block.length && this.#partBytes + bytesMax <= this.#settings.partBytesMax;
+    if (!isRoom) return false;
+    const end = write(this.#block, this.#used);
+    this.#partBytes += end - this.#used;
+    this.#used = end;
+    this.#partRows++;
+    return true;
+  }
+
   /** Adds a row that needs a new block or a new part. */
   async addSlowly(row: Buffer): Promise<void> {
     const isPartFull = this.#partRows > 0 && this.#partBytes + row.length > this.#settings.partBytesMax;

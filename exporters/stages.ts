@@ -11,6 +11,7 @@ import { outcomeKey } from '../segments/lake.ts';
 import type { Ledger } from '../segments/ledger/ledger.ts';
 import { decodeOutcome } from '../segments/outcome.ts';
 import { asRunKey, type ArchiveId } from '../segments/segment.ts';
+import type { SettledResults } from '../segments/settled-results.ts';
 import { done, type Log, type Now, type StageHandler } from '../segments/stage.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
@@ -23,6 +24,8 @@ export interface ExportDependencies {
   readonly store: Store;
   readonly wake: Wake;
   readonly settings: ExporterSettings;
+  /** What the settler of this process knows of the results; undefined: nothing. */
+  readonly settled?: SettledResults;
   /** Told after every archive and every run: what is spent has changed. It returns at once and never fails. */
   readonly onSpent?: ((noun: 'archive' | 'run') => void) | undefined;
   readonly now: Now;
@@ -30,7 +33,7 @@ export interface ExportDependencies {
 }
 
 /** Makes the stage that exports settled archives. */
-export function makeExporter({ ledger, store, wake, settings, onSpent, now, log }: ExportDependencies): StageHandler {
+export function makeExporter({ ledger, store, wake, settings, settled, onSpent, now, log }: ExportDependencies): StageHandler {
   return {
     stage: 'export',
     concurrency: 2,
@@ -40,7 +43,7 @@ export function makeExporter({ ledger, store, wake, settings, onSpent, now, log 
       const archive = await ledger.readArchive(id);
       if (!archive || archive.state !== 'settled') return done;
       const outcome = decodeOutcome(await store.readWhole(outcomeKey(archive.run, id)));
-      const manifest = await exportArchive({ outcome, store, settings });
+      const manifest = await exportArchive({ outcome, store, settings, index: settled?.take(outcome.resultsSha256) });
       if (isAudited(outcome, settings.auditTopics ?? [])) await writeAudit({ outcome, store, scratchDirectory: settings.scratchDirectory });
       const { isRunDone } = await ledger.exportArchive(id, exportedData(store, manifest), now());
       log({ level: 'info', event: 'archive.exported', subject: id, detail: { files: manifest.entries.length } });

@@ -15,7 +15,7 @@ import { readSpoolRows } from '../segments/store/spool.ts';
 import { urlOf, type Store } from '../segments/store/store.ts';
 import type { Answers } from './answers.ts';
 import { TopicSpend } from './cost.ts';
-import { usageDocument, type RowEncoder } from './encode.ts';
+import { splice, splicedBytesMax, usageDocument, type RowEncoder, type RowSaid, type RowWords } from './encode.ts';
 import { PartWriter, type ExportedPart, type PartSettings } from './files.ts';
 import type { ExportedTopic, ManifestEntry } from './manifest.ts';
 
@@ -120,8 +120,8 @@ class TopicRows {
         continue;
       }
       const writer = fate === 'succeeded' ? this.#results : this.#errors;
-      const bytes = fate === 'succeeded' ? this.#encodeSucceeded(index, row, chunk.attempt) : fate === 'not_sampled' ? this.#encodeLeftOut(row, chunk.attempt) : this.#encodeDead(row, chunk.attempt, fate);
-      if (!writer.tryAdd(bytes)) await writer.addSlowly(bytes);
+      const bytes = fate === 'succeeded' ? this.#addSucceeded(index, row, chunk.attempt) : fate === 'not_sampled' ? this.#encodeLeftOut(row, chunk.attempt) : this.#encodeDead(row, chunk.attempt, fate);
+      if (bytes !== undefined && !writer.tryAdd(bytes)) await writer.addSlowly(bytes);
     }
   }
 
@@ -148,6 +148,16 @@ class TopicRows {
     };
   }
 
+  /** Adds the row of an answered prompt, or returns it where there may be no room for it in the block at hand. */
+  #addSucceeded(index: number, row: ChunkRow, attempt: number): Buffer | undefined {
+    const { answers, encoder } = this.#shared;
+    const placed = answers.placedOf(index);
+    if (!placed) return this.#encodeSucceeded(index, row, attempt);
+    const words = this.#wordsOf(row, attempt, placed);
+    const isAdded = this.#results.tryWrite(splicedBytesMax(words, placed), (block, from) => splice(block, from, words, placed, answers));
+    return isAdded ? undefined : encoder.spliced(words, placed, answers);
+  }
+
   #encodeSucceeded(index: number, row: ChunkRow, attempt: number): Buffer {
     const { answers, encoder, outcome } = this.#shared;
     const source = answers.lineOf(index, row.sha, true);
@@ -159,16 +169,18 @@ class TopicRows {
         hint: 'The outcome document and the results contradict each other; nothing of this archive was committed.',
       });
     }
-    const usage = source.line.usage();
-    const { stopReason } = source.line;
+    const said = { model, usage: source.line.usage(), stopReason: source.line.textOf(source.line.stopReason) ?? null };
+    return encoder.succeeded(this.#wordsOf(row, attempt, said), source);
+  }
+
+  /** Counts an answered prompt and finds the words of its row. */
+  #wordsOf(row: ChunkRow, attempt: number, said: RowSaid): RowWords {
+    const { encoder, outcome } = this.#shared;
     // Both kinds of truncation end an answer early; neither is an error on the wire.
-    const isTruncated =
-      source.line.isText(stopReason, 'max_tokens') || source.line.isText(stopReason, 'model_context_window_exceeded');
-    if (isTruncated) this.#truncated++;
-    if (source.line.isText(stopReason, 'refusal')) this.#refused++;
+    if (said.stopReason === 'max_tokens' || said.stopReason === 'model_context_window_exceeded') this.#truncated++;
+    if (said.stopReason === 'refusal') this.#refused++;
     this.#succeeded++;
-    const femtoUsd = this.#spend.add(model, usage, outcome.prices[model], row.geo === 1);
-    return encoder.succeeded(row, attempt, source, model, usage, femtoUsd);
+    return encoder.wordsOf(row, attempt, said, this.#spend.add(said.model, said.usage, outcome.prices[said.model], row.geo === 1));
   }
 
   #encodeLeftOut(row: ChunkRow, attempt: number): Buffer {

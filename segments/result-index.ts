@@ -1,9 +1,9 @@
 /**
- * Where each row of an archive stands in its results and what the provider said of it, in typed arrays: 39 bytes a row.
+ * Where each row of an archive stands in its results and what the provider said of it, in typed arrays: 56 bytes a row.
  * Rows are found by their index in the archive, so the join costs no hash map.
  */
 import { crc32 } from 'node:zlib';
-import type { Span } from './json-span.ts';
+import { NameTable } from './name-table.ts';
 import type { RowVerdict } from './outcome.ts';
 import type { ResultKind, ResultLine } from './result-line.ts';
 import type { Usage } from './segment.ts';
@@ -11,12 +11,23 @@ import type { Usage } from './segment.ts';
 /** Rows by the provider's result type, as in `request_counts`. */
 export type ResultCounts = Readonly<Record<ResultKind, number>>;
 
-/** Model names and error types are bounded in number and length, since a broken stream could invent any. */
 const namesMax = 65_535;
-const nameLengthMax = 256;
+const stopsMax = 255;
 const stateMissing = 0;
 const stateConflict = 1;
 const stateOf = { succeeded: 2, errored: 3, canceled: 4, expired: 5 } as const;
+
+/** Where the parts of a succeeded row's line stand in the stream, in bytes, and what it says: all that its export is made of. */
+export interface PlacedAnswer {
+  readonly model: string;
+  readonly usage: Usage;
+  readonly stopReason: string | null;
+  /** The answer's text, still escaped and without its quotes; it lies within the result. null: the answer has none. */
+  readonly text: { readonly at: number; readonly bytes: number } | null;
+  /** The value of `result`, verbatim JSON. */
+  readonly resultAt: number;
+  readonly resultBytes: number;
+}
 
 /** What an index is made of, to hand it to another thread. */
 export interface ResultIndexParts {
@@ -27,6 +38,9 @@ export interface ResultIndexParts {
   readonly nameIds: Uint16Array;
   readonly names: readonly (string | undefined)[];
   readonly tokens: Uint32Array;
+  readonly stopIds: Uint8Array;
+  readonly stops: readonly (string | undefined)[];
+  readonly spans: Uint32Array;
 }
 
 /** Where each row's line stands in the stream, and what it says. Filled by {@link checkResults}. */
@@ -39,13 +53,16 @@ export class ResultIndex {
   readonly #states: Uint8Array;
   /** Model of a succeeded row, error type of an errored one; 0: none. */
   readonly #nameIds: Uint16Array;
-  readonly #names: (string | undefined)[];
-  readonly #idsByName = new Map<string, number>();
-  #lastName = '';
-  #lastNameId = 0;
+  readonly #names: NameTable;
   /** Five counts per row: input, output, cache read, cache write, cache write for one hour. An errored row has none of
    *  them, so the first holds the crc32 of its error message. */
   readonly #tokens: Uint32Array;
+  /** Why a succeeded row's answer ended; 0: it does not say. */
+  readonly #stopIds: Uint8Array;
+  readonly #stops: NameTable;
+  /** Four per row, from the beginning of its line: where its text begins and ends, where its result does. A row without text
+   *  has two zeros first. All are zero where the row has no answer that can be spliced from one text (see `answerOf`). */
+  readonly #spans: Uint32Array;
 
   /** An empty index, or one that goes on where another left off on its thread. */
   constructor(rows: number, parts?: ResultIndexParts) {
@@ -55,14 +72,19 @@ export class ResultIndex {
     this.#checksums = parts?.checksums ?? new Uint32Array(rows);
     this.#states = parts?.states ?? new Uint8Array(rows);
     this.#nameIds = parts?.nameIds ?? new Uint16Array(rows);
-    this.#names = [...(parts?.names ?? [undefined])];
+    this.#names = new NameTable(namesMax, parts?.names);
     this.#tokens = parts?.tokens ?? new Uint32Array(rows * 5);
-    for (const [id, name] of this.#names.entries()) if (name !== undefined) this.#idsByName.set(name, id);
+    this.#stopIds = parts?.stopIds ?? new Uint8Array(rows);
+    this.#stops = new NameTable(stopsMax, parts?.stops);
+    this.#spans = parts?.spans ?? new Uint32Array(rows * 4);
   }
 
   /** What it is made of. The memory is its own: after the parts were handed over it must not be used. */
   parts(): ResultIndexParts {
-    return { offsets: this.#offsets, lengths: this.#lengths, checksums: this.#checksums, states: this.#states, nameIds: this.#nameIds, names: this.#names, tokens: this.#tokens };
+    return {
+      offsets: this.#offsets, lengths: this.#lengths, checksums: this.#checksums, states: this.#states, nameIds: this.#nameIds, names: this.#names.names,
+      tokens: this.#tokens, stopIds: this.#stopIds, stops: this.#stops.names, spans: this.#spans,
+    };
   }
 
   /** Byte offset of the row's line in the stream; meaningless while its length is 0. */
@@ -77,7 +99,7 @@ export class ResultIndex {
 
   /** What the provider said of the row. */
   verdictOf(index: number): RowVerdict {
-    const name = this.#names[this.#nameIds[index] ?? 0];
+    const name = this.#names.nameOf(this.#nameIds[index] ?? 0);
     switch (this.#states[index]) {
       case stateOf.succeeded:
         return { kind: 'succeeded', usage: this.#usageOf(index), model: name ?? '' };
@@ -92,6 +114,23 @@ export class ResultIndex {
       default:
         return { kind: 'dead', reason: 'result_missing', errorType: undefined };
     }
+  }
+
+  /** The parts of a succeeded row's line; undefined where only the line itself tells them: its answer has several texts, or more stop reasons came than are kept. */
+  answerOf(index: number): PlacedAnswer | undefined {
+    const at = index * 4;
+    const resultTo = this.#spans[at + 3] ?? 0;
+    if (this.#states[index] !== stateOf.succeeded || resultTo === 0) return undefined;
+    const offset = this.offsetOf(index);
+    const [textFrom, textTo, resultFrom] = [this.#spans[at] ?? 0, this.#spans[at + 1] ?? 0, this.#spans[at + 2] ?? 0];
+    return {
+      model: this.#names.nameOf(this.#nameIds[index] ?? 0) ?? '',
+      usage: this.#usageOf(index),
+      stopReason: this.#stops.nameOf(this.#stopIds[index] ?? 0) ?? null,
+      text: textTo === 0 ? null : { at: offset + textFrom, bytes: textTo - textFrom },
+      resultAt: offset + resultFrom,
+      resultBytes: resultTo - resultFrom,
+    };
   }
 
   /** Tells the error of an errored row, its type and its message, from other errors; undefined: it is not errored. */
@@ -119,7 +158,7 @@ export class ResultIndex {
       return 'conflict';
     }
     const named = line.kind === 'succeeded' ? line.model : line.kind === 'errored' ? line.errorType : undefined;
-    const nameId = named ? this.#nameId(line, named) : 0;
+    const nameId = named ? this.#names.idOf(line, named) : 0;
     if (nameId === undefined) return 'unnamable';
     this.#states[index] = stateOf[line.kind];
     this.#offsets[index] = offset;
@@ -133,10 +172,24 @@ export class ResultIndex {
       this.#tokens[at + 2] = line.cacheReadInputTokens;
       this.#tokens[at + 3] = line.cacheWriteInputTokens;
       this.#tokens[at + 4] = line.cacheWrite1hInputTokens;
+      this.#placeAnswer(index, line);
     } else if (line.kind === 'errored') {
       this.#tokens[index * 5] = crc32(line.textOf(line.errorMessage) ?? '');
     }
     return 'placed';
+  }
+
+  #placeAnswer(index: number, line: ResultLine): void {
+    const { from, texts, result } = line;
+    const stopId = this.#stops.idOf(line, line.stopReason);
+    if (stopId === undefined || texts.length > 2) return;
+    this.#stopIds[index] = stopId;
+    const [textFrom = from, textTo = from] = texts;
+    const at = index * 4;
+    this.#spans[at] = textFrom - from;
+    this.#spans[at + 1] = textTo - from;
+    this.#spans[at + 2] = result.from - from;
+    this.#spans[at + 3] = result.to - from;
   }
 
   /** Rows by result type. */
@@ -156,23 +209,6 @@ export class ResultIndex {
       cacheWriteInputTokens: this.#tokens[at + 3] ?? 0,
       cacheWrite1hInputTokens: this.#tokens[at + 4] ?? 0,
     };
-  }
-
-  #nameId(line: ResultLine, span: Span): number | undefined {
-    // Nearly every line names the model of the line before.
-    if (line.isText(span, this.#lastName)) return this.#lastNameId;
-    const name = line.textOf(span);
-    if (name === undefined) return 0;
-    let id = this.#idsByName.get(name);
-    if (id === undefined) {
-      if (name.length > nameLengthMax || this.#names.length > namesMax) return undefined;
-      id = this.#names.length;
-      this.#idsByName.set(name, id);
-      this.#names.push(name);
-    }
-    this.#lastName = name;
-    this.#lastNameId = id;
-    return id;
   }
 }
 

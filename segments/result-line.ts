@@ -48,6 +48,8 @@ const key = Object.fromEntries(keyNames.map((name, place) => [name, place])) as 
 /** Reads result lines one after the other; its fields describe the line that was read last. */
 export class ResultLine {
   kind: ResultKind = 'expired';
+  /** Where the line begins in the bytes; its spans count from the same place as this. */
+  from = 0;
   readonly customId: Span = noSpan();
   /** The value of `result`, verbatim JSON. */
   readonly result: Span = noSpan();
@@ -80,6 +82,7 @@ export class ResultLine {
    */
   read(bytes: Buffer, from: number, to: number, isKnownUtf8: boolean, isKnownSound = false): boolean {
     if (!isKnownUtf8 && !isUtf8(bytes.subarray(from, to))) return false;
+    this.from = from;
     this.#scan.start(bytes, from, to, isKnownSound);
     clearSpan(this.customId);
     this.#resetResult();

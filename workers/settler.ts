@@ -32,6 +32,7 @@ import { replannedIn, type ReplanDocument } from '../segments/replan-document.ts
 import type { ResultCounts } from '../segments/result-index.ts';
 import { checkResults, type ExpectedRows, type ResultsCheck } from '../segments/results.ts';
 import type { ArchiveId } from '../segments/segment.ts';
+import type { SettledResults } from '../segments/settled-results.ts';
 import { done, type Log, type Now, type StageHandler, type StageOutcome } from '../segments/stage.ts';
 import { putDocument } from '../segments/store/document.ts';
 import { readReplan } from '../segments/store/replans.ts';
@@ -64,6 +65,8 @@ export interface SettlerDependencies {
   readonly priceVersion: string;
   /** A local folder; on the lake's own disk the results need no copy. */
   readonly scratchDirectory: string;
+  /** Where the index of what was settled waits for an exporter of this process; undefined: there is none. */
+  readonly settled?: SettledResults;
   readonly now: Now;
   readonly log: Log;
 }
@@ -221,6 +224,7 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
         if (!check.isComplete) log({ level: 'error', event: 'results.incomplete', subject: archive.batch, detail: { archive: archive.archive, ...check.faultCounts } });
         if (kept && kept.sha256 !== check.sha256) throw damagedResults(store, key, `they are not the complete set of ${archive.batch} (${kept.faultCounts.row_missing} of ${archive.rows} rows have none), and the provider gives other bytes`);
         await store.putFile(key, path, { sizeBytes: check.sizeBytes, sha256: check.sha256 });
+        if (store.knownSha256) dependencies.settled?.keep(check);
         return check;
       }
       log({ level: 'warn', event: 'results.faulty', subject: archive.batch, detail: { archive: archive.archive, download, ...check.faultCounts } });

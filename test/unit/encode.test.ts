@@ -34,7 +34,10 @@ function sourceOf(resultJson: string): { bytes: Buffer; line: ResultLine } {
 }
 
 function encodeSucceeded(resultJson: string, usage: Usage = rowUsage): string {
-  return new RowEncoder(outcome).succeeded(chunkRow, 2, sourceOf(resultJson), answeredModel, usage, 20_500_000_000n).toString('utf8');
+  const encoder = new RowEncoder(outcome);
+  const source = sourceOf(resultJson);
+  const said = { model: answeredModel, usage, stopReason: source.line.textOf(source.line.stopReason) ?? null };
+  return encoder.succeeded(encoder.wordsOf(chunkRow, 2, said, 20_500_000_000n), source).toString('utf8');
 }
 
 describe('an exported row', () => {

@@ -5,6 +5,7 @@ import { outcomeKey } from '../../../segments/lake.ts';
 import type { ArchiveRecord, ChunkRecord, Ledger, RunRecord } from '../../../segments/ledger/ledger.ts';
 import { decodeOutcome, type ArchiveOutcome } from '../../../segments/outcome.ts';
 import type { ArchiveId, BatchId } from '../../../segments/segment.ts';
+import { SettledResults } from '../../../segments/settled-results.ts';
 import type { Store } from '../../../segments/store/store.ts';
 import type { BatchSearch, Claude } from '../../../workers/claude.ts';
 import { makeSettler } from '../../../workers/settler.ts';
@@ -45,7 +46,7 @@ export function endedArchive({ store, scratch, claude, batch, prepared }: EndedA
   };
   const ledger = new Proxy({}, { get: (_target, name) => known[String(name)] ?? (async () => undefined) }) as Ledger;
   const wake = { wake: async () => undefined, enqueueChunk: async () => undefined, close: async () => undefined };
-  const shared = { ledger, store, wake, now: () => Date.now(), log: () => undefined };
+  const shared = { ledger, store, wake, now: () => Date.now(), log: () => undefined, settled: new SettledResults() };
   const priceOf = (name: string) => prices.find(name);
   const settler = makeSettler({ ...shared, claude, attemptsMax: 3, accountRoundsMax: 6, accountRestMs: 60_000, onAccountFault: () => undefined, chunkBytesMax: 8_000_000, chunkRowsMax: 2_500, priceOf, priceVersion: prices.version, scratchDirectory: scratch });
   const exporter = makeExporter({ ...shared, settings: { partBytesMax: 128_000_000, gzipLevel: 1, scratchDirectory: scratch } });

@@ -71,7 +71,8 @@ async function join(out: string): Promise<void> {
     const source = answers.lineOf(index, row.sha, true);
     const verdict = check.index.verdictOf(index);
     if (!source || verdict.kind !== 'succeeded' || !price) throw new Error(`row ${index} has no answer`);
-    const bytes = encoder.succeeded(row, 1, source, verdict.model, verdict.usage, 1_000_000_000n);
+    const said = { ...verdict, stopReason: source.line.textOf(source.line.stopReason) ?? null };
+    const bytes = encoder.succeeded(encoder.wordsOf(row, 1, said, 1_000_000_000n), source);
     if (used + bytes.length > block.length) await flush();
     if (bytes.length > block.length) block = Buffer.allocUnsafe(bytes.length);
     used += bytes.copy(block, used);
