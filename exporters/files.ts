@@ -8,6 +8,8 @@
  *       is taken by the same content in another compression (an older process, another machine), that file stands.
  *   F3  No part enters the lake before its sources are proven: what was made of damaged results would stand in the way of
  *       what is made of the restored ones.
+ *   F4  One part at most is on its way into the lake while the next one grows: its last blocks, its flush and its name are
+ *       waited for by nobody meanwhile. A part that fails fails the next one, or the end.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -47,6 +49,9 @@ export class PartWriter {
   readonly #keyOf: (part: number) => string;
   readonly #parts: ExportedPart[] = [];
   #gzip: GzipWriter | undefined;
+  /** The part before the open one (F4). */
+  #ending: Promise<void> = Promise.resolve();
+  #partsBegun = 0;
   #block: Buffer = Buffer.allocUnsafeSlow(gzipBlockBytes);
   #used = 0;
   #partBytes = 0;
@@ -97,11 +102,13 @@ export class PartWriter {
   /** Completes the last part; returns all of them in order. */
   async end(): Promise<readonly ExportedPart[]> {
     if (this.#partRows > 0) await this.#endPart();
+    await this.#ending;
     return this.#parts;
   }
 
   /** Gives up what is open. */
   async abandon(): Promise<void> {
+    await this.#ending.catch(() => undefined);
     await this.#gzip?.abandon();
     this.#gzip = undefined;
   }
@@ -119,16 +126,28 @@ export class PartWriter {
 
   async #endPart(): Promise<void> {
     await this.#endBlock();
-    const file = await this.#gzip?.end();
+    await this.#ending;
+    const gzip = this.#gzip;
+    const rows = this.#partRows;
     this.#gzip = undefined;
-    if (file) this.#parts.push(await this.#commit(file));
     this.#partBytes = 0;
     this.#partRows = 0;
+    if (!gzip) return;
+    this.#ending = this.#finish(gzip, this.#keyOf(this.#partsBegun++), rows);
+    // It is awaited before the next part ends; until then a failure must not count as unhandled.
+    this.#ending.catch(() => undefined);
   }
 
-  async #commit(file: GzipFile): Promise<ExportedPart> {
-    const key = this.#keyOf(this.#parts.length);
-    const rows = this.#partRows;
+  async #finish(gzip: GzipWriter, key: string, rows: number): Promise<void> {
+    try {
+      this.#parts.push(await this.#commit(await gzip.end(), key, rows));
+    } catch (error) {
+      await gzip.abandon();
+      throw error;
+    }
+  }
+
+  async #commit(file: GzipFile, key: string, rows: number): Promise<ExportedPart> {
     const { store, proven } = this.#settings;
     await proven();
     try {
@@ -144,7 +163,7 @@ export class PartWriter {
   }
 
   #scratchPath(): string {
-    return join(this.#settings.folder, this.#keyOf(this.#parts.length).replaceAll('/', '_'));
+    return join(this.#settings.folder, this.#keyOf(this.#partsBegun).replaceAll('/', '_'));
   }
 }
 

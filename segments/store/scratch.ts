@@ -79,7 +79,9 @@ export async function* gathered(blocks: Iterable<Buffer> | AsyncIterable<Buffer>
       }
       // A block is filled to its end, so that a reader who counts bytes knows how many blocks it holds.
       gathering ??= heldMax === undefined ? sharedBlock() : (ring[turn++ % (heldMax + 1)] ??= sharedBlock());
-      const copied = block.copy(gathering, used);
+      const copied = Math.min(block.length, blockBytes - used);
+      // Shared memory is set word by word; filled with, it is copied at once.
+      gathering.fill(block.subarray(0, copied), used, used + copied);
       used += copied;
       block = block.subarray(copied);
       if (used < blockBytes) break;

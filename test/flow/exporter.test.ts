@@ -167,6 +167,14 @@ describe('the export of an archive', () => {
     expect(await store.head(archiveManifestKey(dt, run, fixture.outcome.archive))).toBeUndefined();
   });
 
+  it('fails with a part that cannot enter the lake, although the next one had begun (F4)', async () => {
+    const fixture = await makeArchive(store, Array.from({ length: 6 }, (_, n) => ({ topic: 'invoices', result: succeeded(`answer ${n} `.repeat(2_000)) })));
+    settings = { ...settings, partBytesMax: 100_000 };
+    await putBytes(store, resultsKey(dt, 'invoices', run, fixture.outcome.archive, 1), gzipSync('{"id":"someone else"}\n'));
+    await expect(exportIt(fixture)).rejects.toMatchObject({ code: 'lake_conflict' });
+    expect(await store.head(archiveManifestKey(dt, run, fixture.outcome.archive))).toBeUndefined();
+  });
+
   it('refuses results that are not the ones that were settled', async () => {
     const fixture = await makeArchive(store, mixed);
     await expect(exportArchive({ outcome: { ...fixture.outcome, resultsSha256: '00' }, store, settings })).rejects.toMatchObject({ code: 'lake_conflict' });
