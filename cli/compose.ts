@@ -12,6 +12,7 @@ import { openQueues } from '../config/queues.ts';
 import type { ExporterSettings } from '../exporters/exporter.ts';
 import { startRelay } from '../exporters/relay.ts';
 import { openSinks } from '../exporters/sinks.ts';
+import { pressFor } from '../exporters/press.ts';
 import { makeExporter, makeGatherer } from '../exporters/stages.ts';
 import { openHome, RedisUnavailable, type Home, type RedisAddress } from '../local/home.ts';
 import { errnoOf, PlimsollError } from '../segments/errors.ts';
@@ -155,7 +156,8 @@ export async function startStages(installation: Installation, claude: Claude & B
   const queues = openSegmentQueues(installation.connect('stages'), keys.queuePrefix);
   const shared = { ledger, store, wake, now, log, guard };
   const exporting = exporterSettings(installation, config);
-  const settled = new SettledResults();
+  // The threads of an export begin while its archive is still judged.
+  const settled = new SettledResults(pressFor);
   const foreseer = openForeseer({ ledger, store, now, log });
   const sinks = await openSinks(config.events.sinks, { sqs: config.sqs, webhookSecret: config.events.webhookSecret, timeoutMs: config.events.timeoutMs, now });
   const worker = startWorker({

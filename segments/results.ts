@@ -27,6 +27,8 @@ export interface ExpectedRows {
   readonly rows: number;
   /** Hex sha256 of the params of row `index`, for the check inside its `custom_id`. */
   readonly shaOf: (index: number) => string;
+  /** The same of all rows, one after the other in shared memory, where somebody has it. */
+  readonly shas?: Buffer;
 }
 
 export const resultsFaultCodes = [

@@ -18,11 +18,18 @@ const heldMax = 4;
 export class SettledResults {
   /** By the sha256 of the results, oldest first. */
   readonly #indexes = new Map<string, ResultIndex>();
+  readonly #onKept: (sizeBytes: number) => void;
 
-  /** Keeps the index of results that stand in the lake (N1). */
-  keep({ sha256, index, isComplete }: Pick<ResultsCheck, 'sha256' | 'index' | 'isComplete'>): void {
+  /** `onKept` is told the size of results that are about to be exported, so that what takes time to begin can begin. */
+  constructor(onKept: (sizeBytes: number) => void = () => undefined) {
+    this.#onKept = onKept;
+  }
+
+  /** Keeps the index of results on their way into the lake (N1). */
+  keep({ sha256, index, isComplete, sizeBytes }: Pick<ResultsCheck, 'sha256' | 'index' | 'isComplete' | 'sizeBytes'>): void {
     if (!isComplete) return;
     this.#indexes.set(sha256, index);
+    this.#onKept(sizeBytes);
     const [oldest] = this.#indexes.keys();
     if (this.#indexes.size > heldMax && oldest !== undefined) this.#indexes.delete(oldest);
   }

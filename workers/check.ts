@@ -15,8 +15,10 @@ import { shaDigits } from '../segments/row-mark.ts';
 import { Thread, threadModule } from '../segments/thread.ts';
 import type { CheckAnswer, CheckQuestion } from './check-thread.ts';
 
-/** Below this a thread costs more than it saves; so much is held until it is known. */
+/** Below this a thread costs more than it saves; so much is held until it is known, unless the number of rows says it. */
 export const asideBytesMin = 8 * 1024 * 1024;
+/** Few answers are shorter with all that stands around them. */
+const lineBytesUsual = 400;
 const blocksAhead = 4;
 /** Blocks of a mebibyte that are still looked at when the next one is asked for: those that are held, or that wait. */
 export const blocksHeldMax = asideBytesMin / (1024 * 1024) + blocksAhead;
@@ -25,7 +27,8 @@ export const blocksHeldMax = asideBytesMin / (1024 * 1024) + blocksAhead;
 export async function checkAside(blocks: AsyncIterable<Buffer>, expected: ExpectedRows, counts: ResultCounts): Promise<ResultsCheck> {
   const held: Buffer[] = [];
   let heldBytes = 0;
-  let thread: CheckThread | undefined;
+  // A thread takes a while to begin, in which the provider can.
+  let thread = expected.rows * lineBytesUsual < asideBytesMin ? undefined : new CheckThread(expected);
   try {
     for await (const block of blocks) {
       if (thread) {
@@ -52,12 +55,10 @@ class CheckThread {
   /** The questions that are not answered yet, oldest first. */
   readonly #asked: Promise<CheckAnswer>[] = [];
 
-  constructor({ archive, rows, shaOf }: ExpectedRows) {
+  constructor(expected: ExpectedRows) {
+    const { archive, rows } = expected;
     this.#rows = rows;
-    // Shared and not copied, and never one long string: there may be a hundred thousand of them.
-    const shas = Buffer.from(new SharedArrayBuffer(rows * shaDigits));
-    for (let index = 0; index < rows; index += 1) shas.write(shaOf(index), index * shaDigits, 'latin1');
-    this.#ask({ kind: 'begin', archive, rows, shas });
+    this.#ask({ kind: 'begin', archive, rows, shas: expected.shas ?? sharedShas(expected) });
   }
 
   async add(block: Buffer): Promise<void> {
@@ -84,4 +85,11 @@ class CheckThread {
     asked.catch(() => undefined);
     this.#asked.push(asked);
   }
+}
+
+/** Shared and not copied, and never one long string: there may be a hundred thousand of them. */
+function sharedShas({ rows, shaOf }: ExpectedRows): Buffer {
+  const shas = Buffer.from(new SharedArrayBuffer(rows * shaDigits));
+  for (let index = 0; index < rows; index += 1) shas.write(shaOf(index), index * shaDigits, 'latin1');
+  return shas;
 }

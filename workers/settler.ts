@@ -185,8 +185,7 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
   const { ledger, store, claude, now, log } = dependencies;
   invariant(archive.batch !== undefined, `${archive.archive} has a batch`);
   const key = resultLinesKey(archive.run, archive.archive);
-  const shaOf = await readPromptDigests(store, ranges);
-  const expected = { archive: archive.archive, rows: archive.rows, shaOf };
+  const expected = { archive: archive.archive, rows: archive.rows, ...(await readPromptDigests(store, ranges)) };
   const { counts } = await claude.retrieveBatch(archive.batch, signal);
   // They are there already when an earlier try died after bringing them.
   const kept = await checkKept(store, key, expected, counts);
@@ -223,8 +222,8 @@ async function bringResults(dependencies: SettlerDependencies, archive: ArchiveR
         }
         if (!check.isComplete) log({ level: 'error', event: 'results.incomplete', subject: archive.batch, detail: { archive: archive.archive, ...check.faultCounts } });
         if (kept && kept.sha256 !== check.sha256) throw damagedResults(store, key, `they are not the complete set of ${archive.batch} (${kept.faultCounts.row_missing} of ${archive.rows} rows have none), and the provider gives other bytes`);
-        await store.putFile(key, path, { sizeBytes: check.sizeBytes, sha256: check.sha256 });
         if (store.knownSha256) dependencies.settled?.keep(check);
+        await store.putFile(key, path, { sizeBytes: check.sizeBytes, sha256: check.sha256 });
         return check;
       }
       log({ level: 'warn', event: 'results.faulty', subject: archive.batch, detail: { archive: archive.archive, download, ...check.faultCounts } });

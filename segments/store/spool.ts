@@ -40,19 +40,26 @@ export async function readSpoolMarks(store: SpoolReader, range: SpoolRange): Pro
   return decodeMarks(await readIndex(store, range), range.spoolRows, range.spoolParamsBytes);
 }
 
+/** The sha256 of the params of every row of an archive. */
+export interface PromptDigests {
+  /** All of them in hex, one after the other in the order of the rows, in memory that other threads can be shown. */
+  readonly shas: Buffer;
+  readonly shaOf: (index: number) => string;
+}
+
 /**
- * The sha256 of the params of every row of an archive, in hex, by the row's index. A hundred thousand of them are held as
+ * Reads the digests of an archive's prompts. A hundred thousand of them are held as
  * 6.4 MB of plain bytes; the index rows that they stand in would be ten times as much, for as long as a download takes.
  * Throws as {@link readSpoolMarks} does.
  */
-export async function readPromptDigests(store: SpoolReader, ranges: readonly SpoolRange[]): Promise<(index: number) => string> {
-  const digests = Buffer.allocUnsafe(ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0) * shaDigits);
+export async function readPromptDigests(store: SpoolReader, ranges: readonly SpoolRange[]): Promise<PromptDigests> {
+  const shas = Buffer.from(new SharedArrayBuffer(ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0) * shaDigits));
   let at = 0;
   for (const range of ranges) {
     const { section, shaAt } = await readSpoolMarks(store, range);
-    for (const from of shaAt.subarray(range.from, range.to + 1)) at += section.copy(digests, at, from, from + shaDigits);
+    for (const from of shaAt.subarray(range.from, range.to + 1)) at += section.copy(shas, at, from, from + shaDigits);
   }
-  return (index) => digests.toString('latin1', index * shaDigits, (index + 1) * shaDigits);
+  return { shas, shaOf: (index) => shas.toString('latin1', index * shaDigits, (index + 1) * shaDigits) };
 }
 
 async function readIndex(store: SpoolReader, range: SpoolRange): Promise<Buffer> {

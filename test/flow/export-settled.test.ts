@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { exportArchive } from '../../exporters/exporter.ts';
-import type { ResultIndex } from '../../segments/result-index.ts';
+import { ResultIndex } from '../../segments/result-index.ts';
 import { checkResults } from '../../segments/results.ts';
 import { SettledResults } from '../../segments/settled-results.ts';
 import { openFolderStore } from '../../segments/store/folder.ts';
@@ -126,9 +126,17 @@ describe('what is kept of settled results', () => {
   const kept = async (name: string): Promise<{ readonly settled: SettledResults; readonly index: ResultIndex }> => {
     const { index } = await settle(name, [answered(succeeded('one'))]);
     const settled = new SettledResults();
-    settled.keep({ isComplete: true, sha256: 'aa', index });
+    settled.keep({ isComplete: true, sha256: 'aa', sizeBytes: 9, index });
     return { settled, index };
   };
+
+  it('is announced with its size, unless it is dropped', () => {
+    const sizes: number[] = [];
+    const settled = new SettledResults((sizeBytes) => sizes.push(sizeBytes));
+    settled.keep({ isComplete: true, sha256: 'aa', sizeBytes: 7, index: new ResultIndex(1) });
+    settled.keep({ isComplete: false, sha256: 'bb', sizeBytes: 8, index: new ResultIndex(1) });
+    expect(sizes).toEqual([7]);
+  });
 
   it('is taken once', async () => {
     const { settled, index } = await kept('lake');
@@ -137,13 +145,13 @@ describe('what is kept of settled results', () => {
 
   it('is never of an incomplete set: its lines and its index would make other rows (N1)', async () => {
     const { settled, index } = await kept('lake');
-    settled.keep({ isComplete: false, sha256: 'bb', index });
+    settled.keep({ isComplete: false, sha256: 'bb', sizeBytes: 9, index });
     expect(settled.take('bb')).toBeUndefined();
   });
 
   it('is of the last archives only, so that memory does not grow where another process exports (N3)', async () => {
     const { settled, index } = await kept('lake');
-    for (const sha256 of ['b', 'c', 'd', 'e']) settled.keep({ isComplete: true, sha256, index });
+    for (const sha256 of ['b', 'c', 'd', 'e']) settled.keep({ isComplete: true, sha256, sizeBytes: 9, index });
     expect([settled.take('aa'), settled.take('b')]).toEqual([undefined, index]);
   });
 });

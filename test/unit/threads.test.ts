@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { besidePress, pressedBytesMin, pressFor } from '../../exporters/press.ts';
 import { archiveId, customId } from '../../segments/pack.ts';
 import { checkResults, type ResultsCheck } from '../../segments/results.ts';
+import { shaDigits } from '../../segments/row-mark.ts';
 import { Thread } from '../../segments/thread.ts';
 import { asideBytesMin, checkAside } from '../../workers/check.ts';
 import { errored, succeeded } from '../flow/exporter-fixture.ts';
@@ -34,7 +35,7 @@ async function* blocksOf(content: Buffer): AsyncGenerator<Buffer> {
 }
 
 function factsOf({ index, ...check }: ResultsCheck): unknown {
-  return { ...check, rows: Array.from({ length: rows }, (_, row) => [index.offsetOf(row), index.lengthOf(row), index.verdictOf(row)]) };
+  return { ...check, rows: Array.from({ length: rows }, (_, row) => [index.offsetOf(row), index.lengthOf(row), index.verdictOf(row), index.answerOf(row)]) };
 }
 
 describe('results that are checked on a thread of their own', () => {
@@ -55,6 +56,19 @@ describe('results that are checked on a thread of their own', () => {
       expect(factsOf(aside)).toEqual(factsOf(await checkResults(blocksOf(content), expected, counts)));
     });
   }
+
+  it('are read there from the first byte on when there are many rows, with the digests that lie in shared memory', async () => {
+    const many = { archive, rows: 30_000 };
+    const shas = Buffer.from(new SharedArrayBuffer(many.rows * shaDigits));
+    for (let index = 0; index < many.rows; index += 1) shas.write(shaOf(index), index * shaDigits);
+    const onlyThere = (): string => {
+      throw new Error('the digests are asked for here');
+    };
+    const content = Buffer.from(lines(100).map((line) => `${line}\n`).join(''));
+    const aside = await checkAside(blocksOf(content), { ...many, shas, shaOf: onlyThere }, counts);
+    expect(aside.faultCounts).toMatchObject({ row_missing: many.rows - rows, check_mismatch: 0 });
+    expect(factsOf(aside)).toEqual(factsOf(await checkResults(blocksOf(content), { ...many, shaOf }, counts)));
+  });
 
   it('raise what the stream raises, in the middle of it', async () => {
     const content = Buffer.from(lines(40_000).join('\n'));

@@ -1,4 +1,5 @@
 /** One archive whose batch has ended, with a ledger that knows only this archive: its last two stages, as they are. */
+import { pressFor } from '../../../exporters/press.ts';
 import { makeExporter } from '../../../exporters/stages.ts';
 import { priceTable } from '../../../config/models.ts';
 import { outcomeKey } from '../../../segments/lake.ts';
@@ -46,7 +47,7 @@ export function endedArchive({ store, scratch, claude, batch, prepared }: EndedA
   };
   const ledger = new Proxy({}, { get: (_target, name) => known[String(name)] ?? (async () => undefined) }) as Ledger;
   const wake = { wake: async () => undefined, enqueueChunk: async () => undefined, close: async () => undefined };
-  const shared = { ledger, store, wake, now: () => Date.now(), log: () => undefined, settled: new SettledResults() };
+  const shared = { ledger, store, wake, now: () => Date.now(), log: () => undefined, settled: new SettledResults(pressFor) };
   const priceOf = (name: string) => prices.find(name);
   const settler = makeSettler({ ...shared, claude, attemptsMax: 3, accountRoundsMax: 6, accountRestMs: 60_000, onAccountFault: () => undefined, chunkBytesMax: 8_000_000, chunkRowsMax: 2_500, priceOf, priceVersion: prices.version, scratchDirectory: scratch });
   const exporter = makeExporter({ ...shared, settings: { partBytesMax: 128_000_000, gzipLevel: 1, scratchDirectory: scratch } });
