@@ -7,11 +7,10 @@
  * Prints ms, rows, bytes (of the results), and for an export settleMs and exportMs.
  */
 import { mkdir, open, readFile, rm } from 'node:fs/promises';
-import { createReadStream } from 'node:fs';
 import { priceTable } from '../../../config/models.ts';
 import { Answers } from '../../../exporters/answers.ts';
-import { RowEncoder } from '../../../exporters/encode.ts';
-import { pressFor } from '../../../exporters/press.ts';
+import { RowEncoder, splice, splicedBytesMax } from '../../../exporters/encode.ts';
+import { besidePress } from '../../../exporters/press.ts';
 import type { ChunkRow } from '../../../segments/chunk.ts';
 import type { ArchiveOutcome } from '../../../segments/outcome.ts';
 import { asBatchId, type ArchiveId } from '../../../segments/segment.ts';
@@ -53,8 +52,9 @@ async function join(out: string): Promise<void> {
   const { check } = await downloadResults(path, claude.readResults(batch as never, signal), { archive: archiveId, rows: rowCount, shaOf: (index) => rows[index]?.sha ?? '' }, counts);
   if (!check.isComplete) throw new Error('the results are not complete');
   const outcome = { ...emptyOutcome(), resultsBytes: check.sizeBytes, resultsSha256: check.sha256 };
-  const local = { read: () => createReadStream(path, { highWaterMark: 1024 * 1024 }), localPath: () => path } as unknown as Store;
-  const answers = await Answers.open(outcome, local, `${scratch}/answers.jsonl`, pressFor(check.sizeBytes));
+  // As in the product, where a folder knows what it has taken and the settler hands its index to the exporter.
+  const local = { localPath: () => path, knownSha256: async () => check.sha256 } as unknown as Store;
+  const answers = await Answers.open(outcome, local, `${scratch}/answers.jsonl`, besidePress, check.index);
   const encoder = new RowEncoder(outcome);
   const price = prices.find(model);
   const file = await open(out, 'w');
@@ -68,14 +68,13 @@ async function join(out: string): Promise<void> {
     used = 0;
   };
   for (const [index, row] of rows.entries()) {
-    const source = answers.lineOf(index, row.sha, true);
-    const verdict = check.index.verdictOf(index);
-    if (!source || verdict.kind !== 'succeeded' || !price) throw new Error(`row ${index} has no answer`);
-    const said = { ...verdict, stopReason: source.line.textOf(source.line.stopReason) ?? null };
-    const bytes = encoder.succeeded(encoder.wordsOf(row, 1, said, 1_000_000_000n), source);
-    if (used + bytes.length > block.length) await flush();
-    if (bytes.length > block.length) block = Buffer.allocUnsafe(bytes.length);
-    used += bytes.copy(block, used);
+    const placed = answers.placedOf(index);
+    if (!placed || !price) throw new Error(`row ${index} has no answer`);
+    const words = encoder.wordsOf(row, 1, placed, 1_000_000_000n);
+    const bytesMax = splicedBytesMax(words, placed);
+    if (used + bytesMax > block.length) await flush();
+    if (bytesMax > block.length) block = Buffer.allocUnsafe(bytesMax);
+    used = splice(block, used, words, placed, answers);
   }
   await flush();
   await writing;
