@@ -3,6 +3,8 @@ import { Command } from 'commander';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { runReportKey } from '../segments/lake.ts';
 import type { Cancellation } from '../segments/ledger/ledger.ts';
+import type { RunKey } from '../segments/segment.ts';
+import { assertSide, type Side } from '../segments/side.ts';
 import { journalCancellation } from '../segments/store/decisions.ts';
 import { readDocument } from '../segments/store/document.ts';
 import type { Installation } from './compose.ts';
@@ -13,7 +15,7 @@ import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { tellEnd, withWork } from './run.ts';
 import { timeoutOf } from './source.ts';
 import { countOf, dollarText, printJson, tell } from './terminal.ts';
-import { workUntilStill } from './work-run.ts';
+import { sideOf, workUntilStill } from './work-run.ts';
 
 interface CancelOptions extends CommonOptions {
   readonly simulate?: boolean;
@@ -34,8 +36,10 @@ export function cancelCommand(exit: (code: ExitCode) => void): Command {
 async function cancel(installation: Installation, name: string, options: CancelOptions): Promise<ExitCode> {
   await enterDecision(installation);
   const { ledger, wake, store, config, now } = installation;
-  const { run: key, state } = await findRun(ledger, name);
+  const { run: key, state, side } = await findRun(ledger, name);
   const timeoutMs = timeoutOf(options.timeout);
+  // Who waits for the end works the run meanwhile. Before the word is written down, so that a refused command has done nothing.
+  if (options.wait && state !== 'complete' && state !== 'canceled') assertSide(key, side, sideOf({ isSimulated: options.simulate === true }), cancelHint(key, side));
   // Written down first: a ledger that is rebuilt must not send what was canceled.
   if (state !== 'complete' && state !== 'canceled') await journalCancellation(store, key);
   const canceled = await ledger.cancelRun(key, config.archive.rowsMax, now());
@@ -59,6 +63,10 @@ async function cancel(installation: Installation, name: string, options: CancelO
   if (end.view.standing !== 'canceled') return code;
   if (!options.quiet) tell(await billText(installation, end.view));
   return 0;
+}
+
+function cancelHint(key: RunKey, side: Side | undefined): string {
+  return side === 'simulated' ? `Cancel the rehearsal with its simulator: plimsoll cancel ${key} --simulate; or leave its batches to others: --no-wait` : `Leave --simulate out: plimsoll cancel ${key}`;
 }
 
 function begunText(canceled: Cancellation, { run, archives }: RunView): string {

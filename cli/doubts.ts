@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import { microUsdToUsd } from '../segments/price.ts';
 import { asBatchId, type ArchiveId } from '../segments/segment.ts';
+import { assertSide } from '../segments/side.ts';
 import { heldByOperator } from '../segments/ledger/doubts.ts';
 import { journalDoubtHold, readForgoing } from '../segments/store/decisions.ts';
 import { emptyScansMin } from '../workers/adopter.ts';
@@ -14,6 +15,7 @@ import { connectClaude } from './provider.ts';
 import { doubtDocument, doubtText, viewDoubts, type DoubtView } from './doubt-report.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { countOf, dollarText, print, printJson, tell } from './terminal.ts';
+import { sideOf } from './work-run.ts';
 
 interface AdoptOptions extends CommonOptions {
   readonly simulate?: boolean;
@@ -72,6 +74,9 @@ function adoptCommand(exit: (code: ExitCode) => void): Command {
 
 async function adopt(installation: Installation, view: DoubtView, name: string, options: AdoptOptions): Promise<void> {
   const { ledger, wake, now } = installation;
+  const { run, archive } = view.archive;
+  const side = (await ledger.readRun(run))?.side;
+  assertSide(run, side, sideOf({ isSimulated: options.simulate === true }), side === 'simulated' ? `Its batch is in the simulator: plimsoll doubts adopt ${archive} ${name} --simulate` : `Leave --simulate out: plimsoll doubts adopt ${archive} ${name}`);
   const batch = asBatchId(name);
   if (!batch) throw new PlimsollError('usage', { message: `${name} is not a batch id`, where: '<batch>', hint: 'It looks like msgbatch_01AcJtwEXDB7Vb8s5DWt9Cb1.' });
   const claude = await connectClaude(installation, { isSimulated: options.simulate === true, announce: options.quiet ? () => undefined : tell });

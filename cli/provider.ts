@@ -15,7 +15,7 @@ export async function connectClaude(installation: Pick<Installation, 'config' | 
   if (options.isSimulated) {
     const baseUrl = await simulatorUrl(home, config.searchPath, options);
     // The port changes with every start; the batches belong to the home.
-    return openClaude({ apiKey: 'simulated', authToken: undefined, baseUrl, version: config.anthropic.version, account: `simulator-${installation.id.slice(0, 8)}` });
+    return openClaude({ apiKey: 'simulated', authToken: undefined, baseUrl, version: config.anthropic.version, account: `simulator-${installation.id.slice(0, 8)}`, side: 'simulated' });
   }
   const { apiKey, authToken, baseUrl, version } = config.anthropic;
   if (!apiKey && !authToken) {

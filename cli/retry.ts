@@ -5,13 +5,14 @@ import { produceRetry } from '../producers/retry.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import type { RunRecord } from '../segments/ledger/ledger.ts';
 import { asRunKey, type RunKey } from '../segments/segment.ts';
+import { assertSide } from '../segments/side.ts';
 import type { Installation } from './compose.ts';
 import { findRun } from './names.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { runExitCodes, tellEnd, withWork } from './run.ts';
 import { timeoutOf } from './source.ts';
 import { countOf, printJson, tell } from './terminal.ts';
-import { workUntilStill } from './work-run.ts';
+import { sideOf, workUntilStill } from './work-run.ts';
 
 interface RetryOptions extends CommonOptions {
   readonly simulate?: boolean;
@@ -41,6 +42,8 @@ async function retry(installation: Installation, name: string, options: RetryOpt
   if (!hasEnded(old)) {
     throw new PlimsollError('run_unfinished', { message: `the run ${old.run} has not ended, so its dead letters are not known yet`, where: old.run, hint: `Watch it: plimsoll watch ${old.run}` });
   }
+  const side = sideOf({ isSimulated: options.simulate === true });
+  assertSide(old.run, old.side, side, old.side === 'simulated' ? `Its rows were never answered for real: run the file under another run key. To rehearse the retry: plimsoll retry ${old.run} --simulate` : `Leave --simulate out: plimsoll retry ${old.run}`);
   if (!isOngoing && old.deadLettered === 0) {
     if (options.json) printJson(runDocument(old, store.uri));
     else if (!options.quiet) tell(`run ${old.run} has no dead letters: nothing to retry${old.rejected > 0 ? ` (${countOf(old.rejected, 'line')} of it ${old.rejected === 1 ? 'was' : 'were'} rejected: mend ${old.rejected === 1 ? 'it' : 'them'} in ${old.source} and run ${old.rejected === 1 ? 'it' : 'them'} under another run key)` : ''}`);
@@ -50,7 +53,7 @@ async function retry(installation: Installation, name: string, options: RetryOpt
   const end = await workUntilStill(
     installation,
     runKey,
-    async (signal) => await produceRetry({ old, runKey, chunkBytesMax: config.chunk.bytesMax, chunkRowsMax: config.chunk.rowsMax, ledger, store, wake, installationId, now, signal }),
+    async (signal) => await produceRetry({ old, runKey, side, chunkBytesMax: config.chunk.bytesMax, chunkRowsMax: config.chunk.rowsMax, ledger, store, wake, installationId, now, signal }),
     { isSimulated: options.simulate === true, timeoutMs, isShown: !options.quiet },
   );
   return await tellEnd(installation, end, options);

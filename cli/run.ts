@@ -15,7 +15,7 @@ import { configOf, runKeyOf, withCommon, withInstallation, withRunKey, withSourc
 import { tellRun } from './report.ts';
 import { ingest, producerSettings, sourceOf, timeoutOf } from './source.ts';
 import { countOf, printJson, tell } from './terminal.ts';
-import { exitOf, interruptedText, workUntilStill, type RunEnd, type WorkOptions } from './work-run.ts';
+import { exitOf, interruptedText, sideOf, workUntilStill, type RunEnd, type WorkOptions } from './work-run.ts';
 
 export interface RunOptions extends CommonOptions, SourceOptions {
   readonly runKey: string;
@@ -56,7 +56,7 @@ export function enqueueCommand(exit: (code: ExitCode) => void): Command {
           const key = runKeyOf(options.runKey);
           const interrupt = interruptSignal(() => tell(`\n${interruptedText(key, false)}`));
           try {
-            const production = await ingest(installation, sourceOf(file, config), key, producerSettings(installation, options), interrupt.signal, !options.quiet);
+            const production = await ingest(installation, sourceOf(file, config), key, producerSettings(installation, options), undefined, interrupt.signal, !options.quiet);
             if (options.json) printJson({ ...runDocument(production.run, installation.store.uri), deferred: production.deferred.map(deferredDocument) });
             else if (!options.quiet) tell(`${countOf(production.accepted, 'prompt')} queued, ${countOf(production.rejected, 'line')} rejected. Next: plimsoll work`);
             return production.rejected > 0 ? 3 : 0;
@@ -95,5 +95,5 @@ export async function tellEnd(installation: Installation, end: RunEnd, options: 
 
 /** Ingests a source, works the stages in this process, and follows the run until it stands still. */
 export async function workRun(installation: Installation, source: SourceLocation, key: RunKey, settings: ProducerSettings, options: WorkOptions): Promise<RunEnd> {
-  return await workUntilStill(installation, key, async (signal) => await ingest(installation, source, key, settings, signal, options.isShown), options);
+  return await workUntilStill(installation, key, async (signal) => await ingest(installation, source, key, settings, sideOf(options), signal, options.isShown), options);
 }

@@ -6,6 +6,7 @@ import { configuredTerms } from '../config/tier.ts';
 import { produce, type ProducerSettings, type ProduceRequest, type Production, type SourceLocation } from '../producers/producer.ts';
 import { PlimsollError } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
+import type { Side } from '../segments/side.ts';
 import type { Installation } from './compose.ts';
 import { deferredText } from './deferred.ts';
 import { enterIngest } from './guard.ts';
@@ -55,7 +56,7 @@ export function producerSettings(
 /** Ingests a source as a run of this installation, and is seen by its peers meanwhile. @throws as `produce` */
 export async function produceIn(
   installation: Installation,
-  request: Pick<ProduceRequest, 'runKey' | 'source' | 'settings' | 'signal' | 'onReject' | 'onProgress'>,
+  request: Pick<ProduceRequest, 'runKey' | 'source' | 'settings' | 'side' | 'signal' | 'onReject' | 'onProgress'>,
 ): Promise<Production> {
   const { ledger, store, wake, id, now } = installation;
   const presence = await enterIngest(installation);
@@ -66,12 +67,13 @@ export async function produceIn(
   }
 }
 
-/** Ingests a source as a run, with a progress line. @throws as `produce` */
+/** Ingests a source as a run, with a progress line. `side`: who answers it, where this command works it too. @throws as `produce` */
 export async function ingest(
   installation: Installation,
   source: SourceLocation,
   runKey: RunKey,
   settings: ProducerSettings,
+  side: Side | undefined,
   signal: AbortSignal,
   isShown: boolean,
 ): Promise<Production> {
@@ -79,7 +81,7 @@ export async function ingest(
   let rejects = 0;
   try {
     const production = await produceIn(installation, {
-      runKey, source, settings, signal,
+      runKey, source, settings, side, signal,
       onReject: (message) => {
         rejects += 1;
         if (!isShown || rejects > rejectsTold + 1) return;

@@ -5,6 +5,7 @@
 import type { Production } from '../producers/producer.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
+import { assertSide, type Side } from '../segments/side.ts';
 import { explainAccountFault } from './account-fault.ts';
 import { startStages, type Installation } from './compose.ts';
 import { connectClaude } from './provider.ts';
@@ -29,13 +30,19 @@ export interface WorkOptions {
   readonly isShown: boolean;
 }
 
+/** Who answers what a command works. */
+export function sideOf({ isSimulated }: Pick<WorkOptions, 'isSimulated'>): Side {
+  return isSimulated ? 'simulated' : 'real';
+}
+
 const drainMs = 30_000;
 /** After a Ctrl-C nobody waits for an upload to end: it is refused at the gate and sent again later. */
 const interruptedDrainMs = 5_000;
 
 /**
  * Brings a run into being by `ingest`, works, and follows the run until it stands still, the time is over, or a person
- * interrupts. @throws PlimsollError `credentials_refused` when the account cannot work, `interrupted` during the ingest
+ * interrupts. @throws PlimsollError `run_side_differs` before anything else is done, `credentials_refused` when the account
+ * cannot work, `interrupted` during the ingest
  */
 export async function workUntilStill(
   installation: Installation,
@@ -43,6 +50,7 @@ export async function workUntilStill(
   ingest: (signal: AbortSignal) => Promise<Production | undefined>,
   options: WorkOptions,
 ): Promise<RunEnd> {
+  assertSide(key, (await installation.ledger.readRun(key))?.side, sideOf(options));
   const announce = options.isShown ? tell : () => undefined;
   const claude = await connectClaude(installation, { ...options, announce });
   const interrupt = interruptSignal(() => tell(`\n${interruptedText(key, options.isSimulated)}`));

@@ -9,6 +9,7 @@ import type { Deferral } from '../segments/quota.ts';
 import { behind } from '../segments/ledger/behind.ts';
 import type { RunRecord } from '../segments/ledger/ledger.ts';
 import type { RunKey } from '../segments/segment.ts';
+import { assertSide } from '../segments/side.ts';
 import { Admission } from './admission.ts';
 import { answerDeferred } from './deferral.ts';
 import type { Fault } from './faults.ts';
@@ -60,17 +61,19 @@ export class Ingest {
 
   /**
    * Opens the run or takes it up again.
-   * @throws PlimsollError `run_config_differs`, `run_canceled`, `run_busy`
+   * @throws PlimsollError `run_config_differs`, `run_side_differs`, `run_canceled`, `run_busy`
    */
   static async open(request: IngestRequest): Promise<Ingest> {
-    const { runKey, settings, ledger, store, installationId, known, uri, reader, now } = request;
+    const { runKey, settings, side, ledger, store, installationId, known, uri, reader, now } = request;
     const cut = cutSha256(settings);
     const sectionBytes = Number.isFinite(reader.sectionBytes) ? reader.sectionBytes : undefined;
-    const opening = await openJournal(store, { run: runKey, installationId, nowMs: now(), source: uri, cutSha256: cut, sectionBytes, terms: settings.terms });
+    const opening = await openJournal(store, { run: runKey, installationId, nowMs: now(), source: uri, cutSha256: cut, side, sectionBytes, terms: settings.terms });
+    assertSide(runKey, opening.side, side);
     if (opening.cutSha256 !== cut) throw configDiffers(runKey);
     if (opening.sectionBytes !== sectionBytes || !isDeepStrictEqual(opening.terms, settings.terms && journaledTerms(settings.terms))) throw openedElsewhere(runKey);
     const { tag, dt } = opening;
-    const reply = await ledger.openRun({ run: runKey, tag, dt, source: opening.source, cutSha256: cut, nowMs: opening.openedAtMs });
+    const reply = await ledger.openRun({ run: runKey, tag, dt, source: opening.source, cutSha256: cut, side: opening.side, nowMs: opening.openedAtMs });
+    assertSide(runKey, reply.run.side, side);
     if (reply.run.cutSha256 !== cut) throw configDiffers(runKey);
     // A run without a chunk may be this very call, sent twice; two producers meet at the latest at their first chunks.
     const isOpenedElsewhere = reply.kind === 'exists' && !known && (reply.run.state !== 'ingesting' || reply.run.chunks > 0);

@@ -9,6 +9,7 @@ import { dateOf, runIngestedKey, runOpenKey } from '../segments/lake.ts';
 import { quotaRates, type Terms } from '../segments/quota.ts';
 import { priorities, runTag } from '../segments/segment.ts';
 import type { RunKey } from '../segments/segment.ts';
+import { sides, type Side } from '../segments/side.ts';
 import type { Store } from '../segments/store/store.ts';
 
 const rate = z.int().optional();
@@ -28,6 +29,8 @@ const openSchema = z.object({
   cutSha256: z.string(),
   /** The run whose dead letters this one sends once more; absent for any other run. */
   retryOf: z.string().optional(),
+  /** Who answers it; absent: its first intent decides. */
+  side: z.enum(sides).optional(),
   /** How long a section of its source is, at least, bytes; absent: the source is one section. */
   sectionBytes: z.int().min(1).optional(),
   /** What tiers let the clients of the run hand in, whatever they let them later; absent: nobody had limits. */
@@ -70,10 +73,10 @@ export async function readIngestion(store: Store, run: RunKey): Promise<RunInges
  */
 export async function openJournal(
   store: Store,
-  opening: { readonly run: RunKey; readonly installationId: string; readonly nowMs: number; readonly source: string; readonly cutSha256: string; readonly retryOf?: RunKey; readonly sectionBytes?: number | undefined; readonly terms?: Terms | undefined },
+  opening: { readonly run: RunKey; readonly installationId: string; readonly nowMs: number; readonly source: string; readonly cutSha256: string; readonly retryOf?: RunKey; readonly side?: Side | undefined; readonly sectionBytes?: number | undefined; readonly terms?: Terms | undefined },
 ): Promise<RunOpening> {
-  const { run, installationId, nowMs, source, cutSha256, retryOf, sectionBytes, terms } = opening;
-  const fresh: RunOpening = { v: 1, run, tag: runTag(installationId, run), dt: dateOf(nowMs), openedAtMs: nowMs, source, cutSha256, ...(retryOf === undefined ? {} : { retryOf }), ...(sectionBytes === undefined ? {} : { sectionBytes }), ...(terms && { terms: journaledTerms(terms) }) };
+  const { run, installationId, nowMs, source, cutSha256, retryOf, side, sectionBytes, terms } = opening;
+  const fresh: RunOpening = { v: 1, run, tag: runTag(installationId, run), dt: dateOf(nowMs), openedAtMs: nowMs, source, cutSha256, ...(retryOf === undefined ? {} : { retryOf }), ...(side === undefined ? {} : { side }), ...(sectionBytes === undefined ? {} : { sectionBytes }), ...(terms && { terms: journaledTerms(terms) }) };
   try {
     await putDocument(store, runOpenKey(run), fresh);
     return fresh;

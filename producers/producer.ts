@@ -19,6 +19,7 @@ import type { Ledger, RunRecord } from '../segments/ledger/ledger.ts';
 import { rejectsKey } from '../segments/lake.ts';
 import { termsWith, type Terms } from '../segments/quota.ts';
 import type { RunKey } from '../segments/segment.ts';
+import { assertSide, type Side } from '../segments/side.ts';
 import { readDeferrals } from '../segments/store/evidence.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
@@ -64,6 +65,8 @@ export interface ProduceRequest {
   readonly runKey: RunKey;
   readonly source: SourceLocation;
   readonly settings: ProducerSettings;
+  /** Who answers the run, where the caller works it too; undefined: whoever works it first decides. */
+  readonly side?: Side | undefined;
   readonly ledger: Ledger;
   readonly store: Store;
   readonly wake: Wake;
@@ -79,12 +82,13 @@ export interface ProduceRequest {
 /**
  * Ingests a source as a run, or finds that it was ingested.
  * @throws PlimsollError `source_unreadable`, `source_damaged`, `input_rejected`, `run_input_differs`,
- *   `run_config_differs`, `run_busy`, `run_canceled`, and what the store and the ledger raise; the signal's reason when
+ *   `run_config_differs`, `run_side_differs`, `run_busy`, `run_canceled`, and what the store and the ledger raise; the signal's reason when
  *   it is aborted. Whatever is thrown, the chunks that are durable stay, and the same call goes on from there.
  */
 export async function produce(given: ProduceRequest): Promise<Production> {
   const { runKey, source, ledger, store, signal } = given;
   const known = await ledger.readRun(runKey);
+  assertSide(runKey, known?.side, given.side);
   if (known?.state === 'canceled' || known?.state === 'canceling') throw canceled(runKey);
   if (known && known.state !== 'ingesting') return await findFinished(given, known);
   // A run keeps the name, the sections and the terms that it was opened with, whatever they would be now.

@@ -16,6 +16,7 @@ import { behind } from '../segments/ledger/behind.ts';
 import type { Checkpoint, Ledger, RunRecord } from '../segments/ledger/ledger.ts';
 import { decodeOutcome, type ArchiveChunkOutcome } from '../segments/outcome.ts';
 import type { ArchiveId, ChunkId, RunKey } from '../segments/segment.ts';
+import { assertSide, type Side } from '../segments/side.ts';
 import { readSpoolParams, readSpoolRows } from '../segments/store/spool.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { Wake } from '../segments/wake.ts';
@@ -28,6 +29,8 @@ export interface RetryRequest {
   /** The run whose dead letters are sent once more; it has ended. */
   readonly old: RunRecord;
   readonly runKey: RunKey;
+  /** Who answers it: the side that has answered the old run. */
+  readonly side: Side;
   readonly chunkBytesMax: number;
   readonly chunkRowsMax: number;
   readonly ledger: Ledger;
@@ -39,13 +42,16 @@ export interface RetryRequest {
 }
 
 /**
- * Makes the new run. @throws PlimsollError `run_busy`, `run_canceled`, `run_input_differs`, `lake_missing`, and what
+ * Makes the new run. @throws PlimsollError `run_busy`, `run_canceled`, `run_input_differs`, `run_side_differs`, `lake_missing`, and what
  * store and ledger raise; the signal's reason when it is aborted. The same call goes on from there.
  */
 export async function produceRetry(request: RetryRequest): Promise<Production> {
-  const { old, runKey, ledger, store, wake, now, signal } = request;
-  const opening = await openJournal(store, { run: runKey, installationId: request.installationId, nowMs: now(), source: old.source, cutSha256: old.cutSha256, retryOf: old.run });
-  const opened = await ledger.openRun({ run: runKey, tag: opening.tag, dt: opening.dt, source: old.source, cutSha256: old.cutSha256, retryOf: old.run, nowMs: opening.openedAtMs });
+  const { old, runKey, side, ledger, store, wake, now, signal } = request;
+  assertSide(old.run, old.side, side);
+  const opening = await openJournal(store, { run: runKey, installationId: request.installationId, nowMs: now(), source: old.source, cutSha256: old.cutSha256, retryOf: old.run, side });
+  assertSide(runKey, opening.side, side);
+  const opened = await ledger.openRun({ run: runKey, tag: opening.tag, dt: opening.dt, source: old.source, cutSha256: old.cutSha256, retryOf: old.run, side: opening.side, nowMs: opening.openedAtMs });
+  assertSide(runKey, opened.run.side, side);
   if (opened.run.retryOf !== old.run) throw keyTaken(runKey, old.run);
   if (opened.run.state !== 'ingesting') return foundOf(opened.run);
   const spool = new RetrySpool(request, opening.tag);

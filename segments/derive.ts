@@ -29,6 +29,7 @@ import type { ChunkState, RunState } from './lifecycle.ts';
 import type { ArchiveChunkOutcome } from './outcome.ts';
 import type { ReplanDocument, ReplannedChunk } from './replan-document.ts';
 import { childChunkId, isReplanned, type ArchiveId, type ChunkId, type SegmentName, type Usage } from './segment.ts';
+import type { Side } from './side.ts';
 import type { SpoolRange } from './store/spool.ts';
 
 export type { DerivedArchive, DerivedIntent, RunEvidence } from './derive-archive.ts';
@@ -61,6 +62,8 @@ export interface DerivedChunk extends SpoolRange {
 export interface DerivedRun {
   readonly opening: OpeningDocument;
   readonly state: Extract<RunState, 'ingesting' | 'open' | 'complete' | 'canceled'>;
+  /** As its opening has it, else as its first intent decided; undefined: it was never decided. */
+  readonly side: Side | undefined;
   /** It was canceled and has not ended: the cancellation has to be carried on. */
   readonly isCanceling: boolean;
   readonly result: 'succeeded' | 'partial' | undefined;
@@ -117,6 +120,8 @@ export function deriveRun(evidence: RunEvidence, runTargets: RunTargets = new Se
   return {
     opening,
     state: isEnded ? (evidence.isCanceled ? 'canceled' : 'complete') : ingestion === undefined ? 'ingesting' : 'open',
+    // All intents of a run are of one side.
+    side: opening.side ?? evidence.intents.find((intent) => intent.side !== undefined)?.side,
     isCanceling: evidence.isCanceled && !isEnded,
     result: isEnded ? (evidence.completion?.status ?? 'partial') : undefined,
     completedAtMs: evidence.completion?.completed_at ? Date.parse(evidence.completion.completed_at) : undefined,

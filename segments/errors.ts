@@ -28,6 +28,7 @@ export const errorKinds = {
   run_key_invalid: kind('refuse', 2, 'The run key has characters that cannot stand in a lake key.'),
   run_input_differs: kind('refuse', 2, 'The run key exists with another input.'),
   run_config_differs: kind('refuse', 2, 'The run was begun under settings that would cut its segments differently.'),
+  run_side_differs: kind('refuse', 2, 'The run is a rehearsal and was to be worked for real, or the other way round.'),
   run_busy: kind('retry', 1, 'Another producer is ingesting the same run.'),
   run_unknown: kind('refuse', 2, 'No run has this key.'),
   run_unfinished: kind('retry', 6, 'The run has not ended yet, and the command needs one that has.'),

@@ -10,6 +10,7 @@ import { PlimsollError } from './errors.ts';
 import { priorities, type ArchiveId, type BatchId, type ChunkId, type IntentId, type Priority, type RunKey, type SegmentName } from './segment.ts';
 import { quotaRates, type Deferral } from './quota.ts';
 import type { ReplanDocument } from './replan-document.ts';
+import { sides, type Side } from './side.ts';
 import type { SpoolRange } from './store/spool.ts';
 
 /** One chunk of a sealed archive; `firstIndex` is the archive index of its first row. */
@@ -50,6 +51,8 @@ export interface OpeningDocument {
   readonly cutSha256: string;
   /** The run whose dead letters this one sends once more. */
   readonly retryOf?: string | undefined;
+  /** Who answers it; absent: its first intent says so, or it is from before runs had a side. */
+  readonly side?: Side | undefined;
 }
 
 /** `journal/runs/<run>/ingested.json`. */
@@ -71,6 +74,8 @@ export interface IntentDocument {
   /** The provider's clock just before the upload, ms. */
   readonly providerDateMs: number;
   readonly preparedAtMs: number;
+  /** Who answers at its account; absent in documents of before that was noted. */
+  readonly side?: Side | undefined;
 }
 
 /** `journal/accepted/<account>/<intent>.json`. */
@@ -147,6 +152,7 @@ export interface CompletionDocument {
 
 const text = z.string().min(1);
 const count = z.int().min(0);
+const side = z.enum(sides);
 const range = z.looseObject({
   chunk: text, segment: text, client: z.string(), attempt: count, spoolKey: text, spoolRows: count, spoolParamsBytes: count, spoolIndexBytes: count,
   from: count, to: count, firstIndex: count, tokensMax: count, microUsdMax: count, accounts: z.array(z.string()).optional(),
@@ -161,9 +167,9 @@ const replanned = z.looseObject({
 
 const schemas = {
   sealed: z.looseObject({ v: z.literal(1), archive: text, run: text, dt: text, priority: z.enum(priorities), rows: count, bodyBytes: count, bodySha256: text, chunks: z.array(range) }),
-  opening: z.looseObject({ run: text, tag: text, dt: text, openedAtMs: count, source: z.string(), cutSha256: z.string(), retryOf: z.string().optional() }),
+  opening: z.looseObject({ run: text, tag: text, dt: text, openedAtMs: count, source: z.string(), cutSha256: z.string(), retryOf: z.string().optional(), side: side.optional() }),
   ingestion: z.looseObject({ accepted: count, rejected: count, input: z.looseObject({ bytes: count, rows: count, sha256: z.string() }) }),
-  intent: z.looseObject({ intent: text, archive: text, run: text, account: text, owner: z.string(), rows: count, bodyBytes: count, providerDateMs: count, preparedAtMs: count }),
+  intent: z.looseObject({ intent: text, archive: text, run: text, account: text, owner: z.string(), rows: count, bodyBytes: count, providerDateMs: count, preparedAtMs: count, side: side.optional() }),
   accepted: z.looseObject({ intent: text, archive: text, run: text, account: text, batch: text }),
   refusal: z.looseObject({ intent: text, archive: text, reason: z.string() }),
   forgoing: z.looseObject({ v: z.literal(1), intent: text, archive: text, run: text, by: text, reason: text, decidedAtMs: count }),

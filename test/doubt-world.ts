@@ -196,7 +196,7 @@ export async function openDoubtWorld(faults: readonly FaultRule[] = []): Promise
 export async function loseOwner(world: DoubtWorld): Promise<ArchiveId> {
   const archive = await world.seal(2);
   const nowMs = world.now();
-  const prepared = await world.ledger.prepareIntent({ account, owner: 'host/1/aa', leaseMs: 3_000, queueRowsMax: 100, nowMs });
+  const prepared = await world.ledger.prepareIntent({ account, side: 'real', owner: 'host/1/aa', leaseMs: 3_000, queueRowsMax: 100, nowMs });
   if (prepared.kind !== 'prepared') throw new Error(prepared.kind);
   await world.ledger.armIntent(prepared.intent, 'host/1/aa', nowMs, nowMs);
   await world.ledger.sendIntent(prepared.intent, 'host/1/aa', nowMs);

@@ -201,7 +201,7 @@ const settle = (at: number, share: number, isRejected: boolean, process: Process
 
 /** Takes the next archive in line, sends it, and learns its fate; whatever keeps the lane is cleared away first. */
 async function submitNext(book: Book, ledger: Ledger, world: LedgerWorld, rejected: ArchiveId | undefined): Promise<void> {
-  const prepared = await ledger.prepareIntent({ account, owner: 'me', leaseMs, queueRowsMax: 1e9, nowMs: book.nowMs });
+  const prepared = await ledger.prepareIntent({ account, side: 'real', owner: 'me', leaseMs, queueRowsMax: 1e9, nowMs: book.nowMs });
   if (prepared.kind === 'lane_busy') return await expire(book, ledger);
   if (prepared.kind === 'counts_taken') {
     for (const doubtful of await world.ledger.listDoubts()) await accept(book, ledger, (await world.ledger.readArchive(doubtful))?.intent ?? ('' as never));

@@ -59,7 +59,7 @@ async function reserve(ledger: Ledger, chunk: ChunkId, name: string): Promise<vo
 
 /** Brings the next archive in line, whosever it is, to its settlement; false when there is none. */
 async function submitNext(ledger: Ledger, name: string): Promise<boolean> {
-  const prepared = await ledger.prepareIntent({ account: name, owner: name, leaseMs: 600_000, queueRowsMax: 1e9, nowMs });
+  const prepared = await ledger.prepareIntent({ account: name, side: 'real', owner: name, leaseMs: 600_000, queueRowsMax: 1e9, nowMs });
   if (prepared.kind !== 'prepared') return false;
   const { archive, intent } = prepared;
   await ledger.armIntent(intent, name, nowMs, nowMs);

@@ -102,7 +102,7 @@ export async function ledgerForTest(): Promise<LedgerWorld> {
     },
     sealOne: async (archive) => void (await ledger.sealArchive({ archive, bodyBytes: 1_000, bodySha256: 'cd', nowMs })),
     async send(owner = 'me') {
-      const prepared = await ledger.prepareIntent({ account, owner, leaseMs: 1_000, queueRowsMax: 100_000, nowMs });
+      const prepared = await ledger.prepareIntent({ account, side: 'real', owner, leaseMs: 1_000, queueRowsMax: 100_000, nowMs });
       if (prepared.kind !== 'prepared') throw new Error(`nothing was prepared: ${prepared.kind}`);
       const isSent = (await ledger.armIntent(prepared.intent, owner, nowMs, nowMs)) && (await ledger.sendIntent(prepared.intent, owner, nowMs));
       if (!isSent) throw new Error(`${prepared.intent} was not sent`);

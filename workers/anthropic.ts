@@ -10,6 +10,7 @@ import Anthropic, { APIConnectionError, APIError, APIUserAbortError, type Client
 import { createHash } from 'node:crypto';
 import { Agent, fetch as undiciFetch } from 'undici';
 import { asBatchId, type BatchId } from '../segments/segment.ts';
+import type { Side } from '../segments/side.ts';
 import type { BatchSearch, BatchStatus, Claude, CreateOutcome, GatedBody } from './claude.ts';
 import { firstResult, listBatches } from './batch-search.ts';
 import { batchesPath, readFault } from './provider-fault.ts';
@@ -24,6 +25,8 @@ export interface AnthropicSettings {
   readonly version: string;
   /** Names the account where its address does not: the simulator's port changes with every start. */
   readonly account?: string;
+  /** `simulated` for the simulator of the home; absent: `real`, whatever the address is. */
+  readonly side?: Side;
 }
 
 const readTimeoutMs = 60_000;
@@ -50,6 +53,7 @@ export function openClaude(settings: AnthropicSettings): Claude & BatchSearch & 
 
   return {
     account,
+    side: settings.side ?? 'real',
     async probe(signal) {
       const { response } = await client
         .get(batchesPath, { query: { limit: 1 }, signal, maxRetries: 0 })

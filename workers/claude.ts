@@ -3,6 +3,7 @@
  * idempotency key, so it is never retried here; its outcome is a value with a class, decided by what was observed.
  */
 import type { BatchId } from '../segments/segment.ts';
+import type { Side } from '../segments/side.ts';
 
 /** What one POST proved (reliability.md 4.5). */
 export type CreateOutcome =
@@ -70,6 +71,8 @@ export interface GatedBody {
 export interface Claude {
   /** Fingerprint of key and base URL; a batch may only be polled by the account that made it. */
   readonly account: string;
+  /** Who answers there: `simulated` for the simulator of the home alone, `real` for any other address. */
+  readonly side: Side;
   /** Proves that provider and key answer, and reads the provider's clock, ms. @throws PlimsollError `credentials_refused`, `provider_unavailable` */
   probe(signal: AbortSignal): Promise<number>;
   createBatch(body: GatedBody, replyTimeoutMs: number, signal: AbortSignal): Promise<CreateOutcome>;

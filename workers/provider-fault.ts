@@ -28,3 +28,11 @@ export function readFault(error: unknown, operation: string): unknown {
     cause: error,
   });
 }
+
+/** The fault that a create shows which the provider refuses for the account's sake. `status`: its HTTP status. */
+export function refusedAccount(status: number): PlimsollError {
+  return new PlimsollError('credentials_refused', {
+    message: `the provider refuses to accept batches from this account (status ${status})`,
+    hint: 'Check key, workspace, billing and spend limits; the work stays queued and is tried again every minute.',
+  });
+}

@@ -43,6 +43,7 @@ import type { BatchSearch, Claude } from './claude.ts';
 import { downloadResults } from './download.ts';
 import { warnOfExpiry } from './expiry.ts';
 import { Judge, restedIn, retriedRowsOf, summaryOf } from './judge.ts';
+import { makeLeaving } from './other-account.ts';
 import { writeRetries } from './retries.ts';
 import { rangesOf, type SealedChunkRange } from './sealer.ts';
 import { archiveOf } from './workspace.ts';
@@ -76,12 +77,14 @@ const downloadsMax = 5;
 /** A batch ends within a day (claude-batches.md 2.4), and the sweep looks at it once more after that. */
 const everyRivalEndsMs = 26 * 3_600_000;
 const lookAgainMs = 15 * 60_000;
+const otherAccountMs = 60_000;
 /** No rest for a fault of the account is longer. */
 const restMaxMs = 3_600_000;
 
 /** Makes the settler's stage; its entities are archives whose batch has ended. */
 export function makeSettler(dependencies: SettlerDependencies): StageHandler {
   const { ledger, store, wake, now, log } = dependencies;
+  const leave = makeLeaving(dependencies);
   return {
     stage: 'settle',
     concurrency: 2,
@@ -91,10 +94,7 @@ export function makeSettler(dependencies: SettlerDependencies): StageHandler {
       const archive = await ledger.readArchive(id);
       if (!archive || archive.state !== 'ended') return done;
       warnOfExpiry(archive, now(), log);
-      if (archive.batch !== undefined && archive.account !== dependencies.claude.account) {
-        log({ level: 'warn', event: 'batch.other_account', subject: archive.batch, detail: { archive: id } });
-        return { kind: 'later', atMs: now() + 60_000, why: 'other_account' };
-      }
+      if (archive.batch !== undefined && archive.account !== dependencies.claude.account) return await leave(archive, archive.endedAtMs ?? now(), otherAccountMs);
       const ranges = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(id)));
       const rows = ranges.reduce((sum, range) => sum + range.to - range.from + 1, 0);
       invariant(rows === archive.rows, `${id} has ${archive.rows} rows, its chunks ${rows}`);

@@ -21,6 +21,7 @@
  *   S6  An intent is prepared only on a ledger that the guard has compared with the lake.
  *   S7  An archive whose body cannot be made is put aside for a while, longer each time; the account does not rest for it,
  *       so the archives behind it go on.
+ *   S8  Nothing of a run that the other side answers is prepared, and so nothing of a rehearsal is ever sent to the provider (G7).
  */
 import { invariant, PlimsollError } from '../segments/errors.ts';
 import { acceptedKey, halvedKey, intentKey, rejectedKey } from '../segments/lake.ts';
@@ -38,7 +39,9 @@ import type { Claude, CreateOutcome } from './claude.ts';
 import { OpenCalls } from './fence.ts';
 import { gateBody } from './gate.ts';
 import { holdLane, type HeldLane } from './lane.ts';
+import { tellerOfOtherSide } from './other-account.ts';
 import { partsOf } from './packer.ts';
+import { refusedAccount } from './provider-fault.ts';
 import { rangesOf } from './sealer.ts';
 
 export interface SubmitterDependencies {
@@ -86,6 +89,7 @@ export function makeSubmitter(dependencies: SubmitterDependencies): StageHandler
 class Submitter {
   readonly #dependencies: SubmitterDependencies;
   readonly #calls: OpenCalls;
+  readonly #tellOtherSide: () => void;
   #faultsInARow = 0;
   #refusalsInARow = 0;
   /** Intents that this process has journaled and whose upload has not begun (S5). */
@@ -94,6 +98,7 @@ class Submitter {
   constructor(dependencies: SubmitterDependencies) {
     this.#dependencies = dependencies;
     this.#calls = dependencies.calls ?? new OpenCalls();
+    this.#tellOtherSide = tellerOfOtherSide(dependencies);
   }
 
   /** Submits until nothing is in line or something is in the way. Once a drain was asked for no other intent is prepared. */
@@ -103,7 +108,7 @@ class Submitter {
       const proof = await this.#prove();
       if (proof === 'behind') return { kind: 'later', atMs: now() + behindMs, why: 'ledger_behind' };
       const waits = { ...(patienceMs === undefined ? {} : { patienceMs }), ...(primerWaitMs === undefined ? {} : { primerWaitMs }) };
-      const next = await ledger.prepareIntent({ account: claude.account, owner, leaseMs, queueRowsMax, ...waits, proof, nowMs: now() });
+      const next = await ledger.prepareIntent({ account: claude.account, side: claude.side, owner, leaseMs, queueRowsMax, ...waits, proof, nowMs: now() });
       switch (next.kind) {
         case 'unproven':
           log({ level: 'warn', event: 'submit.unproven', subject: claude.account, detail: { reason: next.reason } });
@@ -120,6 +125,8 @@ class Submitter {
           return { kind: 'later', atMs: next.untilMs, why: next.reason };
         case 'awaiting_primer':
         case 'set_aside':
+        case 'other_side':
+          if (next.kind === 'other_side') this.#tellOtherSide();
           log({ level: 'debug', event: `submit.${next.kind}`, subject: claude.account, detail: { untilMs: next.untilMs } });
           return { kind: 'later', atMs: next.untilMs, why: next.kind };
         case 'counts_taken':
@@ -170,7 +177,7 @@ class Submitter {
       chunks = rangesOf(await ledger.readChunks(await ledger.readArchiveChunks(archive.archive)));
       await putDocument(store, intentKey(claude.account, intent), {
         v: 1, intent, archive: archive.archive, run: archive.run, account: claude.account, owner, rows: archive.rows,
-        bodyBytes: sizeBytes, bodySha256: sha256, providerDateMs, preparedAtMs: now(),
+        bodyBytes: sizeBytes, bodySha256: sha256, providerDateMs, preparedAtMs: now(), side: claude.side,
       });
       this.#unsent.add(intent);
       if (!(await ledger.armIntent(intent, owner, providerDateMs, now()))) return notSent('lane_lost');
@@ -252,7 +259,7 @@ class Submitter {
       this.#refusalsInARow += 1;
       if (this.#refusalsInARow < refusalsInARowMax) return await this.#divide(intent, archive, refusal.reason);
     }
-    if (refusal.scope !== 'moment' && refusal.status !== undefined) onAccountFault(accountFault(refusal.status));
+    if (refusal.scope !== 'moment' && refusal.status !== undefined) onAccountFault(refusedAccount(refusal.status));
     const pauseUntilMs = this.#restUntilMs(refusal.retryAfterMs ?? (refusal.scope === 'moment' ? undefined : restMaxMs));
     await ledger.refuseIntent({ intent, reason: refusal.reason, pauseUntilMs, nowMs: now() });
   }
@@ -290,11 +297,4 @@ class Submitter {
 
 function notSent(reason: string): Extract<CreateOutcome, { kind: 'refused' }> {
   return { kind: 'refused', scope: 'moment', reason: `not_sent_${reason}`, status: undefined, retryAfterMs: undefined };
-}
-
-function accountFault(status: number): PlimsollError {
-  return new PlimsollError('credentials_refused', {
-    message: `the provider refuses to accept batches from this account (status ${status})`,
-    hint: 'Check key, workspace, billing and spend limits; the work stays queued and is tried again every minute.',
-  });
 }

@@ -14,6 +14,7 @@ import { done, type Log, type Now, type StageHandler } from '../segments/stage.t
 import type { Wake } from '../segments/wake.ts';
 import type { Claude } from './claude.ts';
 import { warnOfExpiry } from './expiry.ts';
+import { makeLeaving } from './other-account.ts';
 
 export interface TrackerDependencies {
   readonly ledger: Ledger;
@@ -31,6 +32,7 @@ const ageShare = 10;
 /** Makes the tracker's stage; its entities are archives whose batch was accepted. */
 export function makeTracker(dependencies: TrackerDependencies): StageHandler {
   const { ledger, wake, claude, pollMinMs, pollMaxMs, now, log } = dependencies;
+  const leave = makeLeaving(dependencies);
   return {
     stage: 'track',
     concurrency: 8,
@@ -40,10 +42,7 @@ export function makeTracker(dependencies: TrackerDependencies): StageHandler {
       const archive = await ledger.readArchive(id);
       if (!archive || archive.state !== 'accepted' || archive.batch === undefined) return done;
       warnOfExpiry(archive, now(), log);
-      if (archive.account !== claude.account) {
-        log({ level: 'warn', event: 'batch.other_account', subject: archive.batch, detail: { archive: id } });
-        return { kind: 'later', atMs: now() + pollMaxMs, why: 'other_account' };
-      }
+      if (archive.account !== claude.account) return await leave(archive, archive.acceptedAtMs ?? now(), pollMaxMs);
       const ageMs = now() - (archive.acceptedAtMs ?? now());
       let status;
       try {

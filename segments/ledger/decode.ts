@@ -6,6 +6,7 @@ import { PlimsollError } from '../errors.ts';
 import type { ArchiveState, ChunkState, IntentState, RunState, SegmentState, StopReason } from '../lifecycle.ts';
 import { statesOf, type Noun } from '../lifecycle.ts';
 import { priorities, type ArchiveId, type BatchId, type ChunkId, type IntentId, type Priority, type RunKey, type SegmentName, type Usage } from '../segment.ts';
+import { asSide } from '../side.ts';
 import type { AccountRecord, ArchiveRecord, ChunkRecord, DoubtCandidate, DoubtRecord, EstimatedReservation, IntentRecord, OutboxEvent, RunRecord, SegmentRecord, StopRecord } from './ledger.ts';
 
 export type Fields = Readonly<Record<string, string>>;
@@ -73,6 +74,7 @@ export function decodeRun(run: RunKey, fields: Fields): RunRecord {
     source: fields['source'] ?? '',
     cutSha256: fields['cutSha256'] ?? '',
     retryOf: text(fields, 'retryOf') as RunKey | undefined,
+    side: asSide(text(fields, 'side')),
     checkpoint: {
       bytes: count(fields, 'checkpointBytes'),
       rows: count(fields, 'checkpointRows'),

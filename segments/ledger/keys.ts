@@ -5,7 +5,7 @@
  * | key                      | type   | holds                                                    | lives                |
  * |--------------------------|--------|----------------------------------------------------------|----------------------|
  * | runs                     | set    | run keys                                                 | for ever             |
- * | run:<key>                | hash   | state, counts, checkpoint                                | for ever             |
+ * | run:<key>                | hash   | state, side, counts, checkpoint                          | for ever             |
  * | run:<key>:high           | hash   | last durable source row by lane (segment, client, prefix)| with its run         |
  * | run:<key>:archives       | list   | archive ids                                              | with its run         |
  * | run:<key>:open           | hash   | open archive by segment                                  | with its run         |
@@ -15,7 +15,7 @@
  * | chunk:<id>               | hash   | one chunk and its reservation                            | with its run         |
  * | archive:<id>(:chunks)    | hash, list | one archive and its chunks in order                  | with its run         |
  * | archive:<id>:prefixes    | set    | shared prefixes of its chunks                            | with its run         |
- * | primers, primers:since   | hash, zset | archive that went ahead for a prefix, and when       | two days             |
+ * | primers, primers:since   | hash, zset | archive that went ahead for a prefix of a side, and when | two days         |
  * | intent:<id>              | hash   | one attempt to submit                                    | with its run         |
  * | segments, segment:<name> | set, hash | counters and state                                    | for ever             |
  * | queued:<segment>         | zset   | queued chunks by tag (share.lua)                         | while queued         |

@@ -11,11 +11,13 @@
  *   G4  At most one intent per account holds the lane; nobody else's last byte may leave.
  *   G5  A state is changed together with everything that follows from it: counters, queues, due times, events.
  *   G6  Memory is O(chunks + archives + segments), never O(prompts).
+ *   G7  An intent is prepared only for a run of its own side, and the side of a run is decided once (`side.ts`).
  *
  * This file is the door of the folder: whoever uses the ledger finds its records and requests here too.
  */
 import type { StopReason } from '../lifecycle.ts';
 import type { ArchiveId, BatchId, ChunkId, IntentId, Priority, RunKey, SegmentName, Usage } from '../segment.ts';
+import type { Side } from '../side.ts';
 import type { Stage } from '../wake.ts';
 import type { AccountRecord, Budget, ForecastTold, SegmentRecord, StopRecord } from './account.ts';
 import type { ClientRecord, Measurement, MeasureRequest, TierAssignment } from './client.ts';
@@ -118,9 +120,11 @@ export interface Ledger {
     readonly nowMs: number;
   }): Promise<boolean>;
 
-  /** Takes the lane of an account for its next sealed archive and writes the intent down (G3, G4). */
+  /** Takes the lane of an account for its next sealed archive and writes the intent down (G3, G4, G7). */
   prepareIntent(request: {
     readonly account: string;
+    /** Who answers at that account; it becomes the side of a run that has none. */
+    readonly side: Side;
     readonly owner: string;
     readonly leaseMs: number;
     readonly queueRowsMax: number;

@@ -1,6 +1,7 @@
 /** What the ledger knows of each noun on its way: runs, chunks, archives, intents and their doubts, and the events of the outbox. */
 import type { ArchiveState, ChunkState, IntentState, RunState } from '../lifecycle.ts';
 import type { ArchiveId, BatchId, ChunkId, IntentId, Priority, RunKey, SegmentName, Usage } from '../segment.ts';
+import type { Side } from '../side.ts';
 
 /** Live state of a run. Counts are of prompts, amounts in tokens and micro-USD. */
 export interface RunRecord {
@@ -17,6 +18,8 @@ export interface RunRecord {
   readonly cutSha256: string;
   /** The run whose dead letters this one sends once more. */
   readonly retryOf?: RunKey | undefined;
+  /** Who answers it; undefined while that is not decided. */
+  readonly side?: Side | undefined;
   /** How much of the source was read when the newest chunk became durable, and the digest of that much. */
   readonly checkpoint: Checkpoint;
   readonly accepted: number;

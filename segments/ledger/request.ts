@@ -2,6 +2,7 @@
 import type { ChunkFooter } from '../chunk.ts';
 import type { ChunkOutcome } from '../outcome.ts';
 import type { ArchiveId, ChunkId, IntentId, RunKey, SegmentName } from '../segment.ts';
+import type { Side } from '../side.ts';
 import type { Stage } from '../wake.ts';
 import type { Checkpoint } from './record.ts';
 
@@ -12,6 +13,8 @@ export interface OpenRunRequest {
   readonly source: string;
   readonly cutSha256: string;
   readonly retryOf?: RunKey | undefined;
+  /** Who answers it; undefined: its first intent decides. */
+  readonly side?: Side | undefined;
   readonly nowMs: number;
 }
 
@@ -138,6 +141,8 @@ export type Preparation =
   | { readonly kind: 'awaiting_primer'; readonly untilMs: number }
   /** What is left in line is put aside, because its bodies could not be made. */
   | { readonly kind: 'set_aside'; readonly untilMs: number }
+  /** All that is left in line is of runs that the other side answers; another look then may find work of this one. Unix ms. */
+  | { readonly kind: 'other_side'; readonly untilMs: number }
   | { readonly kind: 'lane_busy'; readonly untilMs: number }
   /** The provider's queue has no room for the next archive. */
   | { readonly kind: 'queue_full'; readonly rows: number; readonly rowsFree: number }

@@ -132,7 +132,7 @@ function runFields(run: DerivedRun): Fields {
   const { opening, sums, input } = run;
   return {
     state: run.state, reason: '', tag: opening.tag, dt: opening.dt, openedAtMs: String(opening.openedAtMs), source: opening.source, cutSha256: opening.cutSha256,
-    retryOf: opening.retryOf ?? '', checkpointBytes: String(input?.bytes ?? 0), checkpointRows: String(input?.rows ?? 0), checkpointSha256: input?.sha256 ?? '',
+    retryOf: opening.retryOf ?? '', side: run.side ?? '', checkpointBytes: String(input?.bytes ?? 0), checkpointRows: String(input?.rows ?? 0), checkpointSha256: input?.sha256 ?? '',
     accepted: String(run.accepted), rejected: String(run.rejected), succeeded: String(sums.succeeded), deadLettered: String(sums.deadLettered), retried: String(sums.retried), notSampled: String(sums.notSampled),
     chunks: String(sums.chunks), chunksOpen: String(sums.chunksOpen), batches: String(sums.batches), microUsd: String(sums.microUsd),
     standardMicroUsd: String(sums.standardMicroUsd), archiveOrdinal: String(run.archiveOrdinal), ...usageFields(sums.usage),

@@ -37,7 +37,7 @@ export const ungatedScripts: ReadonlySet<ScriptName> = new Set<ScriptName>([
 ]);
 
 /** The parts of the prelude, in `scripts/prelude/`: each uses only what stands before it. */
-export const preludeParts = ['base', 'share', 'queue', 'calibration', 'account', 'runtime', 'standing', 'stop', 'archive', 'cancel', 'primer', 'lane', 'doubt'] as const;
+export const preludeParts = ['base', 'side', 'share', 'queue', 'calibration', 'account', 'runtime', 'standing', 'stop', 'archive', 'cancel', 'primer', 'lane', 'doubt'] as const;
 
 /** The table of allowed moves as Lua: `MOVES[noun][from][event]` is the state that follows. `nouns`: which of them. */
 export function movesTable(nouns: readonly string[] = Object.keys(lifecycle)): string {

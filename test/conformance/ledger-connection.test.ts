@@ -66,7 +66,7 @@ async function pack(ledger: Ledger): Promise<boolean> {
 }
 
 async function submit(ledger: Ledger, owner: string): Promise<void> {
-  const next = await ledger.prepareIntent({ account, owner, leaseMs: 1_000, queueRowsMax: 1e9, nowMs });
+  const next = await ledger.prepareIntent({ account, side: 'real', owner, leaseMs: 1_000, queueRowsMax: 1e9, nowMs });
   if (next.kind !== 'prepared') return;
   expect(await ledger.armIntent(next.intent, owner, nowMs, nowMs)).toBe(true);
   expect(await ledger.sendIntent(next.intent, owner, nowMs)).toBe(true);

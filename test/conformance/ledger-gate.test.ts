@@ -57,7 +57,7 @@ describe.each(Object.keys(shut))('%s', (way) => {
       async () => await ledger.resume({ kind: 'run', run: runA }, nowMs),
       async () => await ledger.cancelRun(runA, 10, nowMs),
       async () => await ledger.setTier({ client: 'etl', tier: 'pilot', ordinal: 1, by: 'ada', setAtMs: nowMs }),
-      async () => await ledger.prepareIntent({ account, owner: 'me', leaseMs: 1_000, queueRowsMax: 100, nowMs }),
+      async () => await ledger.prepareIntent({ account, side: 'real', owner: 'me', leaseMs: 1_000, queueRowsMax: 100, nowMs }),
       async () => await ledger.claim('settle', archive, 'me', 1_000, nowMs),
       async () => await ledger.overdue(nowMs + 1_000_000, 1_000, 10),
     ];

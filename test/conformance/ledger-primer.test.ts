@@ -35,7 +35,7 @@ const admit = async (chunk: ChunkId, atMs = nowMs) => {
 };
 
 const prepare = async (atMs = nowMs, primerWaitMs?: number): Promise<Preparation> =>
-  await world.ledger.prepareIntent({ account, owner: 'me', leaseMs: 1_000, queueRowsMax: 1e9, ...(primerWaitMs === undefined ? {} : { primerWaitMs }), nowMs: atMs });
+  await world.ledger.prepareIntent({ account, side: 'real', owner: 'me', leaseMs: 1_000, queueRowsMax: 1e9, ...(primerWaitMs === undefined ? {} : { primerWaitMs }), nowMs: atMs });
 
 /** Sends the archive that is next, which must be this one. */
 async function send(archive: ArchiveId, atMs = nowMs): Promise<void> {

@@ -87,7 +87,7 @@ it('every script is harmless when it is sent twice, along a whole life with budg
 
   // Refused once, expired once, halved; one half accepted late, the other rejected.
   const take = async (owner = 'me'): Promise<IntentId> => {
-    const prepared = await ledger.prepareIntent({ account, owner, leaseMs: 1_000, queueRowsMax: 1_000, nowMs });
+    const prepared = await ledger.prepareIntent({ account, side: 'real', owner, leaseMs: 1_000, queueRowsMax: 1_000, nowMs });
     if (prepared.kind !== 'prepared') throw new Error(prepared.kind);
     expect(await ledger.renewLane(account, owner, prepared.intent, 1_000, nowMs)).toBe(true);
     expect(await ledger.armIntent(prepared.intent, owner, nowMs, nowMs)).toBe(true);

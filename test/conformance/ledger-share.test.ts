@@ -34,7 +34,7 @@ async function sealed(run: RunKey, rows: number, client: string, segment: Segmen
 async function submitted(count: number, patienceMs?: number, atMs = nowMs): Promise<readonly ArchiveId[]> {
   const order: ArchiveId[] = [];
   for (let each = 0; each < count; each += 1) {
-    const next = await world.ledger.prepareIntent({ account, owner: 'me', leaseMs: 1_000, queueRowsMax: 1e9, ...(patienceMs === undefined ? {} : { patienceMs }), nowMs: atMs });
+    const next = await world.ledger.prepareIntent({ account, side: 'real', owner: 'me', leaseMs: 1_000, queueRowsMax: 1e9, ...(patienceMs === undefined ? {} : { patienceMs }), nowMs: atMs });
     if (next.kind !== 'prepared') throw new Error(`nothing was prepared: ${next.kind}`);
     order.push(next.archive);
     await world.ledger.armIntent(next.intent, 'me', atMs, atMs);

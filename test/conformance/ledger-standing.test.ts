@@ -37,7 +37,7 @@ async function inLine(): Promise<void> {
   await world.flush(runA);
   await world.seal(runA);
 }
-const prepare = async (proof: Awaited<ReturnType<LedgerGuard['prove']>>) => await world.ledger.prepareIntent({ account, owner: 'me', leaseMs: 1_000, queueRowsMax: 100, proof, nowMs });
+const prepare = async (proof: Awaited<ReturnType<LedgerGuard['prove']>>) => await world.ledger.prepareIntent({ account, side: 'real', owner: 'me', leaseMs: 1_000, queueRowsMax: 100, proof, nowMs });
 
 describe('a start', () => {
   it('counts up, and proves what it has seen', async () => {

@@ -9,7 +9,7 @@ afterEach(async () => await world.close());
 
 const leaseMs = 1_000;
 const prepare = async (owner = 'me', given: { readonly nowMs?: number; readonly queueRowsMax?: number; readonly account?: string } = {}) =>
-  await world.ledger.prepareIntent({ account: given.account ?? account, owner, leaseMs, queueRowsMax: given.queueRowsMax ?? 1_000, nowMs: given.nowMs ?? nowMs });
+  await world.ledger.prepareIntent({ account: given.account ?? account, side: 'real', owner, leaseMs, queueRowsMax: given.queueRowsMax ?? 1_000, nowMs: given.nowMs ?? nowMs });
 const take = async (owner = 'me', given: { readonly nowMs?: number; readonly account?: string } = {}): Promise<{ readonly intent: IntentId; readonly archive: ArchiveId }> => {
   const prepared = await prepare(owner, given);
   if (prepared.kind !== 'prepared') throw new Error(`nothing was prepared: ${prepared.kind}`);
@@ -32,7 +32,7 @@ describe('the lane of an account (G4)', () => {
     await sealed(1);
     await sealed(1, 'b.8k.normal');
     const ledgers = await Promise.all(Array.from({ length: 8 }, async () => await world.connect()));
-    const answers = await Promise.all(ledgers.map(async (ledger, index) => await ledger.prepareIntent({ account, owner: `o${index}`, leaseMs, queueRowsMax: 100, nowMs })));
+    const answers = await Promise.all(ledgers.map(async (ledger, index) => await ledger.prepareIntent({ account, side: 'real', owner: `o${index}`, leaseMs, queueRowsMax: 100, nowMs })));
     expect(answers.map((answer) => answer.kind).sort()).toEqual([...Array.from({ length: 7 }, () => 'lane_busy'), 'prepared']);
   });
 

@@ -22,6 +22,7 @@ const endAll = async (): Promise<void> => {
 /** A provider whose results are gone, but for the first line's `custom_id` when one is given. */
 const withoutLines = (first?: string): SettlerDependencies['claude'] => ({
   account,
+  side: 'real',
   probe: async () => world.now(),
   createBatch: async () => await Promise.reject(new Error('nothing is created here')),
   cancelBatch: async () => undefined,

@@ -29,6 +29,7 @@ it('a submitter ends the create that is under way and prepares no other', async 
   let isCutOff = false;
   const claude: Claude = {
     account,
+    side: 'real',
     probe: async () => world?.now() ?? 0,
     async createBatch(body, _replyTimeoutMs, signal) {
       creates += 1;

@@ -30,7 +30,7 @@ it('with a key of another account, before the batch has ended and after', async 
   const batch = 'msgbatch_1' as BatchId;
   await world.accept(batch);
   const said: StageLog[] = [];
-  const claude = { account: `${account}-rotated`, probe: unasked, createBatch: unasked, cancelBatch: unasked, retrieveBatch: unasked, readResults: () => { throw new Error('not asked'); }, firstResult: unasked } satisfies Claude & { firstResult: unknown };
+  const claude = { account: `${account}-rotated`, side: 'real', probe: unasked, createBatch: unasked, cancelBatch: unasked, retrieveBatch: unasked, readResults: () => { throw new Error('not asked'); }, firstResult: unasked } satisfies Claude & { firstResult: unknown };
   const wake = { wake: async () => undefined, enqueueChunk: async () => undefined, close: async () => undefined };
   const shared = { ledger: world.ledger, wake, claude, log: (line: StageLog) => void said.push(line) };
   const look = async (days: number): Promise<readonly string[]> => {

@@ -31,6 +31,7 @@ let queued: ChunkId[];
 const wake: Wake = { wake: async () => undefined, enqueueChunk: async (_segment, chunk) => void queued.push(chunk), close: async () => undefined };
 const claude: Claude & Pick<BatchSearch, 'firstResult'> = {
   account,
+  side: 'real',
   probe: async () => nowMs,
   createBatch: async () => await Promise.reject(new Error('nothing is created here')),
   cancelBatch: async () => undefined,

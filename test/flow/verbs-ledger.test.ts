@@ -52,7 +52,7 @@ describe('a canceled run', () => {
     expect(first).toMatchObject({ kind: 'canceling', track: [], submitting: 0, inDoubt: 0 });
     expect([...again.settle].sort()).toEqual([...first.settle].sort());
     expect(await world.ledger.nextSegment([])).toBeUndefined();
-    expect((await world.ledger.prepareIntent({ account: 'acct', owner: 'me', leaseMs: 1_000, queueRowsMax: 100, nowMs })).kind).toBe('nothing');
+    expect((await world.ledger.prepareIntent({ account: 'acct', side: 'real', owner: 'me', leaseMs: 1_000, queueRowsMax: 100, nowMs })).kind).toBe('nothing');
 
     const settled: ChunkId[] = [];
     for (const archive of first.settle) {
@@ -83,7 +83,7 @@ describe('a canceled run', () => {
   it('shuts the gate for an upload that is under way, and the refused archive is not put in line again', async () => {
     const archive = await world.pack(await world.add(2), { rowsMax: 2 });
     await world.sealOne(archive);
-    const prepared = await world.ledger.prepareIntent({ account: 'acct', owner: 'me', leaseMs: 1_000, queueRowsMax: 100, nowMs });
+    const prepared = await world.ledger.prepareIntent({ account: 'acct', side: 'real', owner: 'me', leaseMs: 1_000, queueRowsMax: 100, nowMs });
     if (prepared.kind !== 'prepared') throw new Error('nothing was prepared');
     await world.ledger.armIntent(prepared.intent, 'me', nowMs, nowMs);
     expect(await world.ledger.cancelRun(runA, 1_000, nowMs)).toMatchObject({ submitting: 1 });
@@ -130,7 +130,7 @@ describe('hold and resume', () => {
     await world.ledger.hold({ kind: 'run', run: runA }, nowMs);
     expect((await world.ledger.readRun(runA))?.heldAtMs).toBe(nowMs);
     expect((await world.accept(batch('other'))).archive).toBe(other);
-    expect((await world.ledger.prepareIntent({ account: 'acct', owner: 'me', leaseMs: 1_000, queueRowsMax: 100, nowMs })).kind).toBe('nothing');
+    expect((await world.ledger.prepareIntent({ account: 'acct', side: 'real', owner: 'me', leaseMs: 1_000, queueRowsMax: 100, nowMs })).kind).toBe('nothing');
     await world.ledger.resume({ kind: 'run', run: runA }, nowMs);
     expect((await world.ledger.readRun(runA))?.heldAtMs).toBeUndefined();
     expect((await world.accept(batch('mine'))).archive).toBe(mine);
@@ -193,7 +193,7 @@ describe('a runtime budget', () => {
     await budget({ runtimeMs: 6 * hourMs });
     const before = await world.pack(await world.add(9), { rowsMax: 9 });
     await world.sealOne(before);
-    await world.ledger.prepareIntent({ account: 'acct', owner: 'me', leaseMs: 1_000, queueRowsMax: 10, nowMs });
+    await world.ledger.prepareIntent({ account: 'acct', side: 'real', owner: 'me', leaseMs: 1_000, queueRowsMax: 10, nowMs });
     // Nine rows are in the provider's queue: one more fits beside them, and then ten more into the second filling.
     expect(await place(await world.add(1), nowMs)).toBe('packed');
     expect(await place(await world.add(10), nowMs)).toBe('packed');

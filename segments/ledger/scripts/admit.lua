@@ -54,7 +54,8 @@ local closed = {}
 local runKey = P .. 'run:' .. run
 -- The first prompt of a shared prefix goes ahead alone, unless another run has sent one a short while ago.
 local prefix = get(key, 'prefix')
-local isPrimer = get(key, 'primes') == '1' and not isPrimed(prefix, q.nowMs)
+local side = get(runKey, 'side')
+local isPrimer = get(key, 'primes') == '1' and not isPrimed(prefix, side, q.nowMs)
 local archive = not isPrimer and redis.call('HGET', runKey .. ':open', segment)
 if archive then
   local archiveKey = P .. 'archive:' .. archive
@@ -73,7 +74,7 @@ if archive then
 end
 if isPrimer then
   archive = createArchive(run, priority, '', q.nowMs)
-  beginPrimer(prefix, archive, q.nowMs)
+  beginPrimer(prefix, side, archive, q.nowMs)
 elseif not archive then
   archive = createArchive(run, priority, segment, q.nowMs)
   redis.call('HSET', runKey .. ':open', segment, archive)

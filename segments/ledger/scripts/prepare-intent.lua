@@ -1,10 +1,11 @@
 -- Takes the lane of an account for the next sealed archive and writes the intent down.
--- request  {account, owner, leaseMs, queueRowsMax, patienceMs?, primerWaitMs?, proof?: {generation, epoch, server}, nowMs}
+-- request  {account, side: "real" | "simulated", owner, leaseMs, queueRowsMax, patienceMs?, primerWaitMs?, proof?: {generation, epoch, server}, nowMs}
 -- returns  {kind: "prepared", intent, archive} | {kind: "nothing"} | {kind: "lane_busy", untilMs}
 --        | {kind: "queue_full", rows, rowsFree} | {kind: "paused", untilMs, reason} | {kind: "counts_taken", rows}
 --        | {kind: "awaiting_primer", untilMs} | {kind: "set_aside", untilMs}: what is left in line is put aside
+--        | {kind: "other_side", untilMs}: all that is left in line is of runs that the other side answers
 --        | {kind: "unproven", reason}: this is not the ledger that was compared with the lake
--- Atomic because two submitters must never hold one lane, nor two intents one archive (G3, G4).
+-- Atomic because two submitters must never hold one lane, nor two intents one archive (G3, G4), nor two sides one run (G7).
 local fault = q.proof and standingFault(q.proof)
 if fault then return reply({ kind = 'unproven', reason = fault }) end
 local lane = P .. 'lane:' .. q.account
@@ -29,12 +30,18 @@ end
 -- So does one whose row count an archive in doubt has: until a batch ends, its count is nearly all that tells whose it is.
 -- And so does one that waits for the primer of a prefix; the end of a primer makes the submitter due.
 -- And so does one whose body could not be made, until it is tried again.
-local archive, taken, awaitUntilMs, asideUntilMs
+-- And so does one of a run that the other side answers, for good. The side is read once a run: a long line of a rehearsal
+-- must not make every call of the real submitter slow.
+local archive, taken, awaitUntilMs, asideUntilMs, othersUntilMs
+local sides = {}
 for _, candidate in ipairs(inLine(q.patienceMs, q.nowMs)) do
   local run = get(P .. 'archive:' .. candidate, 'run')
-  if redis.call('SISMEMBER', P .. 'stops', 'run|' .. run) == 0 then
+  sides[run] = sides[run] or get(P .. 'run:' .. run, 'side')
+  if areApart(sides[run], q.side) then
+    othersUntilMs = q.nowMs + othersLookMs
+  elseif redis.call('SISMEMBER', P .. 'stops', 'run|' .. run) == 0 then
     local aside = num(P .. 'archive:' .. candidate, 'asideUntilMs')
-    local untilMs = q.primerWaitMs and primerWaitOf(candidate, q.primerWaitMs, q.nowMs)
+    local untilMs = q.primerWaitMs and primerWaitOf(candidate, q.side, q.primerWaitMs, q.nowMs)
     if aside > q.nowMs then
       asideUntilMs = math.min(asideUntilMs or aside, aside)
     elseif untilMs then
@@ -48,8 +55,8 @@ for _, candidate in ipairs(inLine(q.patienceMs, q.nowMs)) do
   end
 end
 if not archive then restSubmit() end
-local againAtMs = asideUntilMs and math.min(awaitUntilMs or asideUntilMs, asideUntilMs) or awaitUntilMs
-if not archive and againAtMs then
+local againAtMs = math.min(awaitUntilMs or math.huge, asideUntilMs or math.huge, othersUntilMs or math.huge)
+if not archive and againAtMs < math.huge then
   local dueAtMs = tonumber(redis.call('ZSCORE', P .. 'due:submit', 'next') or '')
   if not dueAtMs or dueAtMs > againAtMs then due('submit', 'next', againAtMs) end
 end
@@ -57,6 +64,7 @@ if not archive and awaitUntilMs then return reply({ kind = 'awaiting_primer', un
 -- The end of a doubt makes it due at once.
 if not archive and taken then return reply({ kind = 'counts_taken', rows = taken }) end
 if not archive and asideUntilMs then return reply({ kind = 'set_aside', untilMs = asideUntilMs }) end
+if not archive and othersUntilMs then return reply({ kind = 'other_side', untilMs = othersUntilMs }) end
 if not archive then return '{"kind":"nothing"}' end
 local key = P .. 'archive:' .. archive
 local rows = num(key, 'rows')
@@ -65,6 +73,8 @@ if enqueued > 0 and enqueued + rows > q.queueRowsMax then
   return reply({ kind = 'queue_full', rows = rows, rowsFree = q.queueRowsMax - enqueued })
 end
 change('archive', key, 'prepare')
+local runKey = P .. 'run:' .. get(key, 'run')
+if get(runKey, 'side') == '' then redis.call('HSET', runKey, 'side', q.side) end
 local ordinal = add(key, 'intents', 1)
 local intent = archive .. '-i' .. ordinal
 redis.call('HSET', key, 'intent', intent, 'account', q.account)

@@ -95,6 +95,7 @@ export class MemoryProvider {
     };
     return {
       account,
+      side: 'real',
       probe: async () => this.#now(),
       createBatch: async (body, _timeoutMs, signal) => {
         this.uploading.add(owner);

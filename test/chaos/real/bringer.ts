@@ -22,7 +22,7 @@ for (let ordinal = 0; !isAsked; ) {
   const run = `brought-${ordinal}`;
   writeFileSync(source, Array.from({ length: Number(prompts) }, (_, index) => `${JSON.stringify({ id: `${run}-${index}`, topic: ['a', 'b'][index % 2], params: { model: 'claude-haiku-4-5', max_tokens: 16, messages: [{ role: 'user', content: `${text} ${run} ${index}` }] } })}\n`).join(''));
   try {
-    await ingest(installation, sourceOf(source, config), runKeyOf(run), producerSettings(installation, {}), new AbortController().signal, false);
+    await ingest(installation, sourceOf(source, config), runKeyOf(run), producerSettings(installation, {}), undefined, new AbortController().signal, false);
     process.stdout.write(`${run}\n`);
     ordinal += 1;
   } catch (error) {

@@ -61,6 +61,10 @@ local function inLine(patienceMs, at)
   return line
 end
 
+-- Submitters of both sides are woken by one and the same word. Where only work of the other side is in line, the word has reached the
+-- wrong one, so another look follows after this long, ms; whoever is woken for it then may be the right one.
+local othersLookMs = 2000
+
 -- Gives the rows of an archive back to the room in the provider's queue.
 local function leaveProviderQueue(account, archive)
   if account ~= '' then add(P .. 'lane:' .. account, 'rowsEnqueued', -num(P .. 'archive:' .. archive, 'rows')) end

@@ -42,7 +42,8 @@ local function useWaiver(account)
 end
 
 -- How often the provider's queue has to be filled until a chunk that is admitted now has been processed: what is in the
--- queue, what is sealed and goes before it (its own priority as a whole, because shares may still put it last), and what its
+-- queue, what is sealed and goes before it (its own priority as a whole, because shares may still put it last; nothing of the other
+-- side, which has another queue), and what its
 -- run has packed since. How many rows the queue takes is known from the first intent on; before that it is one filling.
 -- Returns the fillings, the rows before the chunk and the room of the queue. O(archives in line).
 local function fillingsBefore(key)
@@ -52,8 +53,9 @@ local function fillingsBefore(key)
     room = math.max(room, num(P .. 'lane:' .. account, 'queueRowsMax'))
   end
   local rank = ranks[priorityOf(get(key, 'segment'))]
+  local side = get(P .. 'run:' .. get(key, 'run'), 'side')
   for _, archive in ipairs(redis.call('ZRANGEBYSCORE', P .. 'sealed', '-inf', '(' .. int((rank + 1) * 1e15))) do
-    before = before + num(P .. 'archive:' .. archive, 'rows')
+    if not areApart(sideOf(archive), side) then before = before + num(P .. 'archive:' .. archive, 'rows') end
   end
   for _, archive in ipairs(redis.call('HVALS', P .. 'run:' .. get(key, 'run') .. ':open')) do
     before = before + num(P .. 'archive:' .. archive, 'rows')
