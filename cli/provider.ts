@@ -28,8 +28,11 @@ export async function connectClaude(installation: Pick<Installation, 'config' | 
   return openClaude({ apiKey, authToken, baseUrl, version });
 }
 
-/** The simulator of a home answers within seconds and limits nothing: it is there to rehearse, not to wait. */
-const rehearsal = ['--batch-seconds', '1.5', '--tier', 'unlimited', '--retry-after', '0'];
+/**
+ * The simulator of a home answers within seconds and limits nothing: it is there to rehearse, not to wait. Its seed is not the one
+ * that `plimsoll simulate` begins with: ids of batches are made of it, and the ledger of a home may know batches of both.
+ */
+const rehearsal = ['--seed', '2', '--batch-seconds', '1.5', '--tier', 'unlimited', '--retry-after', '0'];
 
 async function simulatorUrl(home: Home, searchPath: string, options: { readonly announce: (line: string) => void }): Promise<string> {
   const entry = process.argv[1] ?? fileURLToPath(new URL('./plimsoll.ts', import.meta.url));

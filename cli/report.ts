@@ -8,6 +8,7 @@ import type { RunReport } from '../exporters/exporter.ts';
 import type { Installation } from './compose.ts';
 import type { RunView } from './follow.ts';
 import { heldText } from './held.ts';
+import { isRehearsal } from './rehearsal.ts';
 import { countOf, countText, dollarText, tell } from './terminal.ts';
 
 /** Tells how a run stands. */
@@ -22,6 +23,7 @@ export async function tellRun(installation: Installation, view: RunView, product
     `  cost      ${dollarText(run.microUsd)} estimated; ${dollarText(run.standardMicroUsd - run.microUsd)} less than one by one`,
   ];
   if (cache !== undefined) lines.push(`  cache     ${cache}`);
+  if (isRehearsal(run)) lines.push('  rehearsal the simulator answers it: the cost is what it would have been, and nothing is billed');
   if (run.retryOf !== undefined) lines.push(`  retry of  ${run.retryOf}`);
   if (run.succeeded > 0 && view.standing === 'complete') lines.push(`  results   ${urlOf(installation.store, `results/dt=${run.dt}/topic=*/${run.run}-*.jsonl.gz`)}`);
   if (run.deadLettered > 0 && (view.standing === 'complete' || view.standing === 'canceled')) lines.push(`  errors    ${urlOf(installation.store, `errors/dt=${run.dt}/topic=*/${run.run}-*.jsonl.gz`)}; once more: plimsoll retry ${run.run}`);

@@ -12,6 +12,7 @@ import { deferredDocument } from './deferred.ts';
 import { viewDocument } from './follow.ts';
 import { interruptSignal } from './interrupt.ts';
 import { configOf, runKeyOf, withCommon, withInstallation, withRunKey, withSource, type CommonOptions, type SourceOptions } from './options.ts';
+import { isRehearsal, rehearsalWork } from './rehearsal.ts';
 import { tellRun } from './report.ts';
 import { ingest, producerSettings, sourceOf, timeoutOf } from './source.ts';
 import { countOf, printJson, tell } from './terminal.ts';
@@ -27,7 +28,7 @@ export interface RunOptions extends CommonOptions, SourceOptions {
 export function withWork(command: Command): Command {
   return command
     .option('--timeout <duration>', 'stop waiting after this long; the work goes on (exit 6)')
-    .option('--simulate', 'use the simulator of the home instead of the provider');
+    .option('--simulate', 'a rehearsal: the simulator of the home answers, and nothing is sent to the provider');
 }
 
 export const runExitCodes = 'Exit codes: 0 all rows good, 1 failed (the message says why), 2 usage or input, 3 some rows failed, 4 credentials, 5 held by a budget or an operator, 6 not finished, 130 interrupted';
@@ -58,7 +59,9 @@ export function enqueueCommand(exit: (code: ExitCode) => void): Command {
           try {
             const production = await ingest(installation, sourceOf(file, config), key, producerSettings(installation, options), undefined, interrupt.signal, !options.quiet);
             if (options.json) printJson({ ...runDocument(production.run, installation.store.uri), deferred: production.deferred.map(deferredDocument) });
-            else if (!options.quiet) tell(`${countOf(production.accepted, 'prompt')} queued, ${countOf(production.rejected, 'line')} rejected. Next: plimsoll work`);
+            else if (!options.quiet) tell(`${countOf(production.accepted, 'prompt')} queued, ${countOf(production.rejected, 'line')} rejected. Next: ${isRehearsal(production.run) ? rehearsalWork : 'plimsoll work'}`);
+            // Whoever queues for the nightly run must not find simulated answers in the morning.
+            if (isRehearsal(production.run)) tell(`The run ${key} is a rehearsal: the simulator answers it. For real answers use another --run-key.`);
             return production.rejected > 0 ? 3 : 0;
           } catch (error) {
             if (interrupt.signal.aborted && !(error instanceof PlimsollError)) return 130;

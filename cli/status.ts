@@ -3,11 +3,12 @@ import { Command } from 'commander';
 import type { ExitCode } from '../segments/errors.ts';
 import type { ArchiveRecord, Ledger, SegmentRecord } from '../segments/ledger/ledger.ts';
 import { microUsdToUsd } from '../segments/price.ts';
-import type { SegmentName } from '../segments/segment.ts';
+import type { RunKey, SegmentName } from '../segments/segment.ts';
 import { viewDocument, viewRun, type RunView } from './follow.ts';
 import { heldText } from './held.ts';
 import { overrunsOf, overrunText } from './overrun.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
+import { isRehearsal, rehearsalText, rehearsalWork, waitsForSimulator } from './rehearsal.ts';
 import { countText, dollarText, print, printJson, tableText } from './terminal.ts';
 
 /** The `status` verb. */
@@ -25,10 +26,11 @@ export function statusCommand(exit: (code: ExitCode) => void): Command {
           const overruns = overrunsOf(await ledger.listAccounts(), await ledger.listBudgets());
           const oldest = await oldestWaiting(ledger, segments, views, now());
           if (options.json) {
+            const waiting = new Set(views.flatMap(({ run, archives }) => archives.filter((archive) => waitsForSimulator(run, archive)).map(({ archive }) => archive)));
             printJson({
               runs: views.map((view) => ({ ...viewDocument(view, store.uri), age_ms: isOver(view) ? null : now() - view.run.openedAtMs })),
               segments: segments.map((each) => ({ segment: each.segment, state: each.state, rows_queued: each.rowsQueued, rows_held: each.rowsHeld, oldest_waiting_ms: oldest.get(each.segment) ?? null, reasons: each.stops.map((stop) => stop.reason) })),
-              archives: underWay(views).map((each) => ({ archive: each.archive, run_key: each.run, state: each.state, rows: each.rows, batch_id: each.batch ?? null, reason: each.reason ?? null, age_ms: now() - (each.acceptedAtMs ?? each.openedAtMs) })),
+              archives: underWay(views).map((each) => ({ archive: each.archive, run_key: each.run, state: each.state, rows: each.rows, batch_id: each.batch ?? null, reason: each.reason ?? null, waits_for: waiting.has(each.archive) ? rehearsalWork : null, age_ms: now() - (each.acceptedAtMs ?? each.openedAtMs) })),
               stops: stops.map((stop) => ({ segment: stop.segment === '' ? null : stop.segment, run_key: stop.run ?? null, client: stop.client ?? null, reason: stop.reason, target: stop.target === '' ? null : stop.target, rows_held: stop.rowsHeld, stopped_ms: now() - stop.stoppedAtMs })),
               rests: rests.map((each) => ({ account: each.account, reason: each.reason, rests_for_ms: each.untilMs - now() })),
               overruns: overruns.map((each) => ({ target: each.target, window: each.windowId, tokens: each.tokens, usd: microUsdToUsd(each.microUsd) })),
@@ -44,7 +46,8 @@ export function statusCommand(exit: (code: ExitCode) => void): Command {
           const waiting = segments.filter((each) => each.rowsQueued > 0 || each.rowsHeld > 0 || each.stops.length > 0);
           if (waiting.length > 0) print(`\n${segmentsText(waiting, oldest)}`);
           const archives = underWay(views);
-          if (archives.length > 0) print(`\n${archivesText(archives, now())}`);
+          if (archives.length > 0) print(`\n${archivesText(archives, new Set(views.flatMap(({ run }) => (isRehearsal(run) ? [run.run] : []))), now())}`);
+          for (const text of views.flatMap((view) => rehearsalText(view) ?? [])) print(`\n${text}`);
           for (const stop of stops) print(`\n${heldText(stop)}`);
           for (const rest of rests) print(`\naccount ${rest.account} rests for ${ageText(rest.untilMs - now())} (${rest.reason}): nothing is submitted until then${rest.reason === 'account_fault' ? '; check billing, spend limits, key and workspace' : ''}`);
           for (const overrun of overruns) print(`\n${overrunText(overrun)}`);
@@ -82,7 +85,7 @@ function runsText(views: readonly RunView[], nowMs: number): string {
   return tableText(['run', 'status', 'rows', 'done', 'dead', 'rejected', 'held', 'batches', 'cost', 'age'], views.map((view) => {
     const { run, standing } = view;
     const status = standing === 'complete' ? (run.result ?? 'complete') : standing === 'moving' ? (run.state === 'canceling' ? 'canceling' : run.state === 'ingesting' ? 'reading' : 'running') : standing;
-    return [run.run, status, countText(run.accepted), countText(run.succeeded), countText(run.deadLettered), countText(run.rejected), countText(run.rowsHeld), String(run.batches), dollarText(run.microUsd), isOver(view) ? '-' : ageText(nowMs - run.openedAtMs)];
+    return [run.run, isRehearsal(run) ? `${status}, rehearsal` : status, countText(run.accepted), countText(run.succeeded), countText(run.deadLettered), countText(run.rejected), countText(run.rowsHeld), String(run.batches), dollarText(run.microUsd), isOver(view) ? '-' : ageText(nowMs - run.openedAtMs)];
   }));
 }
 
@@ -93,9 +96,10 @@ function segmentsText(segments: readonly SegmentRecord[], oldest: ReadonlyMap<Se
   }));
 }
 
-function archivesText(archives: readonly ArchiveRecord[], nowMs: number): string {
+function archivesText(archives: readonly ArchiveRecord[], rehearsals: ReadonlySet<RunKey>, nowMs: number): string {
   return tableText(['archive', 'run', 'state', 'rows', 'batch', 'age'], archives.map((each) => {
-    const state = each.state === 'accepted' ? (each.cancelAskedAtMs !== undefined ? 'canceling' : each.lateAtMs !== undefined ? 'at the provider, late' : 'at the provider') : each.state;
+    const where = rehearsals.has(each.run) ? 'in the simulator' : 'at the provider';
+    const state = each.state === 'accepted' ? (each.cancelAskedAtMs !== undefined ? 'canceling' : each.lateAtMs !== undefined ? `${where}, late` : where) : each.state;
     return [each.archive, each.run, state, countText(each.rows), each.batch ?? '-', ageText(nowMs - (each.acceptedAtMs ?? each.openedAtMs))];
   }));
 }

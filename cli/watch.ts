@@ -8,6 +8,7 @@ import { interruptSignal } from './interrupt.ts';
 import { findRun } from './names.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { progressText } from './progress.ts';
+import { isRehearsal, rehearsalText } from './rehearsal.ts';
 import { tellRun } from './report.ts';
 import { runExitCodes } from './run.ts';
 import { timeoutOf } from './source.ts';
@@ -53,7 +54,7 @@ async function watch(installation: Installation, name: string | undefined, optio
         if (printed.get(view.run.run) !== JSON.stringify(document)) printJson(document);
         printed.set(view.run.run, JSON.stringify(document));
       }
-      if (!options.json) screen.show([...views.map((view) => runLine(view, installation.now())), ...(await waitingLines(installation))]);
+      if (!options.json) screen.show([...views.map((view) => runLine(view, installation.now())), ...views.flatMap((view) => rehearsalText(view) ?? []).map((text) => `  ${text}`), ...(await waitingLines(installation))]);
       // Standing still must be seen twice: a settlement may be about to let held chunks go.
       stillLooks = views.every((view) => view.standing !== 'moving') ? stillLooks + 1 : 0;
       const isTimedOut = performance.now() >= untilMs;
@@ -92,7 +93,7 @@ const segmentsShown = 8;
 function runLine(view: RunView, nowMs: number): string {
   const underWay = view.archives.filter((archive) => archive.state === 'accepted').map((archive) => archive.acceptedAtMs ?? nowMs);
   const oldest = underWay.length === 0 ? '' : ` · oldest batch ${ageText(nowMs - Math.min(...underWay))}`;
-  return `${view.run.run}  ${standingText(view)}  ${progressText(view)}${oldest}`;
+  return `${view.run.run}  ${standingText(view)}${isRehearsal(view.run) ? ', rehearsal' : ''}  ${progressText(view)}${oldest}`;
 }
 
 /** What waits or stands still, a line per segment. */

@@ -18,8 +18,8 @@ const drainMs = 25_000;
 export function workCommand(exit: (code: ExitCode) => void): Command {
   return withCommon(new Command('work'))
     .description('Pack, submit, follow and export until stopped.')
-    .option('--simulate', 'use the simulator of the home instead of the provider')
-    .addHelpText('after', '\nExample:\n  plimsoll work --simulate   # in one terminal\n  plimsoll enqueue invoices.jsonl --run-key nightly-2026-11-21   # in another\n\nExit codes: 0 drained after SIGTERM or Ctrl-C, 1 the ledger is behind the lake (plimsoll recover), 2 configuration or Redis, 4 no credentials')
+    .option('--simulate', 'answer with the simulator of the home: rehearsals, and runs that nobody has worked yet')
+    .addHelpText('after', '\nExample:\n  plimsoll work --simulate   # in one terminal\n  plimsoll enqueue invoices.jsonl --run-key nightly-2026-11-21   # in another\n\nA run is answered by one side only: by the provider or, as a rehearsal, by the simulator. Commands that bring a run in and\nwork it (run, apply, retry, demo) decide when they open it; what enqueue brings in belongs to the worker that first sends\nsome of it. Work of the other side is passed over.\n\nExit codes: 0 drained after SIGTERM or Ctrl-C, 1 the ledger is behind the lake (plimsoll recover), 2 configuration or Redis, 4 no credentials')
     .action(async (options: WorkOptions) => {
       const config = configOf(options);
       exit(

@@ -22,8 +22,8 @@ export function exportedData(store: Pick<Store, 'uri'>, { run_key, archive, batc
 }
 
 /** Data of `run.completed` and `run.failed`. */
-export function completedData(store: Pick<Store, 'uri'>, { run_key, status, counts, cost_usd_estimated, dt }: Pick<RunReport, 'run_key' | 'status' | 'counts' | 'cost_usd_estimated' | 'dt'>): Readonly<Record<string, unknown>> {
-  return { run_key, status, counts, cost_usd_estimated, manifest_uri: urlOf(store, runManifestKey(dt, run_key)) };
+export function completedData(store: Pick<Store, 'uri'>, { run_key, is_rehearsal, status, counts, cost_usd_estimated, dt }: Pick<RunReport, 'run_key' | 'is_rehearsal' | 'status' | 'counts' | 'cost_usd_estimated' | 'dt'>): Readonly<Record<string, unknown>> {
+  return { run_key, ...(is_rehearsal === undefined ? {} : { is_rehearsal }), status, counts, cost_usd_estimated, manifest_uri: urlOf(store, runManifestKey(dt, run_key)) };
 }
 
 /** What of a report its event is made of. */

@@ -16,6 +16,8 @@ export interface RunDocument {
   readonly run_key: RunKey;
   /** The run whose dead letters this one sends once more; absent for any other run. */
   readonly retry_of?: RunKey;
+  /** The simulator answers it; absent for any other run. */
+  readonly is_rehearsal?: true;
   readonly status: RunStatus;
   readonly counts: {
     readonly accepted: number;
@@ -42,6 +44,7 @@ export function runDocument(run: RunRecord, lakeUri: string, rest?: 'held' | 'in
   return {
     run_key: run.run,
     ...(run.retryOf === undefined ? {} : { retry_of: run.retryOf }),
+    ...(run.side === 'simulated' ? { is_rehearsal: true as const } : {}),
     status: statusOf(run, rest),
     counts: { accepted: run.accepted, rejected: run.rejected, succeeded: run.succeeded, dead_lettered: run.deadLettered, not_sampled: run.notSampled },
     batches: run.batches,

@@ -29,6 +29,8 @@ export interface RunReport {
   readonly run_key: RunKey;
   /** The run whose dead letters this one sent once more; absent for any other run. */
   readonly retry_of?: RunKey;
+  /** The simulator answered it, so nothing was billed; absent for any other run. */
+  readonly is_rehearsal?: true;
   readonly status: 'succeeded' | 'partial';
   readonly dt: string;
   readonly source: string;
@@ -137,6 +139,7 @@ function reportOf(
     schema_version: schemaVersion,
     run_key: run.run,
     ...(run.retryOf === undefined ? {} : { retry_of: run.retryOf }),
+    ...(run.side === 'simulated' ? { is_rehearsal: true as const } : {}),
     status: succeeded === run.accepted && run.rejected === 0 ? 'succeeded' : 'partial',
     dt: run.dt,
     source: run.source,

@@ -47,6 +47,22 @@ describe('the state of an archive', () => {
   });
 });
 
+describe('the side of a run', () => {
+  const base = runEvidence({ rows: [4, 4] });
+  const sealed = [sealedOf(base, 1, [0])];
+  const opening = { ...base.opening, side: 'simulated' as const };
+  const simulated = { ...intentOf(base, 1, 2), side: 'simulated' as const };
+
+  it.each<[string, Partial<RunEvidence>, string | undefined]>([
+    ['is that of its opening', { opening }, 'simulated'],
+    ['is that of the first intent that was prepared since runs have one', { intents: [intentOf(base, 1, 1), simulated] }, 'simulated'],
+    ['is not known where neither says it, as in a lake of before', { intents: [intentOf(base, 1, 1)] }, undefined],
+    ['stays when the run is complete', { intents: [simulated], isComplete: true, spool: [] }, 'simulated'],
+  ])('%s', (_name, more, side) => {
+    expect(deriveRun({ ...base, sealed, ...more }).side).toBe(side);
+  });
+});
+
 describe('the rows', () => {
   it('that no archive holds are queued, cut where an archive ends', () => {
     const base = runEvidence({ rows: [10] });
