@@ -98,7 +98,7 @@ export function exitOf(end: Pick<RunEnd, 'view' | 'isTimedOut'> & Partial<Pick<R
   return view.standing === 'in_doubt' || isTimedOut ? 6 : 1;
 }
 
-/** What a person reads after a Ctrl-C. Of a rehearsal every command that works says `--simulate`: without it, it would be real. */
+/** What a person reads after a Ctrl-C. Of a rehearsal every command that works says `--simulate`: without it, it is refused or finds nothing to do. */
 export function interruptedText(key: string, isSimulated: boolean): string {
   const simulate = isSimulated ? ' --simulate' : '';
   return [

@@ -45,7 +45,7 @@ it('every script is harmless when it is sent twice, along a whole life with budg
   const seen = new Set<string>();
   const redis = doubling(seen);
   const ledger = openRedisLedger(redis, world.keys);
-  const open = { tag: '00000000b0', dt: '2026-11-21', source: 's', cutSha256: 'c', nowMs };
+  const open = { side: 'real' as const, tag: '00000000b0', dt: '2026-11-21', source: 's', cutSha256: 'c', nowMs };
   const claimed = async (stage: 'seal' | 'settle', entity: string): Promise<void> => {
     expect(await ledger.claim(stage, entity, 'me', 1_000, nowMs)).toBe(true);
     await ledger.release(stage, entity, 'me', nowMs + 5);

@@ -30,14 +30,15 @@ end
 -- So does one whose row count an archive in doubt has: until a batch ends, its count is nearly all that tells whose it is.
 -- And so does one that waits for the primer of a prefix; the end of a primer makes the submitter due.
 -- And so does one whose body could not be made, until it is tried again.
--- And so does one of a run that the other side answers, for good. The side is read once a run: a long line of a rehearsal
--- must not make every call of the real submitter slow.
+-- And so does one of a run that the other side answers, for good. That is read once a run, by whose tag its archives are named:
+-- a long line of a rehearsal must not make every call of the real submitter slow.
 local archive, taken, awaitUntilMs, asideUntilMs, othersUntilMs
-local sides = {}
+local others = {}
 for _, candidate in ipairs(inLine(q.patienceMs, q.nowMs)) do
-  local run = get(P .. 'archive:' .. candidate, 'run')
-  sides[run] = sides[run] or get(P .. 'run:' .. run, 'side')
-  if areApart(sides[run], q.side) then
+  local tag = string.match(candidate, '^[^-]*')
+  local run = not others[tag] and get(P .. 'archive:' .. candidate, 'run')
+  if not run or areApart(get(P .. 'run:' .. run, 'side'), q.side) then
+    others[tag] = true
     othersUntilMs = q.nowMs + othersLookMs
   elseif redis.call('SISMEMBER', P .. 'stops', 'run|' .. run) == 0 then
     local aside = num(P .. 'archive:' .. candidate, 'asideUntilMs')
