@@ -29,7 +29,7 @@ export function cancelCommand(exit: (code: ExitCode) => void): Command {
     .description('Cancel a run: nothing more is sent, its batches are canceled, what finished is exported.')
     .argument('<run>', 'run key')
     .option('--no-wait', 'return at once; workers cancel the batches and export what finished')
-    .addHelpText('after', '\nRows that had finished are billed and exported; all others end as dead letters with the reason canceled, so that\nplimsoll retry RUN can send them later.\n\nExamples:\n  plimsoll cancel nightly-2026-11-21\n  plimsoll cancel nightly-2026-11-21 --no-wait --json\n\nExit codes: 0 canceled (or, with --no-wait, being canceled), 2 no such run, 4 credentials, 6 not through yet (timed out, or in doubt), 130 interrupted')
+    .addHelpText('after', '\nRows that had finished are billed and exported; all others end as dead letters with the reason canceled, so that\nplimsoll retry RUN can send them later.\n\nExamples:\n  plimsoll cancel nightly-2026-11-21\n  plimsoll cancel nightly-2026-11-21 --no-wait --json\n\nExit codes: 0 canceled (or, with --no-wait, being canceled), 2 no such run, or a rehearsal without --simulate, 4 credentials, 6 not through yet (timed out, or in doubt), 130 interrupted')
     .action(async (name: string, options: CancelOptions) => exit(await withInstallation(options, 'words', async (installation) => await cancel(installation, name, options))));
 }
 

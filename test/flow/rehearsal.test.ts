@@ -128,6 +128,17 @@ it('a ledger that was rebuilt still knows what a rehearsal is, also one that no 
   expect(asked()).toBe(0);
 });
 
+it('a rehearsal beside workers with a key ends, and they send nothing of it', { timeout: 120_000 }, async () => {
+  const workers = [world.start(['work']), world.start(['work'])];
+  for (const worker of workers) await worker.said('worker.started');
+  const end = await world.run(['run', source, '--run-key', 'beside', '--simulate', '--json']);
+  for (const worker of workers) worker.process.kill('SIGTERM');
+  for (const worker of workers) expect((await worker.ended).code).toBe(0);
+  expect(end.code, end.stderr).toBe(0);
+  expect(json(end)).toMatchObject({ status: 'succeeded', is_rehearsal: true, counts: { succeeded: 40 } });
+  expect(asked()).toBe(0);
+});
+
 it('a real run is left alone by the simulator, finished or not', { timeout: 120_000 }, async () => {
   const end = await world.run(['run', source, '--run-key', 'real', '--timeout', '1ms', '--json']);
   expect(end.code, end.stderr).toBe(6);
