@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 /** Suites that start many processes one after the other: `npm run test:long`. CI runs both. */
 export const longSuites = [
   'test/flow/recover.test.ts',
+  'test/flow/rehearsal.test.ts',
   'test/flow/home-sharing.test.ts',
   'test/flow/operator.test.ts',
   'test/flow/replan.test.ts',
