@@ -139,12 +139,11 @@ export class PartWriter {
   }
 
   async #finish(gzip: GzipWriter, key: string, rows: number): Promise<void> {
-    try {
-      this.#parts.push(await this.#commit(await gzip.end(), key, rows));
-    } catch (error) {
+    const file = await gzip.end().catch(async (error: unknown) => {
       await gzip.abandon();
       throw error;
-    }
+    });
+    this.#parts.push(await this.#commit(file, key, rows));
   }
 
   async #commit(file: GzipFile, key: string, rows: number): Promise<ExportedPart> {
