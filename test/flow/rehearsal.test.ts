@@ -81,6 +81,15 @@ it.each([
   expect(asked()).toBe(0);
 });
 
+it('a plan is not applied for real to a run that was rehearsed', async () => {
+  const plan = join(world.home, 'plan.json');
+  expect((await world.run(['plan', source, '--out', plan])).code).toBe(0);
+  const end = await world.run(['apply', plan, '--run-key', 'first']);
+  expect(end.code).toBe(2);
+  expect(end.stderr).toContain('[run_side_differs]');
+  expect(asked()).toBe(0);
+});
+
 it('a run without a key says first that its run key was rehearsed', async () => {
   const end = await world.run(['run', source, '--run-key', 'first'], { ANTHROPIC_API_KEY: '' });
   expect(end.code).toBe(2);
