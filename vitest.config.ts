@@ -25,6 +25,8 @@ export const longSuites = [
   'test/flow/s3-faults.test.ts',
   'test/flow/listen-faults.test.ts',
   'test/chaos/interrupted-run.test.ts',
+  'test/chaos/box-long.test.ts',
+  'test/conformance/simulator/cli.test.ts',
   'test/unit/submit-model.test.ts',
   'test/conformance/ledger-property-long.test.ts',
   'test/conformance/ledger-crowd.test.ts',
