@@ -202,6 +202,27 @@ function dyingAt(prefix: string, times: number, moment: 'before' | 'after'): Sto
   });
 }
 
+/** The lake of a producer that dies with nothing of the topic `docs` in it, but with something of `mails`, whichever comes first. */
+function dyingWithoutDocs(): Store {
+  let tell = (): void => undefined;
+  const isBegun = new Promise<void>((resolve) => (tell = resolve));
+  return new Proxy(store, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (name !== 'put') return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      return async (key: string, object: never): Promise<unknown> => {
+        if (key.includes('.docs.')) {
+          await isBegun;
+          throw new Error('died');
+        }
+        const result = await target.put(key, object);
+        if (key.includes('.mails.')) tell();
+        return result;
+      };
+    },
+  });
+}
+
 /** Redis forgets everything, and the ledger is made again from the lake. */
 async function forget(): Promise<void> {
   await test.flush();
@@ -242,10 +263,11 @@ describe('a producer that dies', () => {
   });
 
   it('keeps durable rows where they are, although another run has used the minute up that a rebuild has begun anew', async () => {
-    await expect(hand(corpus(70), { ledger: failingAfter('addChunk', 2) })).rejects.toThrow('died');
+    // The last row of the client is one of `docs`, so it stands behind all that are durable; what lies in the lake alone is durable too.
+    await expect(hand(corpus(70), { store: dyingWithoutDocs() })).rejects.toThrow('died');
+    await forget();
     const before = await segmentsOf();
     expect(before.size).toBeGreaterThan(0);
-    await forget();
     expect((await hand(corpus(100), { run: 'other' as RunKey })).deferred).toMatchObject([{ fromRow: 81 }]);
     const production = await hand(corpus(70));
     const after = await segmentsOf();
