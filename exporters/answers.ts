@@ -27,16 +27,17 @@ import { ResultLine } from '../segments/result-line.ts';
 import { GrowingFile, writingTo } from '../segments/store/scratch.ts';
 import type { Store } from '../segments/store/store.ts';
 import type { SourceLine } from './encode.ts';
-import { LinePlaces, type LinePlace } from './line-places.ts';
+import { LinePlaces } from './line-places.ts';
 import type { Press } from './press.ts';
 
 const newline = 0x0a;
 
 /** Random access to the lines of an archive. */
 export class Answers {
-  /** Where the lines stand: in the settler's words, or as they were found here. */
+  /** Where the lines stand: by the settler's index, or as they were found here. */
+  readonly #places: Pick<LinePlaces, 'placesOf'>;
+  /** What the settler has said of them, where it is known (A4). */
   readonly #index: ResultIndex | undefined;
-  readonly #places: LinePlaces;
   readonly #ids: CustomIdReader;
   readonly #file: FileHandle | undefined;
   readonly #line = new ResultLine();
@@ -44,10 +45,10 @@ export class Answers {
 
   readonly #proof: Promise<void>;
 
-  private constructor(ids: CustomIdReader, places: LinePlaces, file: FileHandle | undefined, proof: Promise<void>, index?: ResultIndex) {
+  private constructor(ids: CustomIdReader, places: Pick<LinePlaces, 'placesOf'>, file: FileHandle | undefined, proof: Promise<void>, index?: ResultIndex) {
     this.#ids = ids;
-    this.#index = index;
     this.#places = places;
+    this.#index = index;
     this.#file = file;
     this.#proof = proof;
     // It is awaited by whoever commits; until then a failure must not count as unhandled.
@@ -60,18 +61,18 @@ export class Answers {
    */
   static async open(outcome: ArchiveOutcome, store: Store, path: string, press: Press, index?: ResultIndex): Promise<Answers> {
     const ids = new CustomIdReader(outcome.archive);
-    const places = new LinePlaces(outcome.rows, ids);
-    if (outcome.resultsKey === null) return new Answers(ids, places, undefined, Promise.resolve());
+    if (outcome.resultsKey === null) return new Answers(ids, new LinePlaces(0, ids), undefined, Promise.resolve());
     const local = store.localPath?.(outcome.resultsKey);
     const isKnown = local !== undefined && (await store.knownSha256?.(outcome.resultsKey)) === outcome.resultsSha256;
-    if (isKnown && index?.rows === outcome.rows) return new Answers(ids, places, await open(local, 'r'), Promise.resolve(), index);
+    if (isKnown && index?.rows === outcome.rows) return new Answers(ids, index, await open(local, 'r'), Promise.resolve(), index);
+    const places = new LinePlaces(outcome.rows, ids);
     const blocks = store.read(outcome.resultsKey);
     if (local !== undefined) for await (const block of blocks) places.add(block);
     const file = await open(local ?? path, local === undefined ? 'wx+' : 'r');
     try {
       if (local === undefined) for await (const block of writingTo(new GrowingFile(file, Infinity), blocks, 1)) places.add(block);
       const answers = new Answers(ids, places, file, isKnown ? Promise.resolve() : compare(press, local ?? path, outcome));
-      answers.#placeUnrecognised();
+      answers.#placeUnrecognised(places);
       return answers;
     } catch (error) {
       await file.close();
@@ -104,7 +105,7 @@ export class Answers {
    * `isSucceeded`: the row was settled as succeeded (A3).
    */
   lineOf(index: number, promptSha256: string, isSucceeded: boolean): SourceLine | undefined {
-    const places = this.#placesOf(index);
+    const places = this.#places.placesOf(index);
     const isSound = isSucceeded && places.length === 1;
     for (const { offset, length } of places) {
       const source = this.#read(offset, length, isSound);
@@ -121,19 +122,13 @@ export class Answers {
   }
 
   /** Lines that do not begin with their id are read whole. */
-  #placeUnrecognised(): void {
-    for (const { offset, length } of this.#places.unrecognised) {
+  #placeUnrecognised(places: LinePlaces): void {
+    for (const { offset, length } of places.unrecognised) {
       const source = this.#read(offset, length, false);
       if (!source) continue;
       const { customId } = source.line;
-      this.#places.place(this.#ids.indexOf(source.bytes, customId.from, customId.to), offset, length);
+      places.place(this.#ids.indexOf(source.bytes, customId.from, customId.to), offset, length);
     }
-  }
-
-  #placesOf(index: number): readonly LinePlace[] {
-    const known = this.#index;
-    if (!known) return this.#places.placesOf(index);
-    return known.lengthOf(index) === 0 ? [] : [{ offset: known.offsetOf(index), length: known.lengthOf(index) }];
   }
 
   #read(offset: number, length: number, isSound: boolean): SourceLine | undefined {

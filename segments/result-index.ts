@@ -97,6 +97,12 @@ export class ResultIndex {
     return this.#lengths[index] ?? 0;
   }
 
+  /** The line of the row, of which a complete set has one; none while it is missing. */
+  placesOf(index: number): readonly { readonly offset: number; readonly length: number }[] {
+    const length = this.lengthOf(index);
+    return length === 0 ? [] : [{ offset: this.offsetOf(index), length }];
+  }
+
   /** What the provider said of the row. */
   verdictOf(index: number): RowVerdict {
     const name = this.#names.nameOf(this.#nameIds[index] ?? 0);
