@@ -83,7 +83,7 @@ export class RowEncoder {
     this.#answer(source);
     this.#text(middle);
     this.#bytes(source.bytes, result.from, result.to);
-    this.#text('}\n');
+    this.#text(rowEnd);
     return this.#out.subarray(0, this.#used);
   }
 
@@ -106,7 +106,7 @@ export class RowEncoder {
     );
     if (source) this.#bytes(source.bytes, source.line.result.from, source.line.result.to);
     else this.#text('null');
-    this.#text('}\n');
+    this.#text(rowEnd);
     return this.#out.subarray(0, this.#used);
   }
 

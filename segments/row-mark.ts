@@ -24,6 +24,11 @@ const shaMark = ',"sha":"';
 export const shaDigits = 64;
 const digitZero = 0x30;
 
+/** Reads the digests of rows that stand one after the other in hex: the sha256 of the row with an index. */
+export function shaReader(shas: Buffer): (index: number) => string {
+  return (index) => shas.toString('latin1', index * shaDigits, (index + 1) * shaDigits);
+}
+
 /**
  * Decodes the marks of an index section.
  * @throws {RangeError} when it does not hold `rows` lines whose lengths sum to `paramsBytes` (K2).

@@ -2,7 +2,7 @@
 import { invariant } from '../segments/errors.ts';
 import type { ResultCounts, ResultIndexParts } from '../segments/result-index.ts';
 import { ResultsChecker, type ResultsCheck } from '../segments/results.ts';
-import { shaDigits } from '../segments/row-mark.ts';
+import { shaReader } from '../segments/row-mark.ts';
 import type { ArchiveId } from '../segments/segment.ts';
 import { answerQuestions, bufferOf } from '../segments/thread.ts';
 
@@ -20,9 +20,8 @@ let checker: ResultsChecker | undefined;
 
 answerQuestions<CheckQuestion, CheckAnswer>((question) => {
   if (question.kind === 'begin') {
-    const shas = bufferOf(question.shas);
     const { archive, rows } = question;
-    checker = new ResultsChecker({ archive, rows, shaOf: (index) => shas.toString('latin1', index * shaDigits, (index + 1) * shaDigits) });
+    checker = new ResultsChecker({ archive, rows, shaOf: shaReader(bufferOf(question.shas)) });
     return { kind: 'taken' };
   }
   invariant(checker !== undefined, 'a check begins before its first block');

@@ -6,11 +6,11 @@
 import type { ArchiveRecord, Ledger } from '../segments/ledger/ledger.ts';
 import type { Log, Now, StageOutcome } from '../segments/stage.ts';
 import type { Claude } from './claude.ts';
+import { waitAtAge } from './pace.ts';
 
-/** A worker of the right side may be woken for it at the next moment, so a young archive waits only a little, ms. */
+/** A worker of the right side may be woken for it at the next moment, so a young archive waits only a little, ms; an old one's
+ *  side may have no worker for days. */
 const leastWaitMs = 1_000;
-/** An older one waits for this part of its age: its side may have no worker for days. */
-const ageShare = 10;
 
 /** Makes what says once that this process leaves work of the other side in line; `plimsoll status` shows it all the time. */
 export function tellerOfOtherSide({ claude, log }: { readonly claude: Pick<Claude, 'account' | 'side'>; readonly log: Log }): () => void {
@@ -35,6 +35,6 @@ export function makeLeaving({ ledger, claude, now, log }: { readonly ledger: Pic
     }
     if (!isTold) log({ level: 'info', event: 'batch.other_side', subject: archive.batch ?? '', detail: { archive: archive.archive, side } });
     isTold = true;
-    return { kind: 'later', atMs: now() + Math.min(waitMs, Math.max(leastWaitMs, Math.floor((now() - sinceMs) / ageShare))), why: 'other_side' };
+    return { kind: 'later', atMs: now() + waitAtAge(now() - sinceMs, leastWaitMs, waitMs), why: 'other_side' };
   };
 }

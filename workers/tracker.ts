@@ -15,6 +15,7 @@ import type { Wake } from '../segments/wake.ts';
 import type { Claude } from './claude.ts';
 import { warnOfExpiry } from './expiry.ts';
 import { makeLeaving } from './other-account.ts';
+import { waitAtAge } from './pace.ts';
 
 export interface TrackerDependencies {
   readonly ledger: Ledger;
@@ -25,9 +26,6 @@ export interface TrackerDependencies {
   readonly now: Now;
   readonly log: Log;
 }
-
-/** A batch is asked for again after this part of its age: often while it is young, seldom when it is old. */
-const ageShare = 10;
 
 /** Makes the tracker's stage; its entities are archives whose batch was accepted. */
 export function makeTracker(dependencies: TrackerDependencies): StageHandler {
@@ -56,7 +54,7 @@ export function makeTracker(dependencies: TrackerDependencies): StageHandler {
         const watch = await ledger.watchBatch(id, now());
         if (watch.isNewlyLate) log({ level: 'warn', event: 'batch.late', subject: archive.batch, detail: { archive: id, reason: 'budget_runtime', isCanceled: watch.isCancelDue } });
         if (watch.isCancelDue && !status.isCanceling) await cancel(archive.batch);
-        const patientMs = Math.min(pollMaxMs, Math.max(pollMinMs, Math.floor(ageMs / ageShare)));
+        const patientMs = waitAtAge(ageMs, pollMinMs, pollMaxMs);
         // A cancellation is through within seconds, and a runtime budget is looked at when it ends.
         const untilDeadlineMs = watch.isCancelDue ? pollMinMs : Math.max(pollMinMs, (watch.deadlineMs ?? Infinity) - now());
         return await defer(Math.min(Math.max(patientMs, status.retryAfterMs ?? 0), untilDeadlineMs));

@@ -1,7 +1,7 @@
 /** Reads chunks back from the lake: their index, and the bytes of their prompts. */
 import { decodeIndex, indexOffset, type ChunkRow } from '../chunk.ts';
 import { invariant } from '../errors.ts';
-import { decodeMarks, shaDigits, type RowMarks } from '../row-mark.ts';
+import { decodeMarks, shaDigits, shaReader, type RowMarks } from '../row-mark.ts';
 import type { Store } from './store.ts';
 
 /** The part of the store that reading chunks takes. */
@@ -59,7 +59,7 @@ export async function readPromptDigests(store: SpoolReader, ranges: readonly Spo
     const { section, shaAt } = await readSpoolMarks(store, range);
     for (const from of shaAt.subarray(range.from, range.to + 1)) at += section.copy(shas, at, from, from + shaDigits);
   }
-  return { shas, shaOf: (index) => shas.toString('latin1', index * shaDigits, (index + 1) * shaDigits) };
+  return { shas, shaOf: shaReader(shas) };
 }
 
 async function readIndex(store: SpoolReader, range: SpoolRange): Promise<Buffer> {
