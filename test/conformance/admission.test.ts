@@ -184,21 +184,26 @@ function failingAfter(method: keyof Ledger, times: number): Ledger {
   });
 }
 
+/** The lake with another `put`. */
+function lakeWith(put: (key: string, object: never) => Promise<unknown>): Store {
+  return new Proxy(store, {
+    get(target, name) {
+      if (name === 'put') return put;
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
+
 /** The lake of a producer that dies before or after the nth object that is put under a prefix. */
 function dyingAt(prefix: string, times: number, moment: 'before' | 'after'): Store {
   let left = times;
-  return new Proxy(store, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (name !== 'put') return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-      return async (key: string, object: never): Promise<unknown> => {
-        const isIt = key.startsWith(prefix) && --left === 0;
-        if (isIt && moment === 'before') throw new Error('died');
-        const result = await target.put(key, object);
-        if (isIt) throw new Error('died');
-        return result;
-      };
-    },
+  return lakeWith(async (key, object) => {
+    const isIt = key.startsWith(prefix) && --left === 0;
+    if (isIt && moment === 'before') throw new Error('died');
+    const result = await store.put(key, object);
+    if (isIt) throw new Error('died');
+    return result;
   });
 }
 
@@ -206,20 +211,14 @@ function dyingAt(prefix: string, times: number, moment: 'before' | 'after'): Sto
 function dyingWithoutDocs(): Store {
   let tell = (): void => undefined;
   const isBegun = new Promise<void>((resolve) => (tell = resolve));
-  return new Proxy(store, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (name !== 'put') return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-      return async (key: string, object: never): Promise<unknown> => {
-        if (key.includes('.docs.')) {
-          await isBegun;
-          throw new Error('died');
-        }
-        const result = await target.put(key, object);
-        if (key.includes('.mails.')) tell();
-        return result;
-      };
-    },
+  return lakeWith(async (key, object) => {
+    if (key.includes('.docs.')) {
+      await isBegun;
+      throw new Error('died');
+    }
+    const result = await store.put(key, object);
+    if (key.includes('.mails.')) tell();
+    return result;
   });
 }
 
