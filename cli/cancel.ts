@@ -39,7 +39,7 @@ async function cancel(installation: Installation, name: string, options: CancelO
   const { run: key, state, side } = await findRun(ledger, name);
   const timeoutMs = timeoutOf(options.timeout);
   // Who waits for the end works the run meanwhile. Before the word is written down, so that a refused command has done nothing.
-  if (options.wait && state !== 'complete' && state !== 'canceled') assertSide(key, side, sideOf({ isSimulated: options.simulate === true }), cancelHint(key, side));
+  if (options.wait && state !== 'complete' && state !== 'canceled') assertSide(key, side, sideOf(options.simulate), cancelHint(key, side));
   // Written down first: a ledger that is rebuilt must not send what was canceled.
   if (state !== 'complete' && state !== 'canceled') await journalCancellation(store, key);
   const canceled = await ledger.cancelRun(key, config.archive.rowsMax, now());

@@ -76,7 +76,7 @@ async function adopt(installation: Installation, view: DoubtView, name: string, 
   const { ledger, wake, now } = installation;
   const { run, archive } = view.archive;
   const side = (await ledger.readRun(run))?.side;
-  assertSide(run, side, sideOf({ isSimulated: options.simulate === true }), side === 'simulated' ? `Its batch is in the simulator: plimsoll doubts adopt ${archive} ${name} --simulate` : `Leave --simulate out: plimsoll doubts adopt ${archive} ${name}`);
+  assertSide(run, side, sideOf(options.simulate), side === 'simulated' ? `Its batch is in the simulator: plimsoll doubts adopt ${archive} ${name} --simulate` : `Leave --simulate out: plimsoll doubts adopt ${archive} ${name}`);
   const batch = asBatchId(name);
   if (!batch) throw new PlimsollError('usage', { message: `${name} is not a batch id`, where: '<batch>', hint: 'It looks like msgbatch_01AcJtwEXDB7Vb8s5DWt9Cb1.' });
   const claude = await connectClaude(installation, { isSimulated: options.simulate === true, announce: options.quiet ? () => undefined : tell });

@@ -1,15 +1,11 @@
 /** What a person is told of rehearsals: that a run is one, and what waits until a worker with `--simulate` takes it. */
 import type { ArchiveRecord, RunRecord } from '../segments/ledger/ledger.ts';
+import { isRehearsal } from '../segments/side.ts';
 import type { RunView } from './follow.ts';
 import { countOf } from './terminal.ts';
 
 /** The command that takes what waits of a rehearsal. */
 export const rehearsalWork = 'plimsoll work --simulate';
-
-/** Whether the simulator answers a run. */
-export function isRehearsal({ side }: Pick<RunRecord, 'side'>): boolean {
-  return side === 'simulated';
-}
 
 /** Whether nobody but a worker with `--simulate` takes an archive further: in line for the simulator, or with it. */
 export function waitsForSimulator(run: Pick<RunRecord, 'side'>, { state }: Pick<ArchiveRecord, 'state'>): boolean {

@@ -1,6 +1,7 @@
 /** What a person reads at the end of a run: where the rows went, what it cost, where the files are, what to do next. */
 import type { RunRecord } from '../segments/ledger/ledger.ts';
 import { runManifestKey, runReportKey } from '../segments/lake.ts';
+import { isRehearsal } from '../segments/side.ts';
 import { readDocument } from '../segments/store/document.ts';
 import { urlOf } from '../segments/store/store.ts';
 import type { Production } from '../producers/producer.ts';
@@ -8,7 +9,6 @@ import type { RunReport } from '../exporters/exporter.ts';
 import type { Installation } from './compose.ts';
 import type { RunView } from './follow.ts';
 import { heldText } from './held.ts';
-import { isRehearsal } from './rehearsal.ts';
 import { countOf, countText, dollarText, tell } from './terminal.ts';
 
 /** Tells how a run stands. */

@@ -42,7 +42,7 @@ async function retry(installation: Installation, name: string, options: RetryOpt
   if (!hasEnded(old)) {
     throw new PlimsollError('run_unfinished', { message: `the run ${old.run} has not ended, so its dead letters are not known yet`, where: old.run, hint: `Watch it: plimsoll watch ${old.run}` });
   }
-  const side = sideOf({ isSimulated: options.simulate === true });
+  const side = sideOf(options.simulate);
   assertSide(old.run, old.side, side, old.side === 'simulated' ? `Its rows were never answered for real: run the file under another run key. To rehearse the retry: plimsoll retry ${old.run} --simulate` : `Leave --simulate out: plimsoll retry ${old.run}`);
   if (!isOngoing && old.deadLettered === 0) {
     if (options.json) printJson(runDocument(old, store.uri));

@@ -7,12 +7,13 @@ import { runDocument } from '../exporters/exporter.ts';
 import type { ProducerSettings, SourceLocation } from '../producers/producer.ts';
 import { PlimsollError, type ExitCode } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
+import { isRehearsal } from '../segments/side.ts';
 import type { Installation } from './compose.ts';
 import { deferredDocument } from './deferred.ts';
 import { viewDocument } from './follow.ts';
 import { interruptSignal } from './interrupt.ts';
 import { configOf, runKeyOf, withCommon, withInstallation, withRunKey, withSource, type CommonOptions, type SourceOptions } from './options.ts';
-import { isRehearsal, rehearsalWork } from './rehearsal.ts';
+import { rehearsalWork } from './rehearsal.ts';
 import { tellRun } from './report.ts';
 import { ingest, producerSettings, sourceOf, timeoutOf } from './source.ts';
 import { countOf, printJson, tell } from './terminal.ts';
@@ -98,5 +99,5 @@ export async function tellEnd(installation: Installation, end: RunEnd, options: 
 
 /** Ingests a source, works the stages in this process, and follows the run until it stands still. */
 export async function workRun(installation: Installation, source: SourceLocation, key: RunKey, settings: ProducerSettings, options: WorkOptions): Promise<RunEnd> {
-  return await workUntilStill(installation, key, async (signal) => await ingest(installation, source, key, settings, sideOf(options), signal, options.isShown), options);
+  return await workUntilStill(installation, key, async (signal) => await ingest(installation, source, key, settings, sideOf(options.isSimulated), signal, options.isShown), options);
 }

@@ -4,11 +4,12 @@ import type { ExitCode } from '../segments/errors.ts';
 import type { ArchiveRecord, Ledger, SegmentRecord } from '../segments/ledger/ledger.ts';
 import { microUsdToUsd } from '../segments/price.ts';
 import type { RunKey, SegmentName } from '../segments/segment.ts';
+import { isRehearsal } from '../segments/side.ts';
 import { viewDocument, viewRun, type RunView } from './follow.ts';
 import { heldText } from './held.ts';
 import { overrunsOf, overrunText } from './overrun.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
-import { isRehearsal, rehearsalText, rehearsalWork, waitsForSimulator } from './rehearsal.ts';
+import { rehearsalText, rehearsalWork, waitsForSimulator } from './rehearsal.ts';
 import { countText, dollarText, print, printJson, tableText } from './terminal.ts';
 
 /** The `status` verb. */

@@ -2,13 +2,14 @@
 import { Command } from 'commander';
 import type { ExitCode } from '../segments/errors.ts';
 import type { RunKey } from '../segments/segment.ts';
+import { isRehearsal } from '../segments/side.ts';
 import type { Installation } from './compose.ts';
 import { pause, viewDocument, viewRun, type RunView } from './follow.ts';
 import { interruptSignal } from './interrupt.ts';
 import { findRun } from './names.ts';
 import { withCommon, withInstallation, type CommonOptions } from './options.ts';
 import { progressText } from './progress.ts';
-import { isRehearsal, rehearsalText } from './rehearsal.ts';
+import { rehearsalText } from './rehearsal.ts';
 import { tellRun } from './report.ts';
 import { runExitCodes } from './run.ts';
 import { timeoutOf } from './source.ts';

@@ -30,8 +30,8 @@ export interface WorkOptions {
   readonly isShown: boolean;
 }
 
-/** Who answers what a command works. */
-export function sideOf({ isSimulated }: Pick<WorkOptions, 'isSimulated'>): Side {
+/** Who answers what a command works; `isSimulated`: its flag --simulate. */
+export function sideOf(isSimulated: boolean | undefined): Side {
   return isSimulated ? 'simulated' : 'real';
 }
 
@@ -50,7 +50,7 @@ export async function workUntilStill(
   ingest: (signal: AbortSignal) => Promise<Production | undefined>,
   options: WorkOptions,
 ): Promise<RunEnd> {
-  assertSide(key, (await installation.ledger.readRun(key))?.side, sideOf(options));
+  assertSide(key, (await installation.ledger.readRun(key))?.side, sideOf(options.isSimulated));
   const announce = options.isShown ? tell : () => undefined;
   const claude = await connectClaude(installation, { ...options, announce });
   const interrupt = interruptSignal(() => tell(`\n${interruptedText(key, options.isSimulated)}`));

@@ -6,6 +6,7 @@ import { runManifestKey } from '../segments/lake.ts';
 import type { RunRecord } from '../segments/ledger/ledger.ts';
 import { microUsdToUsd } from '../segments/price.ts';
 import type { RunKey } from '../segments/segment.ts';
+import { isRehearsal } from '../segments/side.ts';
 import { usageDocument, type UsageDocument } from './encode.ts';
 
 /** `held`: everything that is left waits for a budget or an operator. `in_doubt`: an archive may or may not have been
@@ -44,7 +45,7 @@ export function runDocument(run: RunRecord, lakeUri: string, rest?: 'held' | 'in
   return {
     run_key: run.run,
     ...(run.retryOf === undefined ? {} : { retry_of: run.retryOf }),
-    ...(run.side === 'simulated' ? { is_rehearsal: true as const } : {}),
+    ...(isRehearsal(run) ? { is_rehearsal: true as const } : {}),
     status: statusOf(run, rest),
     counts: { accepted: run.accepted, rejected: run.rejected, succeeded: run.succeeded, dead_lettered: run.deadLettered, not_sampled: run.notSampled },
     batches: run.batches,

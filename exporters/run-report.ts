@@ -13,6 +13,7 @@ import { rejectsKey, runCostKey, runManifestKey, runReportKey, runSuccessKey } f
 import type { RunRecord } from '../segments/ledger/ledger.ts';
 import { microUsdToUsd } from '../segments/price.ts';
 import type { ArchiveId, BatchId, RunKey } from '../segments/segment.ts';
+import { isRehearsal } from '../segments/side.ts';
 import { putDocument } from '../segments/store/document.ts';
 import { urlOf, type Store } from '../segments/store/store.ts';
 import { costCsv, mergeCostLines } from './cost.ts';
@@ -139,7 +140,7 @@ function reportOf(
     schema_version: schemaVersion,
     run_key: run.run,
     ...(run.retryOf === undefined ? {} : { retry_of: run.retryOf }),
-    ...(run.side === 'simulated' ? { is_rehearsal: true as const } : {}),
+    ...(isRehearsal(run) ? { is_rehearsal: true as const } : {}),
     status: succeeded === run.accepted && run.rejected === 0 ? 'succeeded' : 'partial',
     dt: run.dt,
     source: run.source,

@@ -10,13 +10,17 @@ import { PlimsollError } from './errors.ts';
 import type { RunKey } from './segment.ts';
 
 /** Who answers a run. `real`: whatever answers at the provider's address, also a server that somebody has put there. */
-export type Side = 'real' | 'simulated';
-
-export const sides = ['real', 'simulated'] as const satisfies readonly Side[];
+export const sides = ['real', 'simulated'] as const;
+export type Side = (typeof sides)[number];
 
 /** The side that a text names; undefined: none, as of a run that was not decided yet. */
 export function asSide(text: string | undefined): Side | undefined {
   return sides.find((side) => side === text);
+}
+
+/** Whether the simulator answers a run. */
+export function isRehearsal({ side }: { readonly side?: Side | undefined }): boolean {
+  return side === 'simulated';
 }
 
 /**
